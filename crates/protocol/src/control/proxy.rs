@@ -1,0 +1,137 @@
+//! Supervisor <-> proxy messages.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{IoChoice, ProxyStatus, Transport, WorkerId};
+
+/// What the proxy process is told at start: the first line on its control socket.
+///
+/// File descriptors are inherited: the control socket is fd 3, then come the listeners in the order
+/// `listeners[0]` for shard 0..shards, `listeners[1]` for shard 0..shards, ..., then one channel
+/// listener for each shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxySetup {
+    /// Number of shards, at least 1.
+    pub shards: u32,
+    /// Core for each shard; `None` leaves it to the scheduler.
+    pub cores: Vec<Option<u32>>,
+    /// Addresses as shown to people (`127.0.0.1:3000`, `unix:/run/app.sock`), one per listener.
+    pub listeners: Vec<String>,
+    /// Allowed I/O backend.
+    pub io: IoChoice,
+    /// Client connections per shard.
+    pub conns_max: u32,
+    /// Requests in flight per worker and shard before dispatch looks elsewhere or queues.
+    pub worker_requests_max: u32,
+    /// Requests waiting for a worker, per shard.
+    pub queue_requests_max: u32,
+    /// Longest wait in that queue, milliseconds.
+    pub queue_ms_max: u32,
+    /// Time to receive a whole request head, milliseconds.
+    pub head_ms_max: u32,
+    /// Idle keep-alive time, milliseconds.
+    pub idle_ms_max: u32,
+    /// Silence of the client while a body is due, or of its socket while a response waits, milliseconds.
+    pub client_silence_ms_max: u32,
+    /// Silence of the worker while a response is due, milliseconds.
+    pub worker_silence_ms_max: u32,
+    /// Request head size, bytes.
+    pub head_bytes_max: u32,
+    /// Request body size, bytes; `None` = no limit.
+    pub body_bytes_max: Option<u64>,
+    /// Log as JSON lines instead of text.
+    pub log_json: bool,
+}
+
+/// Where a ready worker is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerAddress {
+    /// The process.
+    pub worker: WorkerId,
+    /// Name of its app.
+    pub app: String,
+    /// Its slot within the app, from 0.
+    pub slot: u32,
+    /// Its process id.
+    pub pid: u32,
+    /// The core its main thread is pinned to, if any; dispatch prefers the shard of the same core.
+    pub core: Option<u32>,
+    /// How requests reach it.
+    pub transport: Transport,
+    /// Its plain path (unix socket).
+    pub plain: PathBuf,
+}
+
+/// Supervisor to proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum ToProxy {
+    /// The first message.
+    Setup(ProxySetup),
+    /// Requests may be sent to this worker.
+    WorkerReady(WorkerAddress),
+    /// No new requests to this worker; answer with [`FromProxy::WorkerDrained`] when none is in flight.
+    WorkerDrain {
+        /// The worker to drain.
+        worker: WorkerId,
+    },
+    /// The process is gone.
+    WorkerGone {
+        /// The worker that is gone.
+        worker: WorkerId,
+    },
+    /// Stop accepting, finish what is in flight, close idle connections, answer [`FromProxy::Drained`], exit 0.
+    Drain {
+        /// Connections that still live after this time are cut, milliseconds.
+        deadline_ms: u32,
+    },
+    /// Answer with [`FromProxy::Status`].
+    Status {
+        /// Echoed in the answer.
+        request: u64,
+    },
+}
+
+/// Proxy to supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum FromProxy {
+    /// All shards accept connections.
+    Serving {
+        /// `uring` or `epoll`.
+        io: IoChoice,
+        /// One line that says why this backend was chosen.
+        io_reason: String,
+    },
+    /// The proxy cannot start; it exits after this.
+    Failed {
+        /// What went wrong and what to do.
+        why: String,
+    },
+    /// No request is in flight in this worker any more.
+    WorkerDrained {
+        /// The drained worker.
+        worker: WorkerId,
+    },
+    /// A worker's channel broke although the process may live (for the log).
+    WorkerLost {
+        /// The worker.
+        worker: WorkerId,
+        /// What happened.
+        why: String,
+    },
+    /// All connections are finished; the proxy exits now.
+    Drained {
+        /// Connections that had to be cut at the deadline.
+        cut: u32,
+    },
+    /// Answer to [`ToProxy::Status`].
+    Status {
+        /// From the question.
+        request: u64,
+        /// The figures.
+        status: ProxyStatus,
+    },
+}

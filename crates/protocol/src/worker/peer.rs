@@ -1,0 +1,248 @@
+//! The worker's side of the protocol, for tests and the simulator's fake worker: encodes frames to
+//! the proxy, decodes frames to the worker.
+//!
+//! Must never know: how the proxy's side is written; it is written apart from it on purpose, so that
+//! the two check each other. Allocates freely.
+
+use serde::Serialize;
+
+use super::frame::{decode_prefix, encode_prefix};
+use super::writer::{HEAD_ENTRY_BYTES, HEAD_FIXED_BYTES};
+use super::{
+    FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADER_NAMES, HEADERS_MAX, HeadFlags,
+    Heartbeat, JSON_BYTES_MAX, METHODS, ProxyHello, StreamTag, ToWorker,
+};
+
+/// Appends a frame to the proxy; for DATA, END and END_CLOSE, which are any bytes.
+pub fn put(out: &mut Vec<u8>, kind: FromWorker, tag: StreamTag, payload: &[u8]) {
+    assert!(payload.len() <= FRAME_PAYLOAD_BYTES_MAX);
+    out.extend_from_slice(&encode_prefix(kind as u8, tag, payload.len()));
+    out.extend_from_slice(payload);
+}
+
+/// Appends HELLO, LISTEN, UNLISTEN or SETTINGS.
+pub fn put_json<T: Serialize>(out: &mut Vec<u8>, kind: FromWorker, payload: &T) {
+    let text = serde_json::to_vec(payload).expect("worker payloads always serialize");
+    assert!(text.len() <= JSON_BYTES_MAX);
+    put(out, kind, StreamTag::CHANNEL, &text);
+}
+
+/// Appends WINDOW.
+pub fn put_window(out: &mut Vec<u8>, tag: StreamTag, bytes: u32) {
+    put(out, FromWorker::Window, tag, &bytes.to_le_bytes());
+}
+
+/// Appends RESET.
+pub fn put_reset(out: &mut Vec<u8>, tag: StreamTag) {
+    put(out, FromWorker::Reset, tag, &[]);
+}
+
+/// Appends HEARTBEAT.
+pub fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
+    put(
+        out,
+        FromWorker::Heartbeat,
+        StreamTag::CHANNEL,
+        &beat.encode(),
+    );
+}
+
+/// A frame to the worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerFrame {
+    /// The stream; the channel itself for HELLO and DRAIN.
+    pub tag: StreamTag,
+    /// What it says.
+    pub body: PeerBody,
+}
+
+/// What a frame to the worker says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PeerBody {
+    /// HEAD.
+    Head(PeerHead),
+    /// DATA.
+    Data(Vec<u8>),
+    /// END with its trailers.
+    End(Vec<(Vec<u8>, Vec<u8>)>),
+    /// CLOSE.
+    Close,
+    /// HALF_CLOSE.
+    HalfClose,
+    /// WINDOW.
+    Window(u32),
+    /// HELLO.
+    Hello(ProxyHello),
+    /// DRAIN.
+    Drain,
+}
+
+/// A request head as the worker sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerHead {
+    /// The method's text.
+    pub method: Vec<u8>,
+    /// The request target.
+    pub target: Vec<u8>,
+    /// The flags.
+    pub flags: HeadFlags,
+    /// Address and port, with `NEW_CONNECTION`.
+    pub client: Option<(Vec<u8>, u16)>,
+    /// Which listener the client came to.
+    pub listener: u8,
+    /// Names and values as the client sent them.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What a proxy did wrong.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PeerError(pub &'static str);
+
+/// Reads frames to the worker.
+#[derive(Clone, Debug, Default)]
+pub struct PeerReader {
+    bytes: Vec<u8>,
+}
+
+impl PeerReader {
+    /// Adds received bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Bytes of a frame that is not whole.
+    pub fn pending(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The next whole frame.
+    pub fn next(&mut self) -> Result<Option<PeerFrame>, PeerError> {
+        let Some(prefix) = self.bytes.first_chunk::<FRAME_PREFIX_BYTES>() else {
+            return Ok(None);
+        };
+        let (number, tag, len) = decode_prefix(*prefix);
+        let kind = ToWorker::from_number(number).ok_or(PeerError("unknown frame type"))?;
+        check_prefix(kind, tag, len)?;
+        let end = FRAME_PREFIX_BYTES + len;
+        let Some(payload) = self.bytes.get(FRAME_PREFIX_BYTES..end) else {
+            return Ok(None);
+        };
+        let body = decode_body(kind, payload)?;
+        self.bytes.drain(..end);
+        Ok(Some(PeerFrame { tag, body }))
+    }
+}
+
+fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerError> {
+    let len_max = match kind {
+        ToWorker::Head | ToWorker::Data | ToWorker::End => FRAME_PAYLOAD_BYTES_MAX,
+        ToWorker::Hello => JSON_BYTES_MAX,
+        ToWorker::Window => 4,
+        ToWorker::Close | ToWorker::HalfClose | ToWorker::Drain => 0,
+    };
+    if len > len_max || (kind == ToWorker::Window && len != 4) {
+        return Err(PeerError(
+            "payload of a length that its type does not allow",
+        ));
+    }
+    let on_channel = matches!(kind, ToWorker::Hello | ToWorker::Drain);
+    if on_channel != (tag.stream == 0) || (on_channel && tag.generation != 0) {
+        return Err(PeerError("stream number that its type does not allow"));
+    }
+    Ok(())
+}
+
+fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
+    Ok(match kind {
+        ToWorker::Head => PeerBody::Head(decode_head(payload)?),
+        ToWorker::Data => PeerBody::Data(payload.to_vec()),
+        ToWorker::End => {
+            PeerBody::End(super::trailers(payload).ok_or(PeerError("trailers are not pairs"))?)
+        }
+        ToWorker::Close => PeerBody::Close,
+        ToWorker::HalfClose => PeerBody::HalfClose,
+        ToWorker::Window => {
+            let bytes = payload
+                .try_into()
+                .map_err(|_| PeerError("credit is four bytes"))?;
+            PeerBody::Window(u32::from_le_bytes(bytes))
+        }
+        ToWorker::Hello => {
+            let hello = serde_json::from_slice(payload);
+            PeerBody::Hello(hello.map_err(|_| PeerError("HELLO is not understood"))?)
+        }
+        ToWorker::Drain => PeerBody::Drain,
+    })
+}
+
+fn decode_head(payload: &[u8]) -> Result<PeerHead, PeerError> {
+    const SHORT: PeerError = PeerError("HEAD is shorter than it says");
+    let fixed = payload.get(..HEAD_FIXED_BYTES).ok_or(SHORT)?;
+    let flags = HeadFlags(fixed[1]);
+    let fields = usize::from(fixed[2]);
+    let u16_at = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let text_start = HEAD_FIXED_BYTES + HEAD_ENTRY_BYTES * fields;
+    let table = payload.get(HEAD_FIXED_BYTES..text_start).ok_or(SHORT)?;
+    let mut text = &payload[text_start..];
+    let mut take = |len: usize| -> Result<Vec<u8>, PeerError> {
+        let (part, rest) = text.split_at_checked(len).ok_or(SHORT)?;
+        text = rest;
+        Ok(part.to_vec())
+    };
+
+    if fields > HEADERS_MAX || flags.0 > 31 || u16_at(fixed, 10) != 0 {
+        return Err(PeerError("HEAD has a value that is not allowed"));
+    }
+    let method_text = take(usize::from(fixed[3]))?;
+    let method = numbered(fixed[0], method_text, |number| {
+        METHODS.get(number).map(|name| name.as_bytes().to_vec())
+    })?;
+    let target = take(usize::from(u16_at(fixed, 4)))?;
+    let address = take(usize::from(fixed[6]))?;
+    let port = u16_at(fixed, 8);
+    let is_new = flags.has(HeadFlags::NEW_CONNECTION);
+    if !is_new && (!address.is_empty() || port != 0) {
+        return Err(PeerError("a client address without NEW_CONNECTION"));
+    }
+    let mut pairs = Vec::new();
+    for entry in table.chunks_exact(HEAD_ENTRY_BYTES) {
+        let name = numbered(entry[0], take(usize::from(entry[1]))?, header_name)?;
+        pairs.push((name, take(usize::from(u16_at(entry, 2)))?));
+    }
+    if !text.is_empty() {
+        return Err(PeerError("HEAD is longer than it says"));
+    }
+    let client = is_new.then_some((address, port));
+    Ok(PeerHead {
+        method,
+        target,
+        flags,
+        client,
+        listener: fixed[7],
+        fields: pairs,
+    })
+}
+
+/// A number, or text when the number is 0; never both, never neither.
+fn numbered(
+    number: u8,
+    text: Vec<u8>,
+    look_up: impl Fn(usize) -> Option<Vec<u8>>,
+) -> Result<Vec<u8>, PeerError> {
+    match (number, text.is_empty()) {
+        (0, true) => Err(PeerError("a name without number and text")),
+        (0, false) => Ok(text),
+        (_, false) => Err(PeerError("a name with number and text")),
+        (number, true) => look_up(usize::from(number)).ok_or(PeerError("unknown name number")),
+    }
+}
+
+fn header_name(number: usize) -> Option<Vec<u8>> {
+    let usual = HEADER_NAMES.get((number - 1) / 2)?;
+    Some(if number % 2 == 1 {
+        usual.as_bytes().to_vec()
+    } else {
+        usual.to_ascii_lowercase().into_bytes()
+    })
+}
