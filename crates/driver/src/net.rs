@@ -1,0 +1,101 @@
+//! Small socket calls that both kernel backends make directly.
+//!
+//! Owns: nothing. Must never know: rings, event lists, buffers. Used by `uring`, `epoll` and `probe`.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown,
+    socket_with,
+};
+
+/// What became of a connect.
+pub(crate) struct Connecting {
+    /// The socket; it does not block.
+    pub(crate) fd: OwnedFd,
+    /// Whether it is connected.
+    pub(crate) outcome: io::Result<()>,
+}
+
+/// Connects to a unix stream socket without waiting. On this family connect either succeeds or fails at once
+/// (EAGAIN: the backlog is full), so it needs no operation of its own; through the ring a full backlog would
+/// occupy a kernel worker thread.
+pub(crate) fn connect_unix(path: &Path) -> io::Result<Connecting> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let outcome = connect(&fd, &address).map_err(io::Error::from);
+    Ok(Connecting { fd, outcome })
+}
+
+/// Sets or clears O_NONBLOCK.
+pub(crate) fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(fd, on)?)
+}
+
+/// FIN after what has been sent. An error means that the peer is gone already, which a receive will report.
+pub(crate) fn shutdown_write(fd: impl AsFd) {
+    let _gone = shutdown(fd, Shutdown::Write);
+}
+
+/// Ends both directions, which also ends every operation in flight.
+pub(crate) fn shutdown_both(fd: impl AsFd) {
+    let _gone = shutdown(fd, Shutdown::Both);
+}
+
+/// Whether accepting can simply go on after this error. That is so when only the one connection is lost
+/// (accept(2) passes errors of the new connection on and asks to treat them like EAGAIN). With everything else,
+/// first of all too many files, to go on at once would be a hot loop.
+pub(crate) fn accept_can_go_on(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::AGAIN
+            | Errno::CANCELED
+            | Errno::CONNABORTED
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::INTR
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::NONET
+            | Errno::NOPROTOOPT
+            | Errno::PERM
+            | Errno::PROTO
+            | Errno::TIMEDOUT
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_one_connection_let_accept_go_on() {
+        assert!(accept_can_go_on(Errno::CONNABORTED));
+        for error in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::NOTSOCK,
+        ] {
+            assert!(!accept_can_go_on(error), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_an_error_at_once() {
+        let path = "x".repeat(200);
+        assert!(connect_unix(Path::new(&path)).is_err());
+    }
+
+    #[test]
+    fn nobody_listening_is_an_outcome() {
+        let connecting = connect_unix(Path::new("/nonexistent/socket")).expect("socket");
+        let error = connecting.outcome.expect_err("nobody there");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
