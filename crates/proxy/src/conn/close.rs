@@ -1,0 +1,60 @@
+//! How a connection ends.
+//!
+//! Owns: flushing, lingering, cutting. Must never know: why. Called by `conn`.
+
+use hostler_driver::ReceiveMode;
+
+use super::{Action, Conn, Context, Keep, Phase, Reading};
+
+/// Bytes a client may still send after our last words before it is cut off.
+const LINGER_BYTES_MAX: u64 = 256 * 1024;
+
+impl Conn {
+    /// Sends what waits, then closes; lingers if the client may still be sending.
+    pub(super) fn begin_close(&mut self, cx: &mut Context<'_>) {
+        self.gather = None;
+        self.head = None;
+        self.set_phase(Phase::Closing, cx);
+        if self.outbox.is_empty() {
+            self.last_bytes_sent(cx);
+        }
+    }
+
+    /// Nothing is left to send.
+    pub(super) fn last_bytes_sent(&mut self, cx: &mut Context<'_>) {
+        let unread =
+            self.must_linger || !matches!(self.reading, Reading::Done) || self.inbox.is_some();
+        self.inbox = None;
+        if self.receive_ended || !unread {
+            cx.actions.push_back(Action::Close);
+            return;
+        }
+        // Closing with unread bytes makes the kernel send RST, and RST makes the client's kernel throw our
+        // answer away (RFC 9112 section 9.6).
+        cx.actions.push_back(Action::ShutdownWrite);
+        cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
+        self.body_bytes = 0;
+        self.set_phase(Phase::Lingering, cx);
+    }
+
+    /// Bytes that nobody reads any more.
+    pub(super) fn linger(&mut self, bytes: usize, cx: &mut Context<'_>) {
+        self.body_bytes += bytes as u64;
+        if self.body_bytes > LINGER_BYTES_MAX {
+            cx.actions.push_back(Action::Close);
+        }
+    }
+
+    /// Ends at once: the client is gone, or nothing sensible can be said to it.
+    pub(super) fn cut(&mut self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Queued {
+            cx.actions.push_back(Action::Undispatch);
+        }
+        if matches!(self.phase, Phase::Exchange | Phase::Tunnel) {
+            self.release(Keep::Cancel, cx);
+        }
+        self.gather = None;
+        self.outbox.clear();
+        cx.actions.push_back(Action::Close);
+    }
+}

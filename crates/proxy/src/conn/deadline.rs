@@ -1,0 +1,77 @@
+//! Deadlines: every phase has one.
+//!
+//! Owns: when a connection has waited too long, for whom, and what follows. Must never know: the wheel.
+//! Called by `conn` and by the shard (which asks for the deadline after every step).
+
+use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
+use crate::respond::OwnAnswer;
+use crate::settings::Settings;
+
+/// How long a client may take to read our last words after FIN.
+const LINGER_MS_MAX: u64 = 2_000;
+
+/// Whose turn it is in an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitsFor {
+    ClientToSend,
+    ClientToRead,
+    Worker,
+}
+
+impl Conn {
+    /// The moment at which the present wait has lasted too long, shard milliseconds.
+    pub fn deadline_ms(&self, settings: &Settings) -> u64 {
+        let limit_ms = match self.phase {
+            Phase::Idle => settings.idle_ms_max,
+            Phase::Head => settings.head_ms_max,
+            Phase::Queued => settings.queue_ms_max,
+            Phase::Exchange => match self.waits_for() {
+                WaitsFor::Worker => settings.worker_silence_ms_max,
+                WaitsFor::ClientToSend | WaitsFor::ClientToRead => settings.client_silence_ms_max,
+            },
+            Phase::Tunnel => settings.tunnel_idle_ms_max,
+            Phase::Closing => settings.client_silence_ms_max,
+            Phase::Lingering => LINGER_MS_MAX,
+        };
+        self.mark_ms.saturating_add(limit_ms)
+    }
+
+    fn waits_for(&self) -> WaitsFor {
+        if !self.outbox.is_empty() {
+            WaitsFor::ClientToRead
+        } else if !matches!(self.reading, Reading::Done) && self.window > 0 && !self.body_in_link {
+            WaitsFor::ClientToSend
+        } else {
+            WaitsFor::Worker
+        }
+    }
+
+    pub(super) fn deadline_passed(&mut self, cx: &mut Context<'_>) {
+        if cx.now.ms < self.deadline_ms(cx.settings) {
+            return;
+        }
+        match self.phase {
+            Phase::Idle => self.begin_close(cx),
+            Phase::Head => self.answer(OwnAnswer::ClientTimeout, cx),
+            Phase::Queued => {
+                cx.actions.push_back(Action::Undispatch);
+                self.answer(OwnAnswer::Overload, cx);
+            }
+            Phase::Exchange => self.exchange_late(cx),
+            Phase::Tunnel => {
+                self.release(Keep::Cancel, cx);
+                self.begin_close(cx);
+            }
+            Phase::Closing | Phase::Lingering => self.cut(cx),
+        }
+    }
+
+    fn exchange_late(&mut self, cx: &mut Context<'_>) {
+        let unanswered = matches!(self.writing, Writing::AwaitHead);
+        match self.waits_for() {
+            WaitsFor::ClientToSend if unanswered => self.answer(OwnAnswer::ClientTimeout, cx),
+            WaitsFor::Worker if unanswered => self.answer(OwnAnswer::WorkerTimeout, cx),
+            WaitsFor::ClientToSend | WaitsFor::ClientToRead | WaitsFor::Worker => self.cut(cx),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The vocabulary of a connection: what may happen to it, and what it may ask for.
+//!
+//! Owns: the two lists. Must never know: who fulfils a wish. Read by `conn` and by the shard.
+
+use std::ops::Range;
+
+use hostler_driver::{Buffer, Operation, Part, ReceiveMode};
+
+use crate::respond::OwnAnswer;
+
+/// What may happen to a client connection.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Bytes from the client.
+    Received(Buffer),
+    /// FIN from the client.
+    ReceiveEnded,
+    /// An operation of the client's socket failed.
+    Failed(Operation),
+    /// Part of what is being sent has left.
+    SendProgress,
+    /// The send in flight is complete.
+    Sent,
+    /// A worker takes the request.
+    Granted(Link),
+    /// No worker takes it.
+    Refused(OwnAnswer),
+    /// Response bytes from the worker.
+    WorkerBytes {
+        /// The receive buffer they are in.
+        buffer: &'a Buffer,
+        /// Where in the buffer.
+        range: Range<usize>,
+        /// What the transport says about the end of the response.
+        end: ResponseEnd,
+        /// Receive buffers are short: do not hold this one for a slow client.
+        scarce: bool,
+    },
+    /// A plain worker connection reached its end.
+    WorkerEnded,
+    /// The app destroyed the socket.
+    WorkerReset,
+    /// The worker, or the connection to it, is gone.
+    WorkerLost {
+        /// The request had not left this process.
+        unsent: bool,
+    },
+    /// The worker takes this many more request body bytes.
+    WorkerWindow(u32),
+    /// The request body bytes given so far have left for the worker.
+    BodySent,
+    /// A deadline may have passed.
+    Deadline,
+    /// The server is stopping.
+    Drain,
+    /// The server has stopped waiting.
+    Cut,
+}
+
+/// What the transport says about the end of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseEnd {
+    /// Nothing: more may come (frames), or only the bytes tell (plain).
+    Open,
+    /// It ends with these bytes.
+    End,
+    /// It ends with these bytes, and the app wants the connection closed.
+    EndClose,
+}
+
+/// The way to the worker that has the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// No worker has it.
+    None,
+    /// A stream of a framed channel.
+    Stream {
+        /// Index of the worker in this shard's table.
+        worker: u16,
+        /// Index of the channel.
+        channel: u16,
+        /// Number of the channel's batch that holds the request head.
+        batch: u32,
+    },
+    /// A plain connection of its own.
+    Plain {
+        /// Index of the worker in this shard's table.
+        worker: u16,
+        /// Index of the connection.
+        plain: u32,
+    },
+}
+
+/// What a connection may ask for. The shard fulfils the wishes of one step in order before the next step of any connection.
+#[derive(Debug)]
+pub enum Action {
+    /// What the client's socket should deliver.
+    Receive(ReceiveMode),
+    /// FIN to the client; nothing is in flight.
+    ShutdownWrite,
+    /// The connection is over; frees its slot.
+    Close,
+    /// A worker for the request in hand.
+    Dispatch,
+    /// Out of the queue: the client left.
+    Undispatch,
+    /// The request head to the worker just granted.
+    WorkerHead,
+    /// Request body bytes (or tunnel bytes) to the worker.
+    WorkerBody(Part),
+    /// The request body is complete; trailers as `name NUL value NUL ...`.
+    WorkerEnd(Vec<u8>),
+    /// The client sent FIN behind its request.
+    WorkerHalfClose,
+    /// Response bytes were consumed: let the worker send on.
+    WorkerCredit(u32),
+    /// The request left the worker; `Keep` says whether the link is sound.
+    Release(Keep),
+}
+
+/// What becomes of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Request and response are complete.
+    Reuse,
+    /// The exchange was broken off: tell the worker and forget the link.
+    Cancel,
+}

@@ -1,0 +1,459 @@
+//! The state machine of one client connection.
+//!
+//! Owns: its states and the one entry, [`Conn::step`]. Must never know: that a ring, a socket, a thread, a clock
+//! or a random number exists; those come as [`Event`]s, leave as [`Action`]s, or are passed in
+//! the [`Context`]. Called by the shard, by unit tests and by the simulator.
+//!
+//! ```text
+//!            first byte        head whole       worker granted
+//!    IDL ────────────► HED ───────────► QUE ───────────────► EXC ──► TUN (after 101)
+//!     ▲                 │ bad, late      │ full, late          │        │
+//!     │                 ▼                ▼                     │        │
+//!     └── keep-alive ◄─ own answer ◄─────┴─────────────────────┤        │
+//!                       │                                      ▼        │
+//!                       └──────────► CLO ──► LIN ──► closed ◄──┴────────┘
+//! ```
+//!
+//! Inside EXC the two directions have states of their own, [`Reading`] and [`Writing`]: the request may
+//! still arrive while the response already leaves.
+
+pub mod address;
+mod close;
+mod deadline;
+mod event;
+pub mod outbox;
+mod read_head;
+mod relay_request;
+mod relay_response;
+mod tunnel;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use hostler_driver::{Part, Pool, ReceiveMode, SocketId};
+use hostler_protocol::http1::{
+    BodyFraming, ChunkedDecoder, Method, RequestHead, ResponseHead, Version,
+};
+use smallvec::SmallVec;
+
+pub use self::address::ClientAddress;
+pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
+use self::outbox::Outbox;
+use self::read_head::Gather;
+use crate::clock::Now;
+use crate::request_id::{RequestId, RequestIds};
+use crate::respond::{AnswerFacts, OwnAnswer, write_answer};
+use crate::settings::Settings;
+use crate::stats::Stats;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Between requests.
+    Idle,
+    /// Part of a request head is here.
+    Head,
+    /// The head is whole; no worker yet.
+    Queued,
+    /// A worker has the request.
+    Exchange,
+    /// Upgraded: bytes pass in both directions.
+    Tunnel,
+    /// The last bytes are leaving.
+    Closing,
+    /// FIN is sent; what the client still sends is thrown away, so that it can read our last words (RFC 9112 section 9.6).
+    Lingering,
+}
+
+impl Phase {
+    /// Three letters for logs and dumps.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Idle => "IDL",
+            Self::Head => "HED",
+            Self::Queued => "QUE",
+            Self::Exchange => "EXC",
+            Self::Tunnel => "TUN",
+            Self::Closing => "CLO",
+            Self::Lingering => "LIN",
+        }
+    }
+}
+
+/// The request direction of an exchange.
+#[derive(Debug)]
+pub enum Reading {
+    /// No request, or it is complete.
+    Done,
+    /// This many body bytes are missing.
+    Length(u64),
+    /// A chunked body is under way.
+    Chunked(ChunkedDecoder),
+}
+
+/// The response direction of an exchange.
+#[derive(Debug)]
+pub enum Writing {
+    /// No response, or it is complete.
+    Done,
+    /// No final head yet.
+    AwaitHead,
+    /// The head has been forwarded, the body follows.
+    Body(BodyLeft),
+}
+
+/// What is missing of a response body.
+#[derive(Debug)]
+pub enum BodyLeft {
+    /// There is none.
+    None,
+    /// This many bytes.
+    Length(u64),
+    /// Chunks up to the last one.
+    Chunked(ChunkedDecoder),
+    /// Everything up to the end of the worker's connection.
+    UntilClose,
+}
+
+/// Facts about the request in hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Its version.
+    pub version: Version,
+    /// The client would keep the connection.
+    pub keep_alive: bool,
+    /// It needs a byte connection to the worker (Upgrade, CONNECT).
+    pub upgrade: bool,
+    /// How its body is framed.
+    pub framing: BodyFraming,
+    /// Its id.
+    pub id: RequestId,
+    /// Workers it was given to before this one.
+    pub retries: u8,
+}
+
+impl Request {
+    const NONE: Self = Self {
+        method: Method::Get,
+        version: Version::Http11,
+        keep_alive: false,
+        upgrade: false,
+        framing: BodyFraming::None,
+        id: RequestId::NONE,
+        retries: 0,
+    };
+}
+
+/// What a step may look at and write to besides the connection itself.
+pub struct Context<'a> {
+    /// The moment of this turn.
+    pub now: Now,
+    /// Limits and time-outs.
+    pub settings: &'a Settings,
+    /// Output buffers.
+    pub pool: &'a Pool,
+    /// The head parsed in this step; valid until the step's actions are done.
+    pub request_head: &'a mut RequestHead,
+    /// Scratch for response heads.
+    pub response_head: &'a mut ResponseHead,
+    /// Wishes of this step.
+    pub actions: &'a mut VecDeque<Action>,
+    /// Counters.
+    pub stats: &'a mut Stats,
+    /// Request ids and the shard's random numbers.
+    pub ids: &'a mut RequestIds,
+    /// The server is stopping: no keep-alive any more.
+    pub draining: bool,
+}
+
+/// One client connection.
+pub struct Conn {
+    /// Its socket.
+    pub socket: SocketId,
+    /// Where it came from.
+    pub address: ClientAddress,
+    /// Which listener it came through.
+    pub listener: u8,
+    /// Marks the frames of the request in hand; see `docs/worker-protocol.md`.
+    pub generation: u8,
+    /// The way to the worker.
+    pub link: Link,
+    /// Facts about the request in hand.
+    pub request: Request,
+    /// The request head's bytes, kept until the response begins (for the queue and for a retry).
+    pub head: Option<Part>,
+    /// Serial numbers of the channels on which this connection has a stream open.
+    pub streams: SmallVec<[u32; 4]>,
+    /// Output to the client.
+    pub outbox: Outbox,
+    phase: Phase,
+    reading: Reading,
+    writing: Writing,
+    /// Received and not looked at yet.
+    inbox: Option<Part>,
+    gather: Option<Box<Gather>>,
+    /// A response head that came in pieces.
+    response_gather: Option<Vec<u8>>,
+    trailers: Option<Vec<u8>>,
+    /// Start of the phase or last progress within it, milliseconds.
+    mark_ms: u64,
+    /// Request body bytes the worker takes.
+    window: u32,
+    /// Request body bytes seen, for the size limit.
+    body_bytes: u64,
+    /// Response bytes taken from the worker that the client has not taken.
+    unacknowledged: u32,
+    /// Response bytes the client took, not yet credited to the worker.
+    credit: u32,
+    /// Request body bytes were given to the link and have not left.
+    body_in_link: bool,
+    /// The plain worker connection is held back until the client takes bytes.
+    worker_held: bool,
+    /// FIN received.
+    receive_ended: bool,
+    /// The connection ends after this response.
+    close_after: bool,
+    /// The worker keeps its plain connection after this response.
+    worker_keeps: bool,
+    /// The client may still be sending what nobody will read.
+    must_linger: bool,
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "conn {:?} phase={} reading={:?} writing={:?} link={:?} waiting={} window={} mark={}",
+            self.address,
+            self.phase.short(),
+            self.reading,
+            self.writing,
+            self.link,
+            self.outbox.waiting(),
+            self.window,
+            self.mark_ms
+        )
+    }
+}
+
+impl Conn {
+    /// A connection that was just accepted. The caller asks for [`ReceiveMode::Stream`].
+    pub fn new(
+        socket: SocketId,
+        address: ClientAddress,
+        listener: u8,
+        generation: u8,
+        now: Now,
+    ) -> Self {
+        Self {
+            socket,
+            address,
+            listener,
+            generation,
+            link: Link::None,
+            request: Request::NONE,
+            head: None,
+            streams: SmallVec::new(),
+            outbox: Outbox::default(),
+            phase: Phase::Idle,
+            reading: Reading::Done,
+            writing: Writing::Done,
+            inbox: None,
+            gather: None,
+            response_gather: None,
+            trailers: None,
+            mark_ms: now.ms,
+            window: 0,
+            body_bytes: 0,
+            unacknowledged: 0,
+            credit: 0,
+            body_in_link: false,
+            worker_held: false,
+            receive_ended: false,
+            close_after: false,
+            worker_keeps: false,
+            must_linger: false,
+        }
+    }
+
+    /// Where the connection is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The one entry: something happened.
+    pub fn step(&mut self, event: Event<'_>, cx: &mut Context<'_>) {
+        match event {
+            Event::Received(buffer) => self.received(Part::whole(buffer), cx),
+            Event::ReceiveEnded => self.receive_ended(cx),
+            Event::Failed(_) => self.cut(cx),
+            Event::SendProgress => self.mark_ms = cx.now.ms,
+            Event::Sent => self.sent(cx),
+            Event::Granted(link) => self.granted(link, cx),
+            Event::Refused(answer) => self.answer(answer, cx),
+            Event::WorkerBytes {
+                buffer,
+                range,
+                end,
+                scarce,
+            } => {
+                self.worker_bytes(buffer, range, end, scarce, cx);
+            }
+            Event::WorkerEnded => self.worker_ended(cx),
+            Event::WorkerReset => self.worker_reset(cx),
+            Event::WorkerLost { unsent } => self.worker_lost(unsent, cx),
+            Event::WorkerWindow(bytes) => self.worker_window(bytes, cx),
+            Event::BodySent => self.body_sent(cx),
+            Event::Deadline => self.deadline_passed(cx),
+            Event::Drain => self.drain(cx),
+            Event::Cut => self.cut(cx),
+        }
+        self.check_invariants();
+    }
+
+    /// The one place where the phase changes.
+    fn set_phase(&mut self, phase: Phase, cx: &Context<'_>) {
+        use Phase::{Closing, Exchange, Head, Idle, Lingering, Queued, Tunnel};
+        debug_assert!(
+            matches!(
+                (self.phase, phase),
+                (Idle, Head | Queued)
+                    | (Head, Queued)
+                    | (Queued, Exchange | Idle)
+                    | (Exchange, Idle | Queued | Tunnel)
+                    | (Idle | Head | Queued | Exchange | Tunnel, Closing)
+                    | (Closing, Lingering)
+            ),
+            "no way from {} to {}",
+            self.phase.short(),
+            phase.short()
+        );
+        self.phase = phase;
+        self.mark_ms = cx.now.ms;
+    }
+
+    fn received(&mut self, part: Part, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Idle | Phase::Head => self.read_head(part, cx),
+            Phase::Exchange if !matches!(self.reading, Reading::Done) => {
+                self.mark_ms = cx.now.ms;
+                self.stash(part);
+                self.relay_request(cx);
+            }
+            Phase::Queued | Phase::Exchange => {
+                // Pipelined bytes wait for their turn; the client's socket buffer holds the rest.
+                self.stash(part);
+                cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+            }
+            Phase::Tunnel => self.tunnel_from_client(part, cx),
+            Phase::Closing => {}
+            Phase::Lingering => self.linger(part.len(), cx),
+        }
+    }
+
+    /// Adds received bytes to the ones that wait.
+    fn stash(&mut self, part: Part) {
+        self.inbox = Some(match self.inbox.take() {
+            None => part,
+            // Rare: a second delivery while the first could not be used. Bounded by what one turn delivers.
+            Some(first) => {
+                let mut joined = Vec::with_capacity(first.len() + part.len());
+                joined.extend_from_slice(first.as_slice());
+                joined.extend_from_slice(part.as_slice());
+                Part::whole(hostler_driver::Buffer::from_vec(joined))
+            }
+        });
+    }
+
+    fn granted(&mut self, link: Link, cx: &mut Context<'_>) {
+        self.link = link;
+        self.generation = self.generation.wrapping_add(1);
+        self.writing = Writing::AwaitHead;
+        self.window = hostler_protocol::worker::WINDOW_BYTES;
+        self.unacknowledged = 0;
+        self.credit = 0;
+        self.body_in_link = false;
+        self.worker_held = false;
+        self.set_phase(Phase::Exchange, cx);
+        cx.actions.push_back(Action::WorkerHead);
+        if matches!(self.reading, Reading::Done) {
+            if self.receive_ended {
+                cx.actions.push_back(Action::WorkerHalfClose);
+            }
+        } else {
+            self.relay_request(cx);
+        }
+    }
+
+    /// Answers in place of the app, and ends the exchange.
+    pub(crate) fn answer(&mut self, answer: OwnAnswer, cx: &mut Context<'_>) {
+        let status = answer.status();
+        if status >= 500 {
+            cx.stats.failed += 1;
+        } else {
+            cx.stats.refused += 1;
+        }
+        let request_read = matches!(self.phase, Phase::Queued | Phase::Exchange)
+            && matches!(self.reading, Reading::Done);
+        let keep = request_read && self.request.keep_alive && !cx.draining && !self.receive_ended;
+        let facts = AnswerFacts {
+            request_id: self.request.id.as_bytes(),
+            head_only: self.request.method == Method::Head,
+            close: !keep,
+            announce_keep_alive: self.request.version == Version::Http10,
+            unix_ms: cx.now.unix_ms,
+            random: cx.ids.random(),
+        };
+        write_answer(&mut self.outbox, cx.pool, answer, &facts);
+        self.release(Keep::Cancel, cx);
+        self.writing = Writing::Done;
+        self.close_after = !keep;
+        self.must_linger = !request_read;
+        self.finish_exchange(cx);
+    }
+
+    /// Gives the link back, if there is one.
+    fn release(&mut self, keep: Keep, cx: &mut Context<'_>) {
+        if self.link != Link::None {
+            cx.actions.push_back(Action::Release(keep));
+        }
+    }
+
+    /// Both directions are complete (or given up): next request, or close.
+    fn finish_exchange(&mut self, cx: &mut Context<'_>) {
+        cx.stats.requests += 1;
+        self.head = None;
+        self.response_gather = None;
+        self.trailers = None;
+        if self.close_after || cx.draining {
+            self.begin_close(cx);
+            return;
+        }
+        self.reading = Reading::Done;
+        self.request = Request::NONE;
+        self.set_phase(Phase::Idle, cx);
+        if let Some(part) = self.inbox.take() {
+            cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
+            self.read_head(part, cx);
+        } else if self.receive_ended {
+            self.begin_close(cx);
+        }
+    }
+
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Idle && self.outbox.is_empty() {
+            self.begin_close(cx);
+        }
+    }
+
+    fn check_invariants(&self) {
+        debug_assert!(
+            self.gather.is_none() || self.phase == Phase::Head,
+            "{self:?}"
+        );
+    }
+}

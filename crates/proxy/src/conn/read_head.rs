@@ -1,0 +1,115 @@
+//! Stage read_head: bytes become a request, or a refusal.
+//!
+//! Owns: the whole head in one buffer (the usual case, no copy) and the gathering of heads that come
+//! in pieces. Must never know: workers. Called by `conn`.
+
+use hostler_driver::{Buffer, Part};
+use hostler_protocol::http1::{
+    BodyFraming, ChunkLimits, ChunkedDecoder, HeadScanner, Method, Parsed, RequestError,
+};
+
+use super::{Action, Conn, Context, Phase, Reading, Request};
+use crate::request_id::RequestId;
+use crate::respond::OwnAnswer;
+
+/// A head that comes in pieces. It does not hold a receive buffer, so that slow clients cannot empty the pool.
+#[derive(Debug)]
+pub(super) struct Gather {
+    bytes: Vec<u8>,
+    scanner: HeadScanner,
+}
+
+impl Conn {
+    pub(super) fn read_head(&mut self, part: Part, cx: &mut Context<'_>) {
+        if let Some(mut gather) = self.gather.take() {
+            gather.bytes.extend_from_slice(part.as_slice());
+            drop(part);
+            match gather.scanner.scan(&gather.bytes) {
+                Ok(Some(_)) => self.parse(Part::whole(Buffer::from_vec(gather.bytes)), cx),
+                Ok(None) if gather.bytes.len() > cx.settings.head_limits.head_bytes() => {
+                    self.refuse(RequestError::HeadTooLong, cx);
+                }
+                Ok(None) => self.gather = Some(gather),
+                Err(error) => self.refuse(error, cx),
+            }
+            return;
+        }
+        self.parse(part, cx);
+    }
+
+    fn parse(&mut self, part: Part, cx: &mut Context<'_>) {
+        match cx
+            .request_head
+            .parse(part.as_slice(), &cx.settings.head_limits)
+        {
+            Ok(Parsed::Complete) => self.begin_request(part, cx),
+            Ok(Parsed::Partial) => self.gather_head(part, cx),
+            Err(error) => self.refuse(error, cx),
+        }
+    }
+
+    fn gather_head(&mut self, part: Part, cx: &mut Context<'_>) {
+        if self.phase == Phase::Idle {
+            self.set_phase(Phase::Head, cx);
+        }
+        let mut gather = Box::new(Gather {
+            bytes: part.as_slice().to_vec(),
+            scanner: HeadScanner::new(),
+        });
+        match gather.scanner.scan(&gather.bytes) {
+            Ok(_) => self.gather = Some(gather),
+            Err(error) => self.refuse(error, cx),
+        }
+    }
+
+    fn refuse(&mut self, error: RequestError, cx: &mut Context<'_>) {
+        self.request = Request {
+            keep_alive: false,
+            ..Request::NONE
+        };
+        self.answer(
+            OwnAnswer::BadRequest {
+                status: error.status(),
+                why: error.explain(),
+            },
+            cx,
+        );
+    }
+
+    /// The head is whole and valid.
+    fn begin_request(&mut self, part: Part, cx: &mut Context<'_>) {
+        let bytes = part.as_slice();
+        let head = &*cx.request_head;
+        let id = head
+            .request_id
+            .and_then(|span| RequestId::from_client(span.of(bytes)))
+            .unwrap_or_else(|| cx.ids.make(cx.now.unix_ms));
+        self.request = Request {
+            method: head.method,
+            version: head.version,
+            keep_alive: head.keep_alive,
+            upgrade: head.upgrade || head.method == Method::Connect,
+            framing: head.framing,
+            id,
+            retries: 0,
+        };
+        self.close_after = !head.keep_alive;
+        self.body_bytes = 0;
+        let head_len = head.head_len as usize;
+        self.reading = match head.framing {
+            BodyFraming::Length(length) => Reading::Length(length),
+            BodyFraming::Chunked => Reading::Chunked(ChunkedDecoder::new(ChunkLimits::default())),
+            BodyFraming::None | BodyFraming::UntilClose => Reading::Done,
+        };
+        if head_len < part.len() {
+            self.inbox = Some(part.slice(head_len..part.len()));
+        }
+        self.head = Some(part.slice(0..head_len));
+        self.set_phase(Phase::Queued, cx);
+        if matches!(self.reading, Reading::Length(length) if length > cx.settings.body_bytes_max) {
+            self.answer(OwnAnswer::BodyTooLarge, cx);
+            return;
+        }
+        cx.actions.push_back(Action::Dispatch);
+    }
+}

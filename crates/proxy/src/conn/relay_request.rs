@@ -1,0 +1,202 @@
+//! Stage relay_request: the request body, from the client to the worker.
+//!
+//! Owns: body framing, the worker's window, the one-buffer-at-a-time rule that is the client's
+//! back-pressure. Must never know: the response, what a link is made of. Called by `conn`.
+
+use hostler_driver::{Buffer, BufferMut, Part, PoolClass, ReceiveMode};
+use hostler_protocol::http1::ChunkPiece;
+
+use super::{Action, Conn, Context, Phase, Reading, Writing};
+use crate::respond::OwnAnswer;
+
+/// Chunks up to this size are gathered into one buffer before they go on: a client that sends one byte a
+/// chunk must not cost one frame a byte.
+const GATHER_BYTES_MAX: usize = 1024;
+
+impl Conn {
+    /// Moves what is in the inbox as far as framing and window allow, then asks for more.
+    pub(super) fn relay_request(&mut self, cx: &mut Context<'_>) {
+        let stalled = match self.reading {
+            Reading::Done => return,
+            Reading::Length(_) => self.relay_length(cx),
+            Reading::Chunked(_) => self.relay_chunked(cx),
+        };
+        if self.phase != Phase::Exchange {
+            return;
+        }
+        if matches!(self.reading, Reading::Done) {
+            self.request_complete(cx);
+        } else if !stalled && self.window > 0 && !self.body_in_link {
+            cx.actions
+                .push_back(Action::Receive(ReceiveMode::Once(PoolClass::Body)));
+        }
+    }
+
+    /// Returns true when bytes in hand wait for the worker's window.
+    fn relay_length(&mut self, cx: &mut Context<'_>) -> bool {
+        let Reading::Length(left) = &mut self.reading else {
+            return false;
+        };
+        let Some(part) = self.inbox.take() else {
+            return false;
+        };
+        let take = (*left).min(part.len() as u64).min(self.window.into()) as usize;
+        *left -= take as u64;
+        if *left == 0 {
+            self.reading = Reading::Done;
+        }
+        if take < part.len() {
+            self.inbox = Some(part.slice(take..part.len()));
+        }
+        if take > 0 {
+            self.give_body(part.slice(0..take), cx);
+        }
+        self.inbox.is_some()
+    }
+
+    /// Returns true when bytes in hand wait for the worker's window.
+    fn relay_chunked(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(part) = self.inbox.take() else {
+            return false;
+        };
+        let mut stalled = false;
+        let mut gather: Option<BufferMut> = None;
+        let mut at = 0;
+        loop {
+            let Reading::Chunked(decoder) = &mut self.reading else {
+                break;
+            };
+            let rest = &part.as_slice()[at..];
+            if self.window == 0 && !rest.is_empty() {
+                stalled = true;
+                break;
+            }
+            // The window is a promise about DATA bytes: never look at more than it allows.
+            let visible = &rest[..rest.len().min(self.window as usize)];
+            let (consumed, piece) = match decoder.next(visible) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.request_broken(400, error.explain(), cx);
+                    return false;
+                }
+            };
+            match piece {
+                ChunkPiece::Data(range) => {
+                    let data = part.slice(at + range.start..at + range.end);
+                    self.gather_chunk(&mut gather, data, cx);
+                }
+                ChunkPiece::Trailer { name, value } => {
+                    let trailers = self.trailers.get_or_insert_default();
+                    trailers.extend_from_slice(&visible[name]);
+                    trailers.push(0);
+                    trailers.extend_from_slice(&visible[value]);
+                    trailers.push(0);
+                }
+                ChunkPiece::End => self.reading = Reading::Done,
+                ChunkPiece::NeedMore if consumed > 0 && visible.len() < rest.len() => {}
+                ChunkPiece::NeedMore => {
+                    at += consumed;
+                    stalled = visible.len() < rest.len();
+                    break;
+                }
+            }
+            at += consumed;
+            if self.body_bytes > cx.settings.body_bytes_max {
+                self.body_too_large(cx);
+                return false;
+            }
+        }
+        self.flush_gather(&mut gather, cx);
+        if at < part.len() {
+            self.inbox = Some(part.slice(at..part.len()));
+        }
+        stalled
+    }
+
+    fn gather_chunk(&mut self, gather: &mut Option<BufferMut>, data: Part, cx: &mut Context<'_>) {
+        if data.len() > GATHER_BYTES_MAX {
+            self.flush_gather(gather, cx);
+            self.give_body(data, cx);
+            return;
+        }
+        if let Some(buffer) = gather
+            && buffer.try_extend(data.as_slice())
+        {
+            return;
+        }
+        self.flush_gather(gather, cx);
+        if let Some(mut buffer) = cx.pool.take(PoolClass::Send)
+            && buffer.try_extend(data.as_slice())
+        {
+            *gather = Some(buffer);
+            return;
+        }
+        self.give_body(Part::whole(Buffer::from_vec(data.as_slice().to_vec())), cx);
+    }
+
+    fn flush_gather(&mut self, gather: &mut Option<BufferMut>, cx: &mut Context<'_>) {
+        if let Some(buffer) = gather.take() {
+            self.give_body(Part::whole(buffer.freeze()), cx);
+        }
+    }
+
+    fn give_body(&mut self, part: Part, cx: &mut Context<'_>) {
+        let len = part.len() as u32;
+        self.window = self.window.saturating_sub(len);
+        self.body_bytes += u64::from(len);
+        self.body_in_link = true;
+        cx.actions.push_back(Action::WorkerBody(part));
+    }
+
+    fn request_complete(&mut self, cx: &mut Context<'_>) {
+        cx.actions
+            .push_back(Action::WorkerEnd(self.trailers.take().unwrap_or_default()));
+        self.mark_ms = cx.now.ms;
+        if self.inbox.is_none() {
+            // Listen on, so that a client that leaves is noticed while the worker thinks.
+            cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
+        }
+        if matches!(self.writing, Writing::Done) {
+            self.exchange_complete(cx);
+        }
+    }
+
+    /// The link took the bytes it was given: the next ones may be read.
+    pub(super) fn body_sent(&mut self, cx: &mut Context<'_>) {
+        self.body_in_link = false;
+        self.mark_ms = cx.now.ms;
+        match self.phase {
+            Phase::Exchange if !matches!(self.reading, Reading::Done) => self.relay_request(cx),
+            Phase::Tunnel => self.tunnel_to_worker_sent(cx),
+            _ => {}
+        }
+    }
+
+    pub(super) fn worker_window(&mut self, bytes: u32, cx: &mut Context<'_>) {
+        self.window = self
+            .window
+            .saturating_add(bytes)
+            .min(2 * hostler_protocol::worker::WINDOW_BYTES);
+        self.mark_ms = cx.now.ms;
+        if self.phase == Phase::Exchange && !matches!(self.reading, Reading::Done) {
+            self.relay_request(cx);
+        }
+    }
+
+    fn body_too_large(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.writing, Writing::AwaitHead) {
+            self.answer(OwnAnswer::BodyTooLarge, cx);
+        } else {
+            self.cut(cx);
+        }
+    }
+
+    /// The client broke its request body: nobody can use the rest of this connection.
+    pub(super) fn request_broken(&mut self, status: u16, why: &'static str, cx: &mut Context<'_>) {
+        if matches!(self.writing, Writing::AwaitHead) {
+            self.answer(OwnAnswer::BadRequest { status, why }, cx);
+        } else {
+            self.cut(cx);
+        }
+    }
+}

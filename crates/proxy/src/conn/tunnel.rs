@@ -1,0 +1,104 @@
+//! An upgraded connection: bytes pass in both directions until both sides have ended.
+//!
+//! Owns: one buffer at a time in each direction, half close. Must never know: WebSocket frames. Called by `conn`.
+
+use std::ops::Range;
+
+use hostler_driver::{Buffer, Part, PoolClass, ReceiveMode};
+
+use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
+
+impl Conn {
+    /// The worker agreed to the upgrade; `rest` are its first bytes behind the head.
+    pub(super) fn begin_tunnel(
+        &mut self,
+        buffer: &Buffer,
+        rest: Range<usize>,
+        cx: &mut Context<'_>,
+    ) {
+        self.head = None;
+        self.reading = Reading::Done;
+        self.writing = Writing::Done;
+        self.set_phase(Phase::Tunnel, cx);
+        if rest.is_empty() {
+            cx.actions.push_back(Action::WorkerCredit(0));
+        } else {
+            self.tunnel_from_worker(buffer, rest, cx);
+        }
+        match self.inbox.take() {
+            Some(early) => self.tunnel_from_client(early, cx),
+            None => self.receive_next(0, cx),
+        }
+        if self.receive_ended {
+            cx.actions.push_back(Action::WorkerHalfClose);
+        }
+    }
+
+    pub(super) fn tunnel_from_client(&mut self, part: Part, cx: &mut Context<'_>) {
+        self.mark_ms = cx.now.ms;
+        // Remembered until the bytes have left, so that the next buffer has the right size.
+        self.body_bytes = part.len() as u64;
+        self.body_in_link = true;
+        cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+        cx.actions.push_back(Action::WorkerBody(part));
+    }
+
+    pub(super) fn tunnel_to_worker_sent(&mut self, cx: &mut Context<'_>) {
+        if !self.receive_ended {
+            self.receive_next(self.body_bytes, cx);
+        }
+    }
+
+    /// Small buffers suit messages and cost idle sockets nothing; a full one says that more is coming.
+    fn receive_next(&mut self, last_bytes: u64, cx: &mut Context<'_>) {
+        let small = u64::from(cx.pool.buffer_bytes(PoolClass::Head));
+        let class = if last_bytes >= small {
+            PoolClass::Body
+        } else {
+            PoolClass::Head
+        };
+        cx.actions
+            .push_back(Action::Receive(ReceiveMode::Once(class)));
+    }
+
+    pub(super) fn tunnel_from_worker(
+        &mut self,
+        buffer: &Buffer,
+        range: Range<usize>,
+        cx: &mut Context<'_>,
+    ) {
+        self.mark_ms = cx.now.ms;
+        self.outbox.push(cx.pool, buffer, range, false);
+    }
+
+    pub(super) fn tunnel_to_client_sent(&mut self, cx: &mut Context<'_>) {
+        self.mark_ms = cx.now.ms;
+        if self.outbox.is_empty() {
+            if self.worker_held {
+                self.worker_gone_quietly(cx);
+            } else {
+                cx.actions.push_back(Action::WorkerCredit(0));
+            }
+        }
+    }
+
+    pub(super) fn tunnel_client_ended(&mut self, cx: &mut Context<'_>) {
+        cx.actions.push_back(Action::WorkerHalfClose);
+    }
+
+    /// The worker ended its side: pass on what waits, then FIN. A worker of Node's never goes on reading after that,
+    /// so the tunnel is over.
+    pub(super) fn tunnel_worker_ended(&mut self, cx: &mut Context<'_>) {
+        if self.outbox.is_empty() {
+            self.worker_gone_quietly(cx);
+        } else {
+            self.worker_held = true;
+        }
+    }
+
+    fn worker_gone_quietly(&mut self, cx: &mut Context<'_>) {
+        self.release(Keep::Cancel, cx);
+        self.begin_close(cx);
+        debug_assert!(matches!(self.phase, Phase::Closing | Phase::Lingering));
+    }
+}

@@ -1,0 +1,295 @@
+//! Stage dispatch: which worker gets a request.
+//!
+//! Owns: the shard's table of workers, the choice among them, the queue in front of them. Must never know: sockets,
+//! frames. Called by the shard.
+//!
+//! Requests are balanced, not connections. A shard prefers the worker on its own core, because the request's bytes are in
+//! that core's caches and batches stay large; it looks elsewhere as soon as that worker has clearly more to do than the least
+//! busy one, or its event loop is not ticking.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hostler_protocol::control::{Transport, WorkerAddress};
+
+use crate::stats::WorkerGauge;
+
+/// Requests by which the preferred worker may be ahead of the least busy one. Less would tear batches apart for
+/// nothing; more would let requests wait while a loop idles.
+const PREFERENCE: u32 = 4;
+/// A worker with requests in flight that has said nothing for this long (three missed heartbeats) is avoided.
+const SILENCE_MS: u64 = 350;
+
+/// How far a worker is in this shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerPhase {
+    /// Announced; its channel to this shard is not open yet.
+    Expected,
+    /// Takes requests.
+    Ready,
+    /// Takes no new requests.
+    Draining,
+}
+
+/// A worker as this shard sees it.
+#[derive(Debug)]
+pub struct Worker {
+    /// Who and where.
+    pub address: WorkerAddress,
+    /// How far it is.
+    pub phase: WorkerPhase,
+    /// Index of its channel, for the `frames` transport.
+    pub channel: Option<u16>,
+    /// The app's server is closed for now.
+    pub silent: bool,
+    /// Requests of this shard in flight.
+    pub in_flight: u32,
+    /// Shared by all shards.
+    pub gauge: Arc<WorkerGauge>,
+    /// Idle plain connections, most recently used last.
+    pub plain_idle: Vec<u32>,
+    /// When its channel last said anything, milliseconds.
+    pub heard_ms: u64,
+    /// The supervisor was told that it is drained.
+    pub drained_reported: bool,
+}
+
+impl Worker {
+    fn takes_requests(&self) -> bool {
+        self.phase == WorkerPhase::Ready
+            && !self.silent
+            && (self.address.transport == Transport::Http || self.channel.is_some())
+    }
+
+    fn is_stuck(&self, now_ms: u64) -> bool {
+        self.address.transport == Transport::Frames
+            && self.gauge.in_flight() > 0
+            && now_ms.saturating_sub(self.heard_ms) > SILENCE_MS
+    }
+}
+
+/// Why no worker takes a request now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// There is none that takes requests.
+    NoWorker,
+    /// All are at their limit.
+    AllFull,
+}
+
+/// The workers of one shard and the requests that wait for them.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// Slots are kept while requests refer to them.
+    workers: Vec<Option<Worker>>,
+    queue: VecDeque<u32>,
+    queue_max: usize,
+    requests_max: u32,
+    core: Option<u32>,
+}
+
+impl Dispatch {
+    /// No workers yet. `core` is the shard's own.
+    pub fn new(core: Option<u32>, requests_max: u32, queue_max: u32) -> Self {
+        Self {
+            workers: Vec::new(),
+            queue: VecDeque::new(),
+            queue_max: queue_max as usize,
+            requests_max,
+            core,
+        }
+    }
+
+    /// Adds a worker and gives its index.
+    pub fn add(&mut self, address: WorkerAddress, gauge: Arc<WorkerGauge>, now_ms: u64) -> u16 {
+        let worker = Worker {
+            address,
+            phase: WorkerPhase::Expected,
+            channel: None,
+            silent: false,
+            in_flight: 0,
+            gauge,
+            plain_idle: Vec::new(),
+            heard_ms: now_ms,
+            drained_reported: false,
+        };
+        let index = match self.workers.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                self.workers.push(None);
+                self.workers.len() - 1
+            }
+        };
+        self.workers[index] = Some(worker);
+        index as u16
+    }
+
+    /// Forgets a worker; nothing may refer to it any more.
+    pub fn remove(&mut self, index: u16) -> Option<Worker> {
+        self.workers.get_mut(usize::from(index))?.take()
+    }
+
+    /// The worker with this index.
+    pub fn get(&self, index: u16) -> Option<&Worker> {
+        self.workers.get(usize::from(index))?.as_ref()
+    }
+
+    /// The worker with this index.
+    pub fn get_mut(&mut self, index: u16) -> Option<&mut Worker> {
+        self.workers.get_mut(usize::from(index))?.as_mut()
+    }
+
+    /// The index of the process with this number.
+    pub fn find(&self, worker: u32) -> Option<u16> {
+        self.iter()
+            .find(|(_, entry)| entry.address.worker.0 == worker)
+            .map(|(index, _)| index)
+    }
+
+    /// All workers with their indexes.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Worker)> {
+        self.workers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, worker)| Some((index as u16, worker.as_ref()?)))
+    }
+
+    /// The worker for the next request. `open` says whether a worker's link has room right now.
+    pub fn choose(&self, now_ms: u64, open: impl Fn(&Worker) -> bool) -> Result<u16, Busy> {
+        let mut best: Option<(u16, (bool, u32))> = None;
+        let mut preferred: Option<(u16, u32)> = None;
+        let mut busy = Busy::NoWorker;
+        for (index, worker) in self.iter() {
+            if !worker.takes_requests() {
+                continue;
+            }
+            busy = Busy::AllFull;
+            if worker.in_flight >= self.requests_max || !open(worker) {
+                continue;
+            }
+            let stuck = worker.is_stuck(now_ms);
+            let load = (stuck, worker.gauge.in_flight());
+            if !stuck && self.core.is_some() && worker.address.core == self.core {
+                preferred = Some((index, load.1));
+            }
+            if best.is_none_or(|(_, least)| load < least) {
+                best = Some((index, load));
+            }
+        }
+        match (preferred, best) {
+            (Some((index, load)), Some((_, (_, least)))) if load <= least + PREFERENCE => Ok(index),
+            (_, Some((index, _))) => Ok(index),
+            (_, None) => Err(busy),
+        }
+    }
+
+    /// Puts a connection at the end of the queue; false when it is full.
+    pub fn enqueue(&mut self, conn: u32) -> bool {
+        if self.queue.len() >= self.queue_max {
+            return false;
+        }
+        self.queue.push_back(conn);
+        true
+    }
+
+    /// The connection that has waited longest.
+    pub fn dequeue(&mut self) -> Option<u32> {
+        self.queue.pop_front()
+    }
+
+    /// Puts a connection back to the front.
+    pub fn requeue_first(&mut self, conn: u32) {
+        self.queue.push_front(conn);
+    }
+
+    /// Takes a connection out of the queue, wherever it is.
+    pub fn leave_queue(&mut self, conn: u32) {
+        if let Some(at) = self.queue.iter().position(|waiting| *waiting == conn) {
+            self.queue.remove(at);
+        }
+    }
+
+    /// Requests that wait.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Requests of this shard at workers.
+    pub fn in_flight(&self) -> u32 {
+        self.iter().map(|(_, worker)| worker.in_flight).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hostler_protocol::control::WorkerId;
+
+    fn worker(dispatch: &mut Dispatch, number: u32, core: Option<u32>) -> u16 {
+        let address = WorkerAddress {
+            worker: WorkerId(number),
+            app: "web".into(),
+            slot: number,
+            pid: number,
+            core,
+            transport: Transport::Http,
+            plain: "/x".into(),
+        };
+        let index = dispatch.add(address, Arc::default(), 0);
+        dispatch.get_mut(index).expect("added").phase = WorkerPhase::Ready;
+        index
+    }
+
+    fn load(dispatch: &Dispatch, index: u16, requests: u32) {
+        for _ in 0..requests {
+            dispatch.get(index).expect("there").gauge.begin();
+        }
+    }
+
+    #[test]
+    fn the_own_core_is_preferred_until_it_is_clearly_busier() {
+        let mut dispatch = Dispatch::new(Some(1), 100, 10);
+        let other = worker(&mut dispatch, 1, Some(0));
+        let own = worker(&mut dispatch, 2, Some(1));
+        assert_eq!(dispatch.choose(0, |_| true), Ok(own));
+        load(&dispatch, own, PREFERENCE);
+        assert_eq!(dispatch.choose(0, |_| true), Ok(own));
+        load(&dispatch, own, 1);
+        assert_eq!(dispatch.choose(0, |_| true), Ok(other));
+    }
+
+    #[test]
+    fn no_worker_and_full_workers_are_told_apart() {
+        let mut dispatch = Dispatch::new(None, 1, 10);
+        assert_eq!(dispatch.choose(0, |_| true), Err(Busy::NoWorker));
+        let only = worker(&mut dispatch, 1, None);
+        assert_eq!(dispatch.choose(0, |_| true), Ok(only));
+        dispatch.get_mut(only).expect("there").in_flight = 1;
+        assert_eq!(dispatch.choose(0, |_| true), Err(Busy::AllFull));
+        dispatch.get_mut(only).expect("there").phase = WorkerPhase::Draining;
+        assert_eq!(dispatch.choose(0, |_| true), Err(Busy::NoWorker));
+    }
+
+    #[test]
+    fn a_stuck_loop_is_the_last_choice_but_still_one() {
+        let mut dispatch = Dispatch::new(None, 100, 10);
+        let stuck = worker(&mut dispatch, 1, None);
+        let worker_stuck = dispatch.get_mut(stuck).expect("there");
+        worker_stuck.address.transport = Transport::Frames;
+        worker_stuck.channel = Some(0);
+        load(&dispatch, stuck, 1);
+        let free = worker(&mut dispatch, 2, None);
+        load(&dispatch, free, 50);
+        assert_eq!(dispatch.choose(SILENCE_MS + 1, |_| true), Ok(free));
+        dispatch.remove(free);
+        assert_eq!(dispatch.choose(SILENCE_MS + 1, |_| true), Ok(stuck));
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_can_be_left() {
+        let mut dispatch = Dispatch::new(None, 1, 2);
+        assert!(dispatch.enqueue(1) && dispatch.enqueue(2) && !dispatch.enqueue(3));
+        dispatch.leave_queue(1);
+        assert_eq!((dispatch.dequeue(), dispatch.dequeue()), (Some(2), None));
+    }
+}

@@ -1,0 +1,125 @@
+//! The settings of a shard: one read-only value, made once from the supervisor's message.
+//!
+//! Owns: limits and time-outs as the stages use them. Must never know: where they were typed.
+
+use hostler_driver::{DriverConfig, PoolSizes};
+use hostler_protocol::control::ProxySetup;
+use hostler_protocol::http1::HeadLimits;
+
+/// An address the proxy listens on, as apps and headers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// `127.0.0.1:3000` or `unix:/path`.
+    pub display: String,
+    /// TCP address and port as text, `None` for a unix socket.
+    pub tcp: Option<(String, u16)>,
+    /// The port as header text (`3000`), empty for unix sockets.
+    pub port_text: String,
+}
+
+impl ListenerInfo {
+    /// Reads the supervisor's text form.
+    pub fn parse(display: &str) -> Self {
+        let tcp = display.parse::<std::net::SocketAddr>().ok();
+        Self {
+            display: display.to_owned(),
+            port_text: tcp
+                .map(|address| address.port().to_string())
+                .unwrap_or_default(),
+            tcp: tcp.map(|address| (address.ip().to_string(), address.port())),
+        }
+    }
+}
+
+/// Everything a shard needs to know that does not change while it runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This shard's number.
+    pub shard: u32,
+    /// Number of shards.
+    pub shards: u32,
+    /// The core this shard is pinned to.
+    pub core: Option<u32>,
+    /// What the proxy listens on.
+    pub listeners: Vec<ListenerInfo>,
+    /// Client connections at one time.
+    pub conns_max: u32,
+    /// Requests in flight per worker.
+    pub worker_requests_max: u32,
+    /// Requests waiting for a worker.
+    pub queue_requests_max: u32,
+    /// Longest wait for a worker.
+    pub queue_ms_max: u64,
+    /// Time for a whole request head.
+    pub head_ms_max: u64,
+    /// Idle keep-alive time.
+    pub idle_ms_max: u64,
+    /// Silence of the client while it owes body bytes or takes none.
+    pub client_silence_ms_max: u64,
+    /// Silence of the worker while it owes an answer.
+    pub worker_silence_ms_max: u64,
+    /// Silence of both sides of an upgraded connection.
+    pub tunnel_idle_ms_max: u64,
+    /// Limits of request heads.
+    pub head_limits: HeadLimits,
+    /// Limits of response heads: an app may send more than a client.
+    pub response_limits: HeadLimits,
+    /// Size of a request body.
+    pub body_bytes_max: u64,
+    /// Bytes that slow readers may make the shard copy to the heap before they are cut off.
+    pub spill_bytes_max: u64,
+}
+
+/// Plain connections to workers that a shard may hold beside its clients (upgrades and the `http` transport).
+pub const PLAIN_CONNS_PER_CLIENT: u32 = 1;
+/// Sockets for channels, listeners and connections in their last moments.
+const SPARE_SOCKETS: u32 = 256;
+/// An upgraded connection that says nothing for an hour has lost its client: WebSocket libraries ping far more often.
+const TUNNEL_IDLE_MS_MAX: u64 = 3_600_000;
+const RESPONSE_HEAD_BYTES_MAX: u32 = 60 * 1024;
+const SPILL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+impl Settings {
+    /// The settings of shard `shard`.
+    pub fn from_setup(setup: &ProxySetup, shard: u32) -> Self {
+        let head_limits = HeadLimits {
+            head_bytes_max: setup.head_bytes_max,
+            ..HeadLimits::default()
+        };
+        Self {
+            shard,
+            shards: setup.shards,
+            core: setup.cores.get(shard as usize).copied().flatten(),
+            listeners: setup
+                .listeners
+                .iter()
+                .map(|text| ListenerInfo::parse(text))
+                .collect(),
+            conns_max: setup.conns_max,
+            worker_requests_max: setup.worker_requests_max,
+            queue_requests_max: setup.queue_requests_max,
+            queue_ms_max: setup.queue_ms_max.into(),
+            head_ms_max: setup.head_ms_max.into(),
+            idle_ms_max: setup.idle_ms_max.into(),
+            client_silence_ms_max: setup.client_silence_ms_max.into(),
+            worker_silence_ms_max: setup.worker_silence_ms_max.into(),
+            tunnel_idle_ms_max: TUNNEL_IDLE_MS_MAX,
+            head_limits,
+            response_limits: HeadLimits {
+                head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
+                fields_max: 128,
+                ..HeadLimits::default()
+            },
+            body_bytes_max: setup.body_bytes_max.unwrap_or(u64::MAX),
+            spill_bytes_max: SPILL_BYTES_MAX,
+        }
+    }
+
+    /// The driver's sizes that go with these settings.
+    pub fn driver_config(&self) -> DriverConfig {
+        DriverConfig {
+            sockets_max: self.conns_max * (1 + PLAIN_CONNS_PER_CLIENT) + SPARE_SOCKETS,
+            pools: PoolSizes::default(),
+        }
+    }
+}

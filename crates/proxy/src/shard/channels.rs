@@ -1,0 +1,345 @@
+//! Channels: frames in, batches out.
+//!
+//! Owns: which channel belongs to which worker. Must never know: what response bytes mean. Part of the shard.
+
+use std::os::fd::OwnedFd;
+
+use hostler_driver::{Buffer, Driver, PoolClass, ReceiveMode};
+use hostler_protocol::worker::{
+    BodyEnd, FromWorker, Heartbeat, Incoming, ListenerAddress, PROTOCOL_VERSION, ProxyHello,
+    StreamTag, ToWorker, WINDOW_BYTES, WorkerHello,
+};
+
+use super::clients::mark_dirty;
+use super::owner::Owner;
+use super::{Shard, ShardEvent};
+use crate::conn::{Event, Link, ResponseEnd};
+use crate::settings::ListenerInfo;
+use crate::worker::channel::{Channel, ChannelPhase};
+
+/// One frame's meaning, free of the buffer it was in.
+enum Frame {
+    Body {
+        tag: StreamTag,
+        range: std::ops::Range<usize>,
+        end: ResponseEnd,
+    },
+    Window {
+        tag: StreamTag,
+        bytes: u32,
+    },
+    Reset {
+        tag: StreamTag,
+    },
+    Heartbeat(Heartbeat),
+    Hello(WorkerHello),
+    Listen,
+    Unlisten,
+    Ignored,
+}
+
+impl<D: Driver> Shard<D> {
+    pub(super) fn channel_accepted(&mut self, fd: OwnedFd) {
+        let index = match self.channels.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                self.channels.push(None);
+                self.channels.len() - 1
+            }
+        };
+        let Ok(socket) = self.driver.adopt(fd, Owner::Channel(index as u32).key()) else {
+            return;
+        };
+        self.channel_serial += 1;
+        self.channels[index] = Some(Channel::new(socket, self.channel_serial, self.now.ms));
+        self.driver
+            .receive(socket, ReceiveMode::Once(PoolClass::Channel));
+    }
+
+    pub(super) fn channel_received(&mut self, index: u16, buffer: &Buffer) {
+        let Some(channel) = self.channels[usize::from(index)].as_mut() else {
+            return;
+        };
+        channel.heard_ms = self.now.ms;
+        let socket = channel.socket;
+        if let Some(worker) = channel.worker.and_then(|id| self.dispatch.find(id))
+            && let Some(worker) = self.dispatch.get_mut(worker)
+        {
+            worker.heard_ms = self.now.ms;
+        }
+        let pool = self.driver.pool();
+        let scarce = pool.free(PoolClass::Channel) < pool.capacity(PoolClass::Channel) / 4;
+        let mut at = 0;
+        loop {
+            let Some(channel) = self.channels[usize::from(index)].as_mut() else {
+                return;
+            };
+            let frame = match channel.reader.next(buffer, &mut at) {
+                Ok(Some(incoming)) => read_frame(incoming),
+                Ok(None) => break,
+                Err(error) => Err(error.to_string()),
+            };
+            match frame {
+                Ok(frame) => self.frame(index, frame, buffer, scarce),
+                Err(why) => {
+                    self.channel_lost(index, &format!("broken frame: {why}"));
+                    return;
+                }
+            }
+        }
+        self.driver
+            .receive(socket, ReceiveMode::Once(PoolClass::Channel));
+    }
+
+    fn frame(&mut self, index: u16, frame: Frame, buffer: &Buffer, scarce: bool) {
+        match frame {
+            Frame::Body { tag, range, end } => {
+                if let Some(slot) = self.stream_slot(index, tag) {
+                    self.step(
+                        slot,
+                        Event::WorkerBytes {
+                            buffer,
+                            range,
+                            end,
+                            scarce,
+                        },
+                    );
+                }
+            }
+            Frame::Window { tag, bytes } => {
+                if let Some(slot) = self.stream_slot(index, tag) {
+                    self.step(slot, Event::WorkerWindow(bytes));
+                }
+            }
+            Frame::Reset { tag } => {
+                if let Some(slot) = self.stream_slot(index, tag) {
+                    self.step(slot, Event::WorkerReset);
+                }
+            }
+            Frame::Heartbeat(beat) => self.heartbeat(index, beat),
+            Frame::Hello(hello) => self.channel_hello(index, &hello),
+            Frame::Listen => self.channel_listens(index, true),
+            Frame::Unlisten => self.channel_listens(index, false),
+            Frame::Ignored => {}
+        }
+    }
+
+    /// The connection that a stream's frame is for, unless the frame is late.
+    fn stream_slot(&self, index: u16, tag: StreamTag) -> Option<u32> {
+        let slot = tag.stream.checked_sub(1)?;
+        let conn = self.conns.get(slot)?;
+        let current = conn.generation == tag.generation
+            && matches!(conn.link, Link::Stream { channel, .. } if channel == index);
+        current.then_some(slot)
+    }
+
+    fn heartbeat(&mut self, index: u16, beat: Heartbeat) {
+        let id = self.channels[usize::from(index)]
+            .as_ref()
+            .and_then(|channel| channel.worker);
+        let Some(worker) = id.and_then(|id| self.dispatch.find(id)) else {
+            return;
+        };
+        if let Some(worker) = self.dispatch.get(worker) {
+            worker.gauge.heartbeat(
+                beat.loop_delay_us,
+                beat.utilisation_permille,
+                beat.heap_kib,
+                self.now.unix_ms,
+            );
+        }
+    }
+
+    fn channel_hello(&mut self, index: u16, hello: &WorkerHello) {
+        if hello.protocol != PROTOCOL_VERSION {
+            let why = format!(
+                "the worker speaks protocol {}, this proxy {PROTOCOL_VERSION}; restart the worker",
+                hello.protocol
+            );
+            self.channel_lost(index, &why);
+            return;
+        }
+        let answer = ProxyHello {
+            protocol: PROTOCOL_VERSION,
+            shard: self.settings.shard,
+            shards: self.settings.shards,
+            window: WINDOW_BYTES,
+            listeners: self
+                .settings
+                .listeners
+                .iter()
+                .map(listener_address)
+                .collect(),
+        };
+        let Some(channel) = self.channels[usize::from(index)].as_mut() else {
+            return;
+        };
+        channel.worker = Some(hello.worker);
+        channel.write_always(self.driver.pool(), |out| out.json(ToWorker::Hello, &answer));
+        mark_dirty(&mut self.dirty, channel, index);
+    }
+
+    fn channel_listens(&mut self, index: u16, listens: bool) {
+        let Some(channel) = self.channels[usize::from(index)].as_mut() else {
+            return;
+        };
+        channel.phase = if listens {
+            ChannelPhase::Open
+        } else {
+            ChannelPhase::Silent
+        };
+        self.attach(index);
+    }
+
+    /// Joins an open channel with the worker that the supervisor has announced, once both are there.
+    pub(super) fn attach(&mut self, index: u16) {
+        let Some(channel) = self.channels[usize::from(index)].as_ref() else {
+            return;
+        };
+        let Some(worker) = channel.worker.and_then(|id| self.dispatch.find(id)) else {
+            return;
+        };
+        let phase = channel.phase;
+        let Some(worker) = self.dispatch.get_mut(worker) else {
+            return;
+        };
+        if phase == ChannelPhase::Greeting {
+            return;
+        }
+        worker.channel = Some(index);
+        worker.silent = phase == ChannelPhase::Silent;
+        worker.heard_ms = self.now.ms;
+        self.pump = true;
+    }
+
+    /// Index of the open channel of the process with this number.
+    pub(super) fn channel_of(&self, worker: u32) -> Option<u16> {
+        let belongs = |channel: &Option<Channel>| {
+            channel
+                .as_ref()
+                .is_some_and(|channel| channel.worker == Some(worker))
+        };
+        self.channels
+            .iter()
+            .position(belongs)
+            .map(|index| index as u16)
+    }
+
+    pub(super) fn channel_sent(&mut self, index: u16) {
+        let mut owners = std::mem::take(&mut self.owners);
+        if let Some(channel) = self.channels[usize::from(index)].as_mut() {
+            channel.sent(&mut owners);
+            if channel.has_output() {
+                mark_dirty(&mut self.dirty, channel, index);
+            }
+        }
+        for slot in owners.drain(..) {
+            let current = self.conns.get(slot).is_some_and(
+                |conn| matches!(conn.link, Link::Stream { channel, .. } if channel == index),
+            );
+            if current {
+                self.step(slot, Event::BodySent);
+            }
+        }
+        self.owners = owners;
+        self.pump |= self.dispatch.queued() > 0;
+    }
+
+    /// The end of a channel: its requests are lost or go elsewhere.
+    pub(super) fn channel_lost(&mut self, index: u16, why: &str) {
+        let Some(channel) = self.channels[usize::from(index)].take() else {
+            return;
+        };
+        self.close_socket(channel.socket);
+        let worker = channel.worker.and_then(|id| self.dispatch.find(id));
+        if let Some(entry) = worker.and_then(|worker| self.dispatch.get_mut(worker))
+            && entry.channel == Some(index)
+        {
+            entry.channel = None;
+        }
+        if let Some(worker) = channel.worker {
+            (self.events)(ShardEvent::WorkerLost {
+                worker,
+                why: why.to_owned(),
+            });
+        } else {
+            tracing::warn!(why, "a channel ended before it said who it was");
+        }
+        for slot in 0..self.conns.end() {
+            let Some(conn) = self.conns.get(slot) else {
+                continue;
+            };
+            if let Link::Stream {
+                channel: of, batch, ..
+            } = conn.link
+                && of == index
+            {
+                let unsent = !channel.has_sent(batch);
+                self.step(slot, Event::WorkerLost { unsent });
+            }
+        }
+    }
+
+    pub(super) fn flush_channels(&mut self) {
+        while let Some(index) = self.dirty.pop() {
+            let Some(channel) = self.channels[usize::from(index)].as_mut() else {
+                continue;
+            };
+            channel.dirty = false;
+            if let Some(parts) = channel.take() {
+                self.driver.send(channel.socket, parts);
+            }
+        }
+    }
+}
+
+fn read_frame(incoming: Incoming<'_>) -> Result<Frame, String> {
+    Ok(match incoming {
+        Incoming::Body {
+            tag,
+            end,
+            range,
+            last,
+        } => {
+            let end = match end {
+                BodyEnd::End if last => ResponseEnd::End,
+                BodyEnd::EndClose if last => ResponseEnd::EndClose,
+                BodyEnd::More | BodyEnd::End | BodyEnd::EndClose => ResponseEnd::Open,
+            };
+            Frame::Body { tag, range, end }
+        }
+        Incoming::Window { tag, bytes } => Frame::Window { tag, bytes },
+        Incoming::Reset { tag } => Frame::Reset { tag },
+        Incoming::Heartbeat(beat) => Frame::Heartbeat(beat),
+        Incoming::Json { kind, bytes } => match kind {
+            FromWorker::Hello => {
+                Frame::Hello(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)
+            }
+            FromWorker::Listen => Frame::Listen,
+            FromWorker::Unlisten => Frame::Unlisten,
+            _ => Frame::Ignored,
+        },
+    })
+}
+
+fn listener_address(listener: &ListenerInfo) -> ListenerAddress {
+    match &listener.tcp {
+        Some((address, port)) => ListenerAddress::Tcp {
+            address: address.clone(),
+            port: *port,
+            family: if address.contains(':') {
+                "IPv6"
+            } else {
+                "IPv4"
+            }
+            .to_owned(),
+        },
+        None => ListenerAddress::Unix {
+            path: listener
+                .display
+                .strip_prefix("unix:")
+                .unwrap_or(&listener.display)
+                .to_owned(),
+        },
+    }
+}

@@ -1,0 +1,210 @@
+//! Orders of the control thread, and news for it.
+//!
+//! Owns: workers coming and going, draining, snapshots. Must never know: who gave the order. Part of the shard.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use hostler_driver::Driver;
+use hostler_protocol::control::{ShardStatus, WorkerAddress};
+
+use super::clients::mark_dirty;
+use super::{Draining, Shard};
+use crate::conn::Event;
+use crate::dispatch::WorkerPhase;
+use crate::stats::WorkerGauge;
+
+/// What the control thread may ask.
+#[derive(Debug)]
+pub enum ShardCommand {
+    /// This worker takes requests.
+    WorkerReady {
+        /// Who and where.
+        address: WorkerAddress,
+        /// Shared by all shards.
+        gauge: Arc<WorkerGauge>,
+    },
+    /// No new requests for this worker; [`ShardEvent::WorkerDrained`] follows.
+    WorkerDrain {
+        /// The supervisor's number.
+        worker: u32,
+    },
+    /// The process is gone.
+    WorkerGone {
+        /// The supervisor's number.
+        worker: u32,
+    },
+    /// Stop accepting, finish, [`ShardEvent::Drained`] follows and the shard ends.
+    Drain {
+        /// What still lives after this time is cut.
+        deadline_ms: u32,
+    },
+    /// Send the figures.
+    Snapshot {
+        /// To here.
+        reply: Sender<ShardStatus>,
+    },
+}
+
+/// What a shard has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardEvent {
+    /// No request of this shard is in flight in the worker.
+    WorkerDrained {
+        /// The supervisor's number.
+        worker: u32,
+    },
+    /// The worker's channel to this shard broke.
+    WorkerLost {
+        /// The supervisor's number.
+        worker: u32,
+        /// What happened.
+        why: String,
+    },
+    /// No client connection is left; the shard ends.
+    Drained {
+        /// Connections cut at the deadline.
+        cut: u32,
+    },
+}
+
+impl<D: Driver> Shard<D> {
+    pub(super) fn run_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.command(command);
+        }
+    }
+
+    /// Carries out one order.
+    pub fn command(&mut self, command: ShardCommand) {
+        match command {
+            ShardCommand::WorkerReady { address, gauge } => self.worker_ready(address, gauge),
+            ShardCommand::WorkerDrain { worker } => self.worker_drain(worker),
+            ShardCommand::WorkerGone { worker } => self.worker_gone(worker),
+            ShardCommand::Drain { deadline_ms } => self.drain(deadline_ms),
+            ShardCommand::Snapshot { reply } => {
+                // The asker may have given up waiting; that is its own business.
+                let _ = reply.send(self.status());
+            }
+        }
+    }
+
+    fn worker_ready(&mut self, address: WorkerAddress, gauge: Arc<WorkerGauge>) {
+        let number = address.worker.0;
+        if self.dispatch.find(number).is_some() {
+            return;
+        }
+        let index = self.dispatch.add(address, gauge, self.now.ms);
+        if let Some(worker) = self.dispatch.get_mut(index) {
+            worker.phase = WorkerPhase::Ready;
+        }
+        if let Some(channel) = self.channel_of(number) {
+            self.attach(channel);
+        }
+        self.pump = true;
+    }
+
+    fn worker_drain(&mut self, number: u32) {
+        let Some(index) = self.dispatch.find(number) else {
+            // Never heard of it, so nothing is in flight.
+            (self.events)(ShardEvent::WorkerDrained { worker: number });
+            return;
+        };
+        let channel = self.dispatch.get_mut(index).and_then(|worker| {
+            worker.phase = WorkerPhase::Draining;
+            worker.channel
+        });
+        if let Some(channel) = channel
+            && let Some(entry) = self.channels[usize::from(channel)].as_mut()
+        {
+            entry.write_always(self.driver.pool(), |out| out.drain());
+            mark_dirty(&mut self.dirty, entry, channel);
+        }
+        self.report_if_drained(index);
+    }
+
+    pub(super) fn report_if_drained(&mut self, index: u16) {
+        let Some(worker) = self.dispatch.get_mut(index) else {
+            return;
+        };
+        let drained = worker.phase == WorkerPhase::Draining && worker.in_flight == 0;
+        if drained && !worker.drained_reported {
+            worker.drained_reported = true;
+            let number = worker.address.worker.0;
+            (self.events)(ShardEvent::WorkerDrained { worker: number });
+        }
+    }
+
+    fn worker_gone(&mut self, number: u32) {
+        let Some(index) = self.dispatch.find(number) else {
+            return;
+        };
+        // First out of the table of choices, or its requests would be retried on it.
+        if let Some(worker) = self.dispatch.get_mut(index) {
+            worker.phase = WorkerPhase::Draining;
+            worker.drained_reported = true;
+        }
+        if let Some(channel) = self.channel_of(number) {
+            self.channel_lost(channel, "the process is gone");
+        }
+        self.plains_lost(index);
+        self.dispatch.remove(index);
+    }
+
+    fn drain(&mut self, deadline_ms: u32) {
+        if self.draining.is_some() {
+            return;
+        }
+        let deadline_ms = self.now.ms + u64::from(deadline_ms);
+        self.draining = Some(Draining {
+            deadline_ms,
+            cut: 0,
+        });
+        for listener in std::mem::take(&mut self.listeners) {
+            self.driver.unlisten(listener);
+        }
+        self.accept_paused.clear();
+        for slot in 0..self.conns.end() {
+            self.step(slot, Event::Drain);
+        }
+    }
+
+    pub(super) fn cut_all(&mut self) {
+        if let Some(drain) = &mut self.draining {
+            drain.cut += self.conns.used();
+        }
+        for slot in 0..self.conns.end() {
+            self.step(slot, Event::Cut);
+        }
+    }
+
+    /// Has the drain come to its end? Says so once.
+    pub(super) fn has_drained(&mut self) -> bool {
+        let Some(drain) = self.draining else {
+            return false;
+        };
+        if self.conns.used() > 0 {
+            return false;
+        }
+        (self.events)(ShardEvent::Drained { cut: drain.cut });
+        true
+    }
+
+    /// The figures of this moment.
+    pub fn status(&self) -> ShardStatus {
+        let usage = self.driver.usage();
+        ShardStatus {
+            shard: self.settings.shard,
+            conns: self.conns.used(),
+            in_flight: self.dispatch.in_flight(),
+            queued: self.dispatch.queued() as u32,
+            requests: self.stats.requests,
+            refused: self.stats.refused,
+            failed: self.stats.failed,
+            retried: self.stats.retried,
+            starved: usage.starved,
+            sockets: usage.sockets,
+            buffers_out: usage.buffers_out,
+        }
+    }
+}

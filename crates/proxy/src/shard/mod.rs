@@ -1,0 +1,286 @@
+//! The loop of one core: completions in, steps, operations out.
+//!
+//! Owns: all that lives on this core (connections, channels, timers) and the order of things within a turn. Must never
+//! know: what bytes mean; it takes no protocol decision. The only caller of the driver.
+//!
+//! A turn: wait for completions, give each to its owner as an event, fulfil the wishes of that step, then fire timers, serve the
+//! queue, and flush what was written to workers in one send per channel.
+
+mod channels;
+mod clients;
+mod commands;
+mod owner;
+mod plains;
+mod slab;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use hostler_driver::{Completion, Driver, ListenerId, Operation, SocketId};
+use hostler_protocol::http1::{RequestHead, ResponseHead};
+
+pub use self::commands::{ShardCommand, ShardEvent};
+use self::owner::Owner;
+use self::slab::Slab;
+use crate::clock::Now;
+use crate::conn::{Action, Conn};
+use crate::dispatch::Dispatch;
+use crate::request_id::RequestIds;
+use crate::settings::{PLAIN_CONNS_PER_CLIENT, Settings};
+use crate::stats::Stats;
+use crate::timers::Wheel;
+use crate::worker::channel::Channel;
+use crate::worker::plain::Plain;
+
+/// Pause after the kernel refused a connection for want of descriptors or memory.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// A callback for what the shard has to tell the control thread.
+pub type EventSink = Box<dyn FnMut(ShardEvent)>;
+
+/// All of one core.
+pub struct Shard<D: Driver> {
+    driver: D,
+    settings: Settings,
+    now: Now,
+    conns: Slab<Conn>,
+    /// Generation of each slot's last request: survives the connection, so that late frames are known as such.
+    generations: Vec<u8>,
+    channels: Vec<Option<Channel>>,
+    channel_serial: u32,
+    plains: Slab<Plain>,
+    dispatch: Dispatch,
+    timers: Wheel,
+    request_head: Box<RequestHead>,
+    response_head: Box<ResponseHead>,
+    ids: RequestIds,
+    stats: Stats,
+    listeners: Vec<ListenerId>,
+    /// Listeners that wait for descriptors, and until when.
+    accept_paused: Vec<(ListenerId, u64)>,
+    /// Client listeners are off because all connection slots are taken.
+    accept_full: bool,
+    draining: Option<Draining>,
+    commands: Receiver<ShardCommand>,
+    events: EventSink,
+    /// Scratch, kept to avoid allocation.
+    completions: Vec<Completion>,
+    actions: VecDeque<Action>,
+    dirty: Vec<u16>,
+    owners: Vec<u32>,
+    /// The queue should be served at the end of this turn.
+    pump: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Draining {
+    deadline_ms: u64,
+    cut: u32,
+}
+
+/// What a shard starts with.
+pub struct ShardParts {
+    /// Limits and time-outs.
+    pub settings: Settings,
+    /// Listeners for clients, in the order of `settings.listeners`.
+    pub client_listeners: Vec<OwnedFd>,
+    /// The listener for workers' channels.
+    pub channel_listener: OwnedFd,
+    /// Orders of the control thread; a [`hostler_driver::Waker`] makes the shard look.
+    pub commands: Receiver<ShardCommand>,
+    /// Where the shard's own news go.
+    pub events: EventSink,
+    /// For request ids.
+    pub seed: u64,
+}
+
+impl<D: Driver> Shard<D> {
+    /// A shard that accepts from now on.
+    pub fn new(mut driver: D, parts: ShardParts, now: Now) -> io::Result<Self> {
+        let settings = parts.settings;
+        let mut listeners = Vec::new();
+        for (index, fd) in parts.client_listeners.into_iter().enumerate() {
+            listeners.push(driver.listen(fd, Owner::ClientListener(index as u32).key())?);
+        }
+        driver.listen(parts.channel_listener, Owner::ChannelListener.key())?;
+        let plains_max = settings.conns_max * PLAIN_CONNS_PER_CLIENT;
+        Ok(Self {
+            now,
+            conns: Slab::new(settings.conns_max),
+            generations: Vec::with_capacity(settings.conns_max as usize),
+            channels: Vec::new(),
+            channel_serial: 0,
+            plains: Slab::new(plains_max),
+            dispatch: Dispatch::new(
+                settings.core,
+                settings.worker_requests_max,
+                settings.queue_requests_max,
+            ),
+            timers: Wheel::new(settings.conns_max + plains_max),
+            request_head: Box::new(RequestHead::new()),
+            response_head: Box::new(ResponseHead::new()),
+            ids: RequestIds::new(parts.seed),
+            stats: Stats::default(),
+            listeners,
+            accept_paused: Vec::new(),
+            accept_full: false,
+            draining: None,
+            commands: parts.commands,
+            events: parts.events,
+            completions: Vec::with_capacity(hostler_driver::COMPLETIONS_PER_TURN),
+            actions: VecDeque::with_capacity(64),
+            dirty: Vec::with_capacity(64),
+            owners: Vec::with_capacity(64),
+            pump: false,
+            driver,
+            settings,
+        })
+    }
+
+    /// The driver, for leak checks and wakers.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Counters so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Client connections open.
+    pub fn conns_open(&self) -> u32 {
+        self.conns.used()
+    }
+
+    /// Waits for something to happen (at most `wait_max`) and handles it. False when the shard has drained.
+    pub fn turn(
+        &mut self,
+        wait_max: Option<Duration>,
+        clock: impl FnOnce() -> Now,
+    ) -> io::Result<bool> {
+        let mut completions = std::mem::take(&mut self.completions);
+        let wait = match (self.next_deadline(), wait_max) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.driver.turn(wait, &mut completions)?;
+        self.now = clock();
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.completions = completions;
+        self.expire();
+        if self.pump {
+            self.serve_queue();
+        }
+        self.flush_channels();
+        Ok(!self.has_drained())
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let timers = self.timers.wait_ms(self.now.ms);
+        let accept = self
+            .accept_paused
+            .first()
+            .map(|(_, until)| until.saturating_sub(self.now.ms));
+        let drain = self
+            .draining
+            .map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
+        [timers, accept, drain]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(Duration::from_millis)
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Accepted { listener, fd } => match Owner::from_key(listener) {
+                Owner::ChannelListener => self.channel_accepted(fd),
+                Owner::ClientListener(index) => self.client_accepted(fd, index),
+                owner => unreachable!("{owner:?} does not listen"),
+            },
+            Completion::AcceptFailed { id, error, .. } => {
+                tracing::warn!(%error, "accepting paused for {ACCEPT_PAUSE_MS} ms");
+                self.accept_paused.push((id, self.now.ms + ACCEPT_PAUSE_MS));
+            }
+            Completion::Received { key, buffer, .. } => match Owner::from_key(key) {
+                Owner::Client(slot) => self.client_received(slot, buffer),
+                Owner::Channel(index) => self.channel_received(index as u16, &buffer),
+                Owner::Plain(slot) => self.plain_received(slot, &buffer),
+                owner => unreachable!("{owner:?} does not receive"),
+            },
+            Completion::Sent { key, .. } => match Owner::from_key(key) {
+                Owner::Client(slot) => self.client_sent(slot),
+                Owner::Channel(index) => self.channel_sent(index as u16),
+                Owner::Plain(slot) => self.plain_sent(slot),
+                owner => unreachable!("{owner:?} does not send"),
+            },
+            Completion::SendProgress { key, .. } => {
+                if let Owner::Client(slot) = Owner::from_key(key) {
+                    self.client_progress(slot);
+                }
+            }
+            Completion::ReceiveEnded { key, .. } => match Owner::from_key(key) {
+                Owner::Client(slot) => self.client_ended(slot),
+                Owner::Channel(index) => self.channel_lost(index as u16, "the worker closed it"),
+                Owner::Plain(slot) => self.plain_ended(slot),
+                owner => unreachable!("{owner:?} does not receive"),
+            },
+            Completion::Connected { key, .. } => {
+                if let Owner::Plain(slot) = Owner::from_key(key) {
+                    self.plain_connected(slot);
+                }
+            }
+            Completion::Failed {
+                key,
+                operation,
+                error,
+                ..
+            } => self.failed(key, operation, &error),
+            Completion::Woken => self.run_commands(),
+        }
+    }
+
+    fn failed(&mut self, key: hostler_driver::Key, operation: Operation, error: &io::Error) {
+        match Owner::from_key(key) {
+            Owner::Client(slot) => self.client_failed(slot, operation),
+            Owner::Channel(index) => self.channel_lost(index as u16, &error.to_string()),
+            Owner::Plain(slot) => self.plain_failed(slot, operation),
+            owner => unreachable!("{owner:?} has no operations of its own"),
+        }
+    }
+
+    fn expire(&mut self) {
+        while let Some(timer) = self.timers.expire(self.now.ms) {
+            if timer < self.settings.conns_max {
+                self.client_deadline(timer);
+            } else {
+                self.plain_deadline(timer - self.settings.conns_max);
+            }
+        }
+        while let Some((listener, until)) = self.accept_paused.first().copied() {
+            if until > self.now.ms {
+                break;
+            }
+            self.accept_paused.remove(0);
+            if self.draining.is_none() {
+                self.driver.accept(listener, true);
+            }
+        }
+        if self
+            .draining
+            .is_some_and(|drain| drain.deadline_ms <= self.now.ms)
+        {
+            self.cut_all();
+        }
+    }
+
+    /// Sends with a closed socket are ignored by the driver; nothing to check here.
+    fn close_socket(&mut self, socket: SocketId) {
+        self.driver.close(socket);
+    }
+}

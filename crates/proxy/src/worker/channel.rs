@@ -1,0 +1,196 @@
+//! A framed channel to one worker.
+//!
+//! Owns: the frames waiting for it and the frame reader. Must never know: what a stream's bytes mean.
+//! Called by the shard.
+//!
+//! Frames written during one turn leave together in one send at its end; that batch is why a worker pays one
+//! read for many requests.
+
+use std::collections::VecDeque;
+
+use hostler_driver::{Buffer, BufferMut, Part, Parts, Pool, PoolClass, SocketId};
+use hostler_protocol::worker::{FRAME_PREFIX_BYTES, FrameReader, FrameWriter, NoRoom, StreamTag};
+
+/// Body bytes up to this size are copied into the batch instead of being sent by reference.
+const COPY_BYTES_MAX: usize = 2048;
+/// Parts in one send.
+const PARTS_PER_SEND_MAX: usize = 32;
+
+/// Where a channel is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelPhase {
+    /// Connected; the worker has not said who it is.
+    Greeting,
+    /// Streams may be opened.
+    Open,
+    /// The worker takes no new streams (its server closed).
+    Silent,
+}
+
+/// One channel.
+pub struct Channel {
+    /// Its socket.
+    pub socket: SocketId,
+    /// Never reused within the shard.
+    pub serial: u32,
+    /// Where it is in its life.
+    pub phase: ChannelPhase,
+    /// The worker at the other end, once it has said so.
+    pub worker: Option<u32>,
+    /// Decodes what arrives.
+    pub reader: FrameReader,
+    /// When it last said anything, milliseconds.
+    pub heard_ms: u64,
+    /// Marked for a flush at the end of the turn.
+    pub dirty: bool,
+    parts: VecDeque<Part>,
+    tail: Option<BufferMut>,
+    sending: bool,
+    /// Number of the batch being filled; batches below it have been handed to the kernel.
+    batch: u32,
+    owners: Vec<u32>,
+    owners_sending: Vec<u32>,
+}
+
+impl Channel {
+    /// A channel on a socket that was just accepted.
+    pub fn new(socket: SocketId, serial: u32, now_ms: u64) -> Self {
+        Self {
+            socket,
+            serial,
+            phase: ChannelPhase::Greeting,
+            worker: None,
+            reader: FrameReader::new(),
+            heard_ms: now_ms,
+            dirty: false,
+            parts: VecDeque::with_capacity(2 * PARTS_PER_SEND_MAX),
+            tail: None,
+            sending: false,
+            batch: 1,
+            owners: Vec::with_capacity(PARTS_PER_SEND_MAX),
+            owners_sending: Vec::with_capacity(PARTS_PER_SEND_MAX),
+        }
+    }
+
+    /// The number of the batch that the next frame joins.
+    pub fn batch(&self) -> u32 {
+        self.batch
+    }
+
+    /// Has the batch with this number been handed to the kernel, even in part?
+    pub fn has_sent(&self, batch: u32) -> bool {
+        // Batches number upwards and wrap after 2^32 sends; the difference stays small.
+        (self.batch.wrapping_sub(batch) as i32) > 0
+    }
+
+    /// Writes frames into the open batch; takes a further buffer when it is full.
+    pub fn write(
+        &mut self,
+        pool: &Pool,
+        mut frames: impl FnMut(&mut FrameWriter<'_>) -> Result<(), NoRoom>,
+    ) -> Result<(), NoRoom> {
+        for _ in 0..2 {
+            if self.tail.is_none() {
+                self.tail = pool.take(PoolClass::Batch);
+            }
+            let Some(tail) = &mut self.tail else {
+                return Err(NoRoom);
+            };
+            let mut writer = FrameWriter::new(tail.spare_mut());
+            if frames(&mut writer).is_ok() {
+                let written = writer.len();
+                tail.advance(written);
+                return Ok(());
+            }
+            if tail.len() == 0 {
+                return Err(NoRoom);
+            }
+            self.seal();
+        }
+        Err(NoRoom)
+    }
+
+    /// Writes small frames that must not get lost: from the heap when batch buffers are short.
+    pub fn write_always(
+        &mut self,
+        pool: &Pool,
+        mut frames: impl FnMut(&mut FrameWriter<'_>) -> Result<(), NoRoom>,
+    ) {
+        if self.write(pool, &mut frames).is_ok() {
+            return;
+        }
+        self.seal();
+        let mut bytes = vec![0; hostler_protocol::worker::JSON_BYTES_MAX + FRAME_PREFIX_BYTES];
+        let mut writer = FrameWriter::new(&mut bytes);
+        frames(&mut writer).expect("a small frame fits into the largest JSON frame");
+        let written = writer.len();
+        bytes.truncate(written);
+        self.parts.push_back(Part::whole(Buffer::from_vec(bytes)));
+    }
+
+    /// Appends request body bytes of the connection in slot `owner`, which hears of it when they have left.
+    pub fn body(&mut self, pool: &Pool, tag: StreamTag, part: Part, owner: u32) {
+        if !self.owners.contains(&owner) {
+            self.owners.push(owner);
+        }
+        let bytes = part.as_slice();
+        if bytes.len() <= COPY_BYTES_MAX && self.write(pool, |out| out.data(tag, bytes)).is_ok() {
+            return;
+        }
+        self.write_always(pool, |out| out.data_prefix(tag, part.len()));
+        self.seal();
+        self.parts.push_back(part);
+    }
+
+    fn seal(&mut self) {
+        if let Some(tail) = self.tail.take()
+            && tail.len() > 0
+        {
+            self.parts.push_back(Part::whole(tail.freeze()));
+        }
+    }
+
+    /// Is there anything to send?
+    pub fn has_output(&self) -> bool {
+        !self.parts.is_empty() || self.tail.as_ref().is_some_and(|tail| tail.len() > 0)
+    }
+
+    /// Is there room for a frame of `bytes` now? A worker that does not read lets its batches pile up; then
+    /// requests wait in the queue, where they can still go elsewhere.
+    pub fn has_room(&self, pool: &Pool, bytes: usize) -> bool {
+        if self.parts.len() >= PARTS_PER_SEND_MAX {
+            return false;
+        }
+        self.tail
+            .as_ref()
+            .is_some_and(|tail| tail.spare_capacity() >= bytes)
+            || pool.free(PoolClass::Batch) > 0
+    }
+
+    /// The next batch, `None` when one is in flight or nothing waits.
+    pub fn take(&mut self) -> Option<Parts> {
+        if self.sending || !self.has_output() {
+            return None;
+        }
+        self.seal();
+        let mut parts = Parts::new();
+        for _ in 0..PARTS_PER_SEND_MAX {
+            let Some(part) = self.parts.pop_front() else {
+                break;
+            };
+            parts.push(part);
+        }
+        self.sending = true;
+        self.batch = self.batch.wrapping_add(1);
+        if self.parts.is_empty() {
+            std::mem::swap(&mut self.owners, &mut self.owners_sending);
+        }
+        Some(parts)
+    }
+
+    /// The batch has left; gives the slots of the connections whose body bytes went with it.
+    pub fn sent(&mut self, owners: &mut Vec<u32>) {
+        self.sending = false;
+        owners.append(&mut self.owners_sending);
+    }
+}

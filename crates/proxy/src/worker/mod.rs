@@ -1,0 +1,7 @@
+//! Links to workers.
+//!
+//! * [`channel`]: framed, many streams on one socket
+//! * [`plain`]: one HTTP/1.1 connection per request in flight, kept alive
+
+pub mod channel;
+pub mod plain;
