@@ -1,0 +1,232 @@
+'use strict';
+
+// Owns the way of one frame into Node's own HTTP server: HEAD becomes an IncomingMessage that goes
+// through Node's `parser.onIncoming`, body frames go through Node's parser callbacks, and ticks and
+// microtasks are drained after each.
+// Must never know: how frames are read or written, how a server came to be taken over.
+
+const diagnostics = require('diagnostics_channel');
+const http = require('http');
+const C = require('./constants.cjs');
+const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers } = require('./frame.cjs');
+const response = require('./response.cjs');
+const { VirtualSocket } = require('./socket.cjs');
+
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN } = C.FRAMES_TO_WORKER;
+
+const socketChannel = diagnostics.channel('net.server.socket');
+const noTicks = () => {};
+// What timers and setImmediate use between two callbacks (runNextTicks in task_queues.js).
+const drainTicks = typeof process._tickCallback === 'function' ? process._tickCallback : noTicks;
+const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
+const kIncomingMessage = Object.getOwnPropertySymbols(new http.Server())
+  .find((symbol) => symbol.description === 'IncomingMessage');
+
+/**
+ * The stream of a HEAD whose body may follow in the same batch. As on_headers_complete of
+ * node_http_parser.cc leaves ticks and microtasks to what follows in the segment, so does this.
+ */
+let undrained = 0;
+/** The request that is being started; see `Head` for why there is only one. */
+const current = new Head();
+/** Keys of HTTPParser under which a parser keeps Node's own callbacks. */
+let kOnBody = -1;
+let kOnMessageComplete = -1;
+
+/**
+ * @param {import('./channel.cjs').Channel} channel
+ * @param {number} type @param {number} stream @param {number} generation
+ * @param {Buffer} buffer @param {number} start @param {number} end payload
+ * @param {boolean} owned the payload may be kept without a copy
+ */
+function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
+  if (undrained !== 0) drain(type === DATA || type === END ? stream : 0);
+  if (type === HEAD) {
+    onHead(channel, stream, generation, buffer, start, end);
+    if (undrained !== 0) return;
+  } else if (stream === 0) {
+    onChannelFrame(channel, type, buffer, start, end);
+  } else {
+    const socket = channel.streams[stream];
+    // Late: the stream, or this request of it, is over.
+    if (socket === undefined || socket._generation !== generation) return;
+    onStreamFrame(channel, socket, type, buffer, start, end, owned);
+  }
+  drainTicks();
+}
+
+/** @param {number} [stream] whose body goes on */
+function drain(stream = 0) {
+  const waits = undrained;
+  undrained = 0;
+  if (waits !== stream) drainTicks();
+}
+
+function onHead(channel, stream, generation, buffer, start, end) {
+  try {
+    decodeHead(buffer, start, end, current);
+  } catch (error) {
+    channel.fail(error);
+    return;
+  }
+  let socket = channel.streams[stream];
+  if (current.newConnection) {
+    if (socket !== undefined) {
+      channel.fail(new ProtocolError(`NEW_CONNECTION on stream ${stream}, which is in use`));
+      return;
+    }
+    socket = openConnection(channel, stream, generation);
+  } else if (socket !== undefined && socket._responseOpen) {
+    channel.fail(new ProtocolError(`HEAD on stream ${stream} before the last response ended`));
+    return;
+  }
+  if (socket === undefined || socket._destroyed || !socket.parser) {
+    // The app destroyed the socket while this HEAD was on its way: say so in its generation, the
+    // RESET of the old one is late for the proxy.
+    if (socket === undefined || socket._destroyed) channel.reset(stream, generation);
+    else socket.destroy();
+    return;
+  }
+  startRequest(channel, socket, generation);
+}
+
+/** What `onconnection` of net.js does for an accepted handle. */
+function openConnection(channel, stream, generation) {
+  const server = channel.server;
+  if (server === null || (server.maxConnections && server._connections >= server.maxConnections)) {
+    if (server !== null) server.emit('drop');
+    return undefined;
+  }
+  const socket = new VirtualSocket(channel, server, stream, current);
+  socket._generation = generation;
+  channel.streams[stream] = socket;
+  channel.opened();
+  server._connections++;
+  server.emit('connection', socket);
+  if (socketChannel.hasSubscribers) socketChannel.publish({ socket });
+  const parser = socket.parser;
+  if (!parser) return socket;
+  // The parser never sees a byte, so the server's list of connections would take it for a client
+  // that sends its head too slowly (checkConnections in _http_server.js). The proxy owns that timer.
+  parser.remove();
+  if (kOnBody < 0) {
+    kOnBody = parser.constructor.kOnBody | 0;
+    kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
+  }
+  return socket;
+}
+
+/** As parserOnHeadersComplete in _http_common.js, with the fields decoded by the proxy. */
+function startRequest(channel, socket, generation) {
+  const head = current;
+  const server = socket.server;
+  const parser = socket.parser;
+  socket._generation = generation;
+  socket._credit = channel.window;
+  socket._responseOpen = true;
+  socket._bodyOpen = !head.noBody;
+  socket._stopped = false;
+  socket._owed = 0;
+  if (socket._timed) socket._unrefTimer();
+  channel.inFlight++;
+
+  const request = new server[kIncomingMessage](socket);
+  request.httpVersionMajor = 1;
+  request.httpVersionMinor = head.http10 ? 0 : 1;
+  request.httpVersion = head.http10 ? '1.0' : '1.1';
+  request.joinDuplicateHeaders = server.joinDuplicateHeaders || parser.joinDuplicateHeaders;
+  request.url = head.target;
+  request.upgrade = false;
+  addHeaders(request, head, parser.maxHeaderPairs);
+  request.method = head.method;
+  parser.incoming = request;
+  socket._bodyless = head.noBody ? request : null;
+  undrained = head.noBody ? 0 : socket._stream;
+  socket._resource.runInAsyncScope(incoming, parser);
+}
+
+/** `maxHeaderPairs` counts names and values (connectionListenerInternal). */
+function addHeaders(request, head, maxHeaderPairs) {
+  const raw = head.rawHeaders;
+  const count = maxHeaderPairs > 0 && maxHeaderPairs < raw.length ? maxHeaderPairs : raw.length;
+  request._addHeaderLines(raw, count);
+  // A class with its own idea of headers, or a limit that cuts: Node's getter builds them.
+  if (count !== raw.length || request._addHeaderLine !== addHeaderLine) return;
+  const headers = head.headers;
+  for (let i = head.headersDone; i < count; i += 2) request._addHeaderLine(raw[i], raw[i + 1], headers);
+  request.headers = headers;
+}
+
+/** @this {any} Node's parser, inside the connection's async resource */
+function incoming() {
+  const { keepAlive, noBody } = current; // the app cannot start another request before they are read
+  this.onIncoming(this.incoming, keepAlive);
+  if (noBody) this[kOnMessageComplete]();
+}
+
+function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
+  switch (type) {
+    case DATA: {
+      if (!socket._bodyOpen) break;
+      const bytes = end - start;
+      socket._bytesIn += bytes;
+      socket._owed += bytes;
+      if (socket._timed) socket._unrefTimer();
+      if (socket.parser) {
+        const body = owned ? buffer.subarray(start, end) : Buffer.from(buffer.subarray(start, end));
+        socket._resource.runInAsyncScope(socket.parser[kOnBody], socket.parser, body);
+      }
+      if (!socket._stopped) channel.giveBack(socket);
+      break;
+    }
+    case END:
+      onEnd(channel, socket, buffer.subarray(start, end));
+      break;
+    case CLOSE:
+      socket._gone = true;
+      socket.destroy();
+      break;
+    case HALF_CLOSE:
+      socket._readEnded = true;
+      // Node's own socketOnEnd decides what becomes of an open response.
+      socket._resource.runInAsyncScope(socket.emit, socket, 'end');
+      break;
+    case WINDOW:
+      socket._credit += buffer.readUInt32LE(start);
+      socket._resource.runInAsyncScope(response.pump, undefined, socket);
+      break;
+  }
+}
+
+function onEnd(channel, socket, payload) {
+  if (!socket._bodyOpen) return;
+  let trailers;
+  try {
+    trailers = decodeTrailers(payload);
+  } catch (error) {
+    channel.fail(error);
+    return;
+  }
+  socket._bodyOpen = false;
+  const parser = socket.parser;
+  if (parser) {
+    // Where parserOnMessageComplete looks for trailers.
+    if (trailers.length > 0) parser._headers = trailers;
+    socket._resource.runInAsyncScope(parser[kOnMessageComplete], parser);
+  }
+  if (!socket._responseOpen) channel.idle(socket);
+}
+
+function onChannelFrame(channel, type, buffer, start, end) {
+  if (type === HELLO) {
+    try {
+      channel.welcome(decodeJson(buffer.subarray(start, end)));
+    } catch (error) {
+      channel.fail(error);
+    }
+  } else if (type === DRAIN) {
+    channel.draining = true;
+  }
+}
+
+module.exports = { drain, onFrame };

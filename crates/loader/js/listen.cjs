@@ -1,0 +1,134 @@
+'use strict';
+
+// Owns the one monkey patch that takes an app's server over: `http.Server.prototype.listen`. The
+// arguments, `listening`, `close`, `address`, `ref`, the abort signal, the errors stay Node's own code:
+// it gets a handle that binds nothing, as `cluster` gives its workers (internal/cluster/child.js).
+// Must never know: frames, requests.
+
+const diagnostics = require('diagnostics_channel');
+const http = require('http');
+const net = require('net');
+const { report } = require('./report.cjs');
+const { Worker } = require('./worker.cjs');
+
+const bind = net.Server.prototype._listen2;
+
+/** What `server._handle` is while a server is taken over. */
+class VirtualHandle {
+  /** @param {import('./worker.cjs').Worker} worker @param {any} server @param {object} local */
+  constructor(worker, server, local) {
+    this.worker = worker;
+    this.server = server;
+    this.local = local;
+    this.refed = true;
+    // `address()` of net.Server takes a handle without `getsockname` for a pipe.
+    this.getsockname = local.port === undefined ? undefined : (out) => Object.assign(out, this.local) && 0;
+  }
+
+  /** The address that clients use is the proxy's. @param {any} local */
+  setLocal(local) {
+    if (local === undefined) return;
+    if (local.port === undefined) {
+      this.server._pipeName = local.path;
+      this.getsockname = undefined;
+    } else {
+      this.local = { address: local.address, family: local.family, port: local.port };
+      this.getsockname = (out) => Object.assign(out, this.local) && 0;
+    }
+  }
+
+  listen() { return 0; }
+  fchmod() { return 0; }
+  hasRef() { return this.refed; }
+  ref() { this.hold(true); }
+  unref() { this.hold(false); }
+  close() { this.worker.closed(this); }
+
+  /** @private */
+  hold(refed) {
+    this.refed = refed;
+    this.worker.changed();
+  }
+}
+
+/**
+ * @param {any} settings HOSTLER_WORKER
+ */
+function install(settings) {
+  const worker = new Worker(settings);
+  /** The server whose `listen` is running, so that the channel below knows it. */
+  let taking = null;
+  const listen = http.Server.prototype.listen;
+
+  http.Server.prototype.listen = function(...args) {
+    if (worker.handle === null && this._handle === null) {
+      taking = this;
+      // Node calls `server._listen2` when the arguments are checked and the host is looked up; it
+      // keeps that name "to avoid breaking code that wraps this method" (net.js).
+      Object.defineProperty(this, '_listen2', {
+        value: takeOver.bind(this, worker, requested(args)), writable: true, configurable: true, enumerable: false,
+      });
+    }
+    try {
+      return Reflect.apply(listen, this, args);
+    } finally {
+      taking = null;
+    }
+  };
+
+  diagnostics.subscribe('tracing:net.server.listen:asyncStart', ({ server, options }) => {
+    if (server === taking || server._hostler === true) return;
+    report({ step: 'other_listen', what: kind(server), requested: requested([options]) });
+  });
+}
+
+/**
+ * In the place of setupListenHandle of net.js.
+ * @this {any} the server
+ */
+function takeOver(worker, wanted, address, port, addressType, backlog, fd, flags) {
+  delete this._listen2;
+  // A handle or descriptor of the app's own is a real listener already; and while the host was
+  // looked up, another server may have come first.
+  if (this._handle !== null || typeof fd === 'number' || worker.handle !== null) {
+    bind.call(this, address, port, addressType, backlog, fd, flags);
+    return;
+  }
+  const family = addressType === 6 || address === null ? 'IPv6' : 'IPv4';
+  const local = port === -1 ? { path: address } : { address: address ?? '::', family, port };
+  const handle = new VirtualHandle(worker, this, local);
+  this._handle = handle;
+  worker.take(this, handle, wanted, () => {
+    // Listening for the app: Node's own code emits it, numbers the handle, publishes diagnostics.
+    if (this._handle === handle) bind.call(this, address, port, addressType, backlog, fd, flags);
+  }, (error) => {
+    if (this._handle !== handle) return;
+    this._handle = null;
+    this.emit('error', error);
+  });
+}
+
+/** What the app asked for, for people to read. @param {any[]} args of `listen` */
+function requested(args) {
+  const first = args[0];
+  let { port = null, host = null, path = null } =
+    first !== null && typeof first === 'object' ? first : {};
+  if (typeof first === 'number' || (typeof first === 'string' && Number(first) >= 0)) {
+    port = first;
+    if (typeof args[1] === 'string') host = args[1];
+  } else if (typeof first === 'string') {
+    path = first;
+  }
+  return { port: port === null || port === '' ? null : Number(port), host, path };
+}
+
+/** @param {any} server */
+function kind(server) {
+  if (server instanceof http.Server) return 'http';
+  const name = server.constructor.name;
+  if (name === 'Http2Server' || name === 'Http2SecureServer') return 'http2';
+  if (name !== 'Server') return 'net';
+  return typeof server.setSecureContext === 'function' ? (server.requestTimeout === undefined ? 'tls' : 'https') : 'net';
+}
+
+module.exports = { install };

@@ -1,0 +1,260 @@
+'use strict';
+
+// Owns the virtual socket: what one client connection looks like to Node's HTTP server and to the
+// app. A light object with `net.Socket.prototype` in its chain; Node's own code runs on it unchanged.
+// Must never know: how frames are cut or parsed, how a channel connects. (Bytes out: response.cjs.)
+//
+// Every member below is one that Node's http code, a framework or `stream.finished` was seen to use.
+
+const EventEmitter = require('events');
+const net = require('net');
+const { AsyncResource } = require('async_hooks');
+const { u24 } = require('./frame.cjs');
+const response = require('./response.cjs');
+const { ReadableStandIn, WritableStandIn } = require('./states.cjs');
+
+const SocketPrototype = net.Socket.prototype;
+const MANUAL = { requireManualDestroy: true };
+
+/**
+ * @param {import('./channel.cjs').Channel} channel
+ * @param {any} server the app's http.Server
+ * @param {number} stream
+ * @param {import('./frame.cjs').Head} head of the first request
+ */
+function VirtualSocket(channel, server, stream, head) {
+  EventEmitter.call(this);
+  this._channel = channel;
+  this._stream = stream;
+  this._streamText = u24(stream);
+  this._generation = 0;
+  this._address = head.address;
+  this._port = head.port;
+  this._listener = head.listener;
+
+  this.server = server;
+  this._server = server;
+  this.parser = null;
+  this._httpMessage = null;
+  this._paused = false;
+  this.timeout = undefined;
+  this._timed = false; // a timer of `setTimeout` runs
+
+  // Response side, see response.cjs.
+  this._corked = 0;
+  this._credit = 0;
+  this._text = ''; // written since the last flush: `_parts`, then `_text`; `_bytes` in all
+  this._parts = null;
+  this._bytes = 0;
+  this._queue = null; // flushed, and waiting for credit
+  this._length = 0; // what `writableLength` says
+  this._needDrain = false;
+  this._callback1 = null; // of the writes since the last flush
+  this._callback2 = null;
+  this._callbacks = null;
+  this._done1 = null; // of the writes whose bytes are gone
+  this._done2 = null;
+  this._dones = null;
+  this._doneTick = false;
+  this._held = 0; // channel writes that still refer to Buffers of the app
+  this._responseOpen = false;
+  this._messageEnds = false;
+  this._endedMessage = null;
+  this._closeSent = false;
+  this._ending = false;
+  this._finished = false;
+  this._bytesOut = 0;
+
+  // Request side, see dispatch.cjs.
+  this._bodyOpen = false;
+  this._bodyless = null; // the request, while it has no body and its response is not finished
+  this._stopped = false; // Node asked to stop reading: request bytes are owed until it resumes
+  this._owed = 0;
+  this._readEnded = false;
+  this._bytesIn = 0;
+
+  this._destroyed = false;
+  this._gone = false; // the proxy knows already that this stream is over
+  this._error = null;
+  this._readableState = new ReadableStandIn(this, server.highWaterMark);
+  this._writableState = new WritableStandIn(this, server.highWaterMark);
+  // One async resource per connection, as Node has (its parser). Without it `enterWith` in one
+  // client's request leaks into the next client's request of the same batch.
+  this._resource = new AsyncResource('HTTPINCOMINGMESSAGE', MANUAL);
+}
+Object.setPrototypeOf(VirtualSocket.prototype, SocketPrototype);
+Object.setPrototypeOf(VirtualSocket, net.Socket);
+
+const methods = {
+  write: response.write,
+  uncork: response.uncork,
+  end: response.end,
+
+  cork() {
+    this._corked++;
+  },
+
+  /** As net.Socket.destroySoon. */
+  destroySoon() {
+    if (!this._ending) this.end();
+    if (this._finished) this.destroy();
+    else this.once('finish', this.destroy);
+  },
+
+  /**
+   * The order of net.Socket._destroy: the server forgets the connection at once, 'error' comes with
+   * the next tick, 'close' when the handle would be closed.
+   */
+  destroy(error, callback) {
+    if (!this._destroyed) {
+      if (this._timed) stopTimer(this);
+      this._destroyed = true;
+      if (error instanceof Error) this._error = error;
+      this._channel.release(this);
+      response.abandon(this);
+      const server = this._server;
+      server._connections--;
+      server._emitCloseIfDrained();
+      if (this._error !== null) process.nextTick(emitError, this);
+      setImmediate(emitClose, this);
+    }
+    if (typeof callback === 'function') callback(error);
+    return this;
+  },
+
+  resetAndDestroy() {
+    return this.destroy();
+  },
+
+  // Node calls these two through readStop and readStart of _http_incoming.js.
+  pause() {
+    this._stopped = true;
+    return this;
+  },
+
+  resume() {
+    this._stopped = false;
+    if (this._owed > 0) this._channel.giveBack(this);
+    return this;
+  },
+
+  isPaused() {
+    return this._stopped;
+  },
+
+  // The raw bytes of a request never exist here, so there is nothing to read.
+  read() {
+    return null;
+  },
+
+  /**
+   * Node calls this after each answer with the keep-alive time (resOnFinish in _http_server.js).
+   * The proxy owns that timer, so exactly that call ends any timer and starts none.
+   */
+  setTimeout(ms, callback) {
+    if (callback === undefined && this._httpMessage === null && isKeepAlive(this.server, ms)) ms = 0;
+    if (ms === 0 && callback === undefined && !this._timed) {
+      this.timeout = undefined;
+      return this;
+    }
+    this._timed = ms !== 0;
+    return SocketPrototype.setTimeout.call(this, ms, callback);
+  },
+
+  setNoDelay() {
+    return this;
+  },
+
+  setKeepAlive() {
+    return this;
+  },
+
+  ref() {
+    return this;
+  },
+
+  unref() {
+    return this;
+  },
+
+  _getpeername() {
+    return this._address === '' ? {} :
+      { address: this._address, family: family(this._address), port: this._port };
+  },
+
+  _getsockname() {
+    const local = this._channel.listeners[this._listener];
+    return local === undefined || local.port === undefined ? {} :
+      { address: local.address, family: local.family || family(local.address), port: local.port };
+  },
+};
+
+// Accessors of net.Socket, Readable and Writable that would look for a handle or a real stream.
+const getters = {
+  destroyed() { return this._destroyed; },
+  closed() { return this._destroyed; },
+  errored() { return this._error; },
+  readable() { return !this._destroyed && !this._readEnded; },
+  readableEnded() { return this._readEnded; },
+  readableAborted() { return this._destroyed && !this._readEnded; },
+  readableDidRead() { return this._bytesIn > 0; },
+  readableFlowing() { return !this._stopped; },
+  readableLength() { return 0; },
+  readableHighWaterMark() { return this._readableState.highWaterMark; },
+  writable() { return !this._ending && !this._destroyed; },
+  writableEnded() { return this._ending; },
+  writableFinished() { return this._finished; },
+  writableAborted() { return this._destroyed && !this._finished; },
+  writableLength() { return this._length; },
+  writableCorked() { return this._corked; },
+  writableNeedDrain() { return this._needDrain && !this._ending && !this._destroyed; },
+  writableHighWaterMark() { return this._writableState.highWaterMark; },
+  bytesRead() { return this._bytesIn; },
+  bytesWritten() { return this._bytesOut + this._length; },
+  _bytesDispatched() { return this._bytesOut; },
+  bufferSize() { return this._length; },
+  pending() { return false; },
+};
+
+for (const name of Object.keys(methods)) {
+  Object.defineProperty(VirtualSocket.prototype, name,
+    { value: methods[name], writable: true, configurable: true, enumerable: false });
+}
+for (const name of Object.keys(getters)) {
+  Object.defineProperty(VirtualSocket.prototype, name,
+    { get: getters[name], set() {}, configurable: true, enumerable: false });
+}
+for (const [name, value] of Object.entries({
+  // A handle would make Node consume it (connectionListenerInternal).
+  _handle: null, _parent: null, _host: null, connecting: false, _hadError: false, allowHalfOpen: true,
+})) {
+  Object.defineProperty(VirtualSocket.prototype, name, { value, writable: true, configurable: true });
+}
+
+/** @param {any} server @param {number} ms */
+function isKeepAlive(server, ms) {
+  return ms > 0 && ms === server.keepAliveTimeout + (server.keepAliveTimeoutBuffer ?? 1000);
+}
+
+function stopTimer(socket) {
+  const { timeout } = socket;
+  SocketPrototype.setTimeout.call(socket, 0);
+  socket.timeout = timeout; // net.Socket._destroy leaves it readable
+  socket._timed = false;
+}
+
+/** @param {string} address */
+function family(address) {
+  return address.includes(':') ? 'IPv6' : 'IPv4';
+}
+
+function emitError(socket) {
+  socket._resource.runInAsyncScope(socket.emit, socket, 'error', socket._error);
+}
+
+function emitClose(socket) {
+  socket._resource.runInAsyncScope(socket.emit, socket, 'close', socket._error !== null);
+  socket._resource.emitDestroy();
+}
+
+module.exports = { VirtualSocket };

@@ -1,0 +1,184 @@
+'use strict';
+
+// Owns what the taken-over server means outside: channels to all shards, the plain path, the reports
+// "listen" and "ready", and whether all that keeps the process alive.
+// Must never know: how `listen` was called, what is in a request.
+
+const http = require('http');
+const C = require('./constants.cjs');
+const { Channel } = require('./channel.cjs');
+const { jsonFrame } = require('./frame.cjs');
+const { Heartbeat, Settings } = require('./heartbeat.cjs');
+const { PlainPath } = require('./plain.cjs');
+const { report } = require('./report.cjs');
+
+const { LISTEN, UNLISTEN } = C.FRAMES_TO_PROXY;
+
+class Worker {
+  /** @param {any} settings HOSTLER_WORKER */
+  constructor(settings) {
+    this.settings = settings;
+    this.transport = settings.transport;
+    const hello = {
+      protocol: C.PROTOCOL, worker: settings.worker, app: settings.app, slot: settings.slot,
+      pid: process.pid, node: process.versions.node,
+    };
+    this.channels = settings.channels.map((/** @type {string} */ path) => new Channel(path, hello, this));
+    this.heartbeat = new Heartbeat(this.channels);
+    this.connected = false;
+    this.lastSettings = new Settings();
+
+    /** The server that is taken over, and its virtual handle. @type {any} */
+    this.server = null;
+    /** @type {any} */
+    this.handle = null;
+    /** @type {PlainPath | null} */
+    this.plain = null;
+    this.plainOpen = false;
+    this.wanted = null;
+    /** The proxy may send requests. */
+    this.listening = false;
+    this.onListening = () => {};
+  }
+
+  /**
+   * @param {any} server @param {any} handle @param {object} wanted
+   * @param {() => void} onListening when requests may come
+   * @param {(error: Error) => void} onError
+   */
+  take(server, handle, wanted, onListening, onError) {
+    this.server = server;
+    this.handle = handle;
+    this.wanted = wanted;
+    this.onListening = onListening;
+    report({ step: 'listen', requested: wanted });
+    wrapConnectionMethods(this, server);
+    this.frames = this.transport === 'frames' && listensItself(server);
+    const plain = this.plain = new PlainPath(this.settings.plain, server);
+    plain.open((error) => {
+      if (this.plain !== plain) return;
+      if (error !== null) {
+        this.closed(handle);
+        onError(error);
+        return;
+      }
+      this.plainOpen = true;
+      this.proceed();
+    });
+    if (this.frames) this.connect();
+    this.changed();
+    this.proceed();
+  }
+
+  /** @private */
+  connect() {
+    if (this.connected) return;
+    this.connected = true;
+    for (const channel of this.channels) channel.connect();
+  }
+
+  /** A channel got the proxy's HELLO. @param {Channel} channel */
+  ready(channel) {
+    if (this.listening) this.announce(channel);
+    else this.proceed();
+  }
+
+  /** @private */
+  proceed() {
+    if (this.handle === null || this.listening || !this.plainOpen) return;
+    if (this.frames && !this.channels.every((channel) => channel.ready)) return;
+    this.listening = true;
+    if (this.frames) {
+      this.handle.setLocal(this.channels[0].listeners[0]);
+      this.heartbeat.start();
+    }
+    report({ step: 'ready', transport: this.frames ? 'frames' : 'http' });
+    this.onListening();
+    // Requests can only be read in a later turn: the app has seen 'listening' by then.
+    if (this.frames) for (const channel of this.channels) this.announce(channel);
+  }
+
+  /** @private @param {Channel} channel */
+  announce(channel) {
+    channel.server = this.server;
+    this.lastSettings.changed(this.server);
+    channel.send(jsonFrame(LISTEN, { requested: this.wanted }) + this.lastSettings.frame());
+  }
+
+  /** `server.close()`. @param {any} handle */
+  closed(handle) {
+    if (this.handle !== handle) return;
+    for (const channel of this.channels) {
+      if (channel.server === null) continue;
+      channel.server = null;
+      // In front of the RESETs of idle connections, so that the proxy knows what they mean.
+      channel.sendFirst(jsonFrame(UNLISTEN, {}));
+    }
+    this.heartbeat.stop();
+    if (this.plain !== null) this.plain.close();
+    this.server = null;
+    this.handle = null;
+    this.plain = null;
+    this.plainOpen = false;
+    this.listening = false;
+    this.changed();
+  }
+
+  /** @param {Channel} channel @param {Error} error */
+  failed(channel, error) {
+    report({ step: 'channel', path: channel.path, why: error.message });
+  }
+
+  /** Called once per batch, and when connections or handles come and go. */
+  changed() {
+    const handle = this.handle;
+    const refed = handle !== null && handle.refed;
+    for (const channel of this.channels) channel.hold(refed || channel.streamCount > 0);
+    if (this.plain !== null) refed ? this.plain.ref() : this.plain.unref();
+  }
+
+  /** Called once per batch of frames. */
+  batch() {
+    this.heartbeat.work();
+    if (this.listening && this.lastSettings.changed(this.server)) {
+      for (const channel of this.channels) if (channel.ready) channel.send(this.lastSettings.frame());
+    }
+  }
+}
+
+/**
+ * A server whose 'connection' listeners are not Node's (port sharing, own parsers) wants sockets.
+ * @param {any} server
+ */
+function listensItself(server) {
+  return server.listeners('connection').includes(http._connectionListener);
+}
+
+/**
+ * Node finds a server's connections in a list of parsers that have read bytes; virtual ones are not
+ * in it (dispatch.cjs takes them out, because its time-outs are the proxy's).
+ * @param {Worker} worker @param {any} server
+ */
+function wrapConnectionMethods(worker, server) {
+  for (const [name, which] of [['closeAllConnections', () => true], ['closeIdleConnections', isIdle]]) {
+    if (Object.hasOwn(server, name) || typeof server[name] !== 'function') continue;
+    Object.defineProperty(server, name, {
+      value() {
+        http.Server.prototype[name].call(this);
+        for (const channel of worker.channels) {
+          for (const socket of channel.streams.slice()) {
+            if (socket !== undefined && socket.server === this && which(socket)) socket.destroy();
+          }
+        }
+      },
+      writable: true, configurable: true, enumerable: false,
+    });
+  }
+}
+
+/** @param {any} socket */
+function isIdle(socket) {
+  return !socket._responseOpen && !socket._bodyOpen;
+}
+
+module.exports = { Worker };

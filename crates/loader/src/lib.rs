@@ -1,0 +1,67 @@
+//! The JavaScript that runs inside a Node worker, embedded, so that loader and proxy can never
+//! disagree about the protocol: both come out of one binary.
+//!
+//! The supervisor writes [`FILES`] into a directory and starts a worker with
+//! `node --require DIRECTORY/preload.cjs ...` (`docs/worker-protocol.md`).
+//!
+//! Must never know: where the files go, how a worker is started.
+#![forbid(unsafe_code)]
+
+/// The file that Node is told to `--require`.
+pub const ENTRY: &str = "preload.cjs";
+
+/// Every file of the loader: its name and its text. All of them belong into one directory.
+pub const FILES: &[(&str, &str)] = &[
+    ("channel.cjs", include_str!("../js/channel.cjs")),
+    ("constants.cjs", include_str!("../js/constants.cjs")),
+    ("dispatch.cjs", include_str!("../js/dispatch.cjs")),
+    ("dump.cjs", include_str!("../js/dump.cjs")),
+    ("frame.cjs", include_str!("../js/frame.cjs")),
+    ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
+    ("listen.cjs", include_str!("../js/listen.cjs")),
+    ("plain.cjs", include_str!("../js/plain.cjs")),
+    ("preload.cjs", include_str!("../js/preload.cjs")),
+    ("reader.cjs", include_str!("../js/reader.cjs")),
+    ("report.cjs", include_str!("../js/report.cjs")),
+    ("response.cjs", include_str!("../js/response.cjs")),
+    ("selftest.cjs", include_str!("../js/selftest.cjs")),
+    ("socket.cjs", include_str!("../js/socket.cjs")),
+    ("states.cjs", include_str!("../js/states.cjs")),
+    ("worker.cjs", include_str!("../js/worker.cjs")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRY, FILES};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_file_of_the_folder_is_embedded() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
+        let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
+            .expect("the folder is part of the crate")
+            .map(|entry| entry.expect("a directory entry").file_name())
+            .map(|name| name.into_string().expect("an ASCII name"))
+            .collect();
+        let embedded: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(on_disk, embedded);
+        assert!(embedded.contains(ENTRY));
+    }
+
+    /// A file that requires one which is not embedded would only fail in a user's worker.
+    #[test]
+    fn files_require_only_node_and_each_other() {
+        for (name, text) in FILES {
+            for required in text
+                .split("require('./")
+                .skip(1)
+                .filter_map(|rest| rest.split('\'').next())
+            {
+                assert!(
+                    FILES.iter().any(|(file, _)| *file == required),
+                    "{name} requires {required}"
+                );
+            }
+        }
+    }
+}
