@@ -1,0 +1,375 @@
+//! The command line: what can be typed and the help that explains it.
+//!
+//! Owns: names, help texts and the shape of the options. Must never know: what a value means; numbers, sizes
+//! and durations stay text here and are read by `settings`, so that a bad value is reported the same way
+//! whether it was typed or came from the environment. Used by `main`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Exit codes, at the end of every `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   clean end
+  1   the app or the proxy failed, or `doctor` found a failure
+  2   the command line is not understood
+  69  an address cannot be bound, or no instance runs
+  78  a setting is wrong, or there is no app at PATH";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  hostler run                                 the app in this folder, on 127.0.0.1:3000
+  hostler run server.js --listen 8080         one file, on 127.0.0.1:8080
+  hostler run --listen 0.0.0.0:80 --listen unix:/run/shop.sock
+  hostler run . --workers 4 --shards 1 -- --config prod.json
+
+Which script is started: the `main` of package.json, else the file of `scripts.start` if
+that is `node FILE [args]`, else server.js, app.js or index.js (also .cjs and .mjs).
+A folder is run in that folder, a file in the current one, as `node FILE` would.
+
+Which core does what (with --pin on): when there are enough usable cores, each shard and
+each worker has one of its own, shards from the low cores, workers from the high ones.
+Otherwise shard i and worker i share core i, and numbers beyond the last core start again
+at the first.
+
+Logs go to stderr; HOSTLER_LOG=debug shows more, NO_COLOR turns colours off.
+
+Exit codes:
+  0   clean end
+  1   the app or the proxy failed
+  2   the command line is not understood
+  69  an address cannot be bound
+  78  a setting is wrong, or there is no app at PATH";
+
+/// Serves a Node.js app: HTTP front, load balancer and process manager in one program.
+///
+/// `hostler run` starts the app and serves it; the app needs no change. Logs go to stderr.
+#[derive(Debug, Parser)]
+#[command(name = "hostler", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start an app and serve it until SIGTERM or SIGINT.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Show the settings `run` would use, where each comes from, and the memory they cost.
+    ///
+    /// Takes the options of `run`, starts nothing, and exits with 78 if a setting is wrong.
+    #[command(after_help = EXIT_CODES)]
+    Check(Box<RunArgs>),
+    /// Examine this machine: kernel, io_uring, limits, cores, Node.
+    ///
+    /// Each line is ok, warn or fail, with what to do about it. Exits with 1 if a line is fail.
+    #[command(after_help = EXIT_CODES)]
+    Doctor(DoctorArgs),
+    /// Show the processes of a running instance and what they do.
+    #[command(after_help = EXIT_CODES)]
+    Status(StatusArgs),
+    /// Stop a running instance gracefully and wait until it is gone.
+    #[command(after_help = EXIT_CODES)]
+    Stop(StopArgs),
+    /// The data plane process; started by the supervisor, never by hand.
+    #[command(hide = true)]
+    Proxy(ProxyArgs),
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RunArgs {
+    /// Folder of the app, or its JavaScript file.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+
+    /// Arguments for the app, behind `--`.
+    #[arg(last = true, value_name = "APP_ARGS")]
+    pub(crate) app_args: Vec<String>,
+
+    /// Address to serve on; may be given several times.
+    ///
+    /// `127.0.0.1:3000`, `[::1]:3000`, `unix:/run/app.sock`, or a port alone. Port 0 lets the kernel choose.
+    /// Default: $PORT or 3000 on $HOST or 127.0.0.1. Use 0.0.0.0 to be reached from other machines, for
+    /// example in a container.
+    #[arg(long, value_name = "ADDR", help_heading = "Where it listens")]
+    pub(crate) listen: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+
+    #[command(flatten)]
+    pub(crate) processes: ProcessArgs,
+
+    #[command(flatten)]
+    pub(crate) times: TimeArgs,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// Form of the logs on stderr and of the ready line on stdout.
+    ///
+    /// json writes one object a line, for log collectors. Default: text.
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Names the instance; every verb takes it.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct InstanceArgs {
+    /// Folder for the sockets of this instance; it names the instance.
+    ///
+    /// Give each instance its own. Default: $HOSTLER_RUNTIME_DIR, else /run/hostler for root,
+    /// $XDG_RUNTIME_DIR/hostler or ~/.hostler/run for others. At most 61 characters, because socket paths
+    /// are short.
+    #[arg(long, value_name = "DIR", help_heading = "Instance")]
+    pub(crate) runtime_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Processes")]
+pub(crate) struct ProcessArgs {
+    /// Node processes: 1 to 512, or auto.
+    ///
+    /// auto is one per usable core (CPU affinity, cpuset and cgroup quota count). More than that helps only if
+    /// the app blocks its event loop. Default: $WEB_CONCURRENCY or auto.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<String>,
+
+    /// Proxy threads: 1 to 256, or auto.
+    ///
+    /// auto is one per usable core. One shard serves several workers; fewer shards leave more CPU to
+    /// the app. Default: auto.
+    #[arg(long, value_name = "N")]
+    pub(crate) shards: Option<String>,
+
+    /// How the proxy does its I/O.
+    ///
+    /// auto uses io_uring if its self-test passes here, else epoll, and says why. uring fails with exit code 1
+    /// instead of falling back. epoll is the choice for containers that refuse io_uring. Default: auto.
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) io: Option<IoArg>,
+
+    /// How requests reach the workers.
+    ///
+    /// frames hands them to Node already parsed, many at a time: the fast way. http sends them as HTTP/1.1
+    /// over a unix socket: the way out if an app behaves differently over frames. Default: frames.
+    #[arg(long, value_name = "WAY")]
+    pub(crate) transport: Option<TransportArg>,
+
+    /// Bind each shard and each worker to a core.
+    ///
+    /// Turn it off when several instances share the machine. Default: on, except when a CPU quota grants
+    /// fewer cores than there are: other containers would choose the same ones.
+    #[arg(long, value_name = "on|off")]
+    pub(crate) pin: Option<Switch>,
+
+    /// The Node binary: a path, or a name that is looked up in PATH.
+    ///
+    /// Node 20 to 25 take requests as frames; other versions fall back to http. Default: node.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) node: Option<PathBuf>,
+}
+
+/// Durations need a unit: ms, s, m or h.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Time-outs (with a unit: 500ms, 10s, 2m, 1h)")]
+pub(crate) struct TimeArgs {
+    /// Time for a client to send a whole request head; then 408. 100ms to 1h. Default: 10s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) head_timeout: Option<String>,
+
+    /// How long an idle keep-alive connection stays open. 100ms to 24h. Default: 75s.
+    ///
+    /// Keep it above the idle time of a load balancer in front (AWS ALB: 60s, Google: 600s), else the
+    /// balancer sends requests into closing connections.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) idle_timeout: Option<String>,
+
+    /// Longest silence of a client that sends a body or takes an answer. 100ms to 24h. Default: 60s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) client_timeout: Option<String>,
+
+    /// Longest silence of the app while an answer is due; then 504. 100ms to 24h. Default: 60s.
+    ///
+    /// Raise it for long polling and for slow reports.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) worker_timeout: Option<String>,
+
+    /// Time for a worker to start and listen. 100ms to 1h. Default: 60s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start_timeout: Option<String>,
+
+    /// Whole time of a graceful stop; what still runs then is killed. 100ms to 1h. Default: 10s.
+    ///
+    /// Keep it below the patience of what stops Hostler (Docker: 10s, Kubernetes: 30s).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) stop_timeout: Option<String>,
+}
+
+/// Bounds on everything a client or an app can make grow.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Limits (sizes in bytes or with K, M, G)")]
+pub(crate) struct LimitArgs {
+    /// Client connections per shard: 16 to 1000000.
+    ///
+    /// More wait in the kernel's queue. Default: 10000, or less if the limit of open files (RLIMIT_NOFILE)
+    /// leaves less.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<String>,
+
+    /// Largest request head; then 431 or 414. 1K to 60K. Default: 16K.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_head_size: Option<String>,
+
+    /// Largest request body; then 413. none, or 0 to 1024G. Default: none.
+    ///
+    /// Bodies are streamed and cost the proxy no memory; set it to protect the app.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_body_size: Option<String>,
+
+    /// Requests per shard that wait while all workers are busy; then 503. 0 to 100000. Default: 1024.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_queue: Option<String>,
+
+    /// Longest wait in that queue; then 503. 10ms to 1h. Default: 10s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) queue_timeout: Option<String>,
+
+    /// Requests in flight per worker and shard before others are preferred. 1 to 100000. Default: 4096.
+    ///
+    /// Lower it (to 100, say) for apps with heavy requests, so that overload is answered with 503 early
+    /// instead of late. Leave it high for long polling and server-sent events.
+    #[arg(long, value_name = "N")]
+    pub(crate) worker_requests: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The Node binary to examine. Default: node.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) node: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// How long to wait for the end, 100ms to 1h. Default: 90s.
+    ///
+    /// The instance stops by its own --stop-timeout; this bounds only the waiting.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) wait: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProxyArgs {
+    /// Form of the logs.
+    #[arg(long)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IoArg {
+    /// io_uring if it works here, else epoll.
+    Auto,
+    /// io_uring, or fail.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TransportArg {
+    /// Parsed requests, many at a time.
+    Frames,
+    /// HTTP/1.1 over a unix socket.
+    Http,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_teaches() {
+        for verb in Cli::command().get_subcommands() {
+            for option in verb.get_arguments() {
+                let help = option
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    help.len() > 15,
+                    "{} {}: {help:?}",
+                    verb.get_name(),
+                    option.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_behind_the_dashes_are_the_apps() {
+        let cli = Cli::parse_from([
+            "hostler",
+            "run",
+            "app.js",
+            "--workers",
+            "2",
+            "--",
+            "--workers",
+            "9",
+        ]);
+        let Verb::Run(run) = cli.verb else {
+            panic!("run was typed")
+        };
+        assert_eq!(run.path, PathBuf::from("app.js"));
+        assert_eq!(run.processes.workers.as_deref(), Some("2"));
+        assert_eq!(run.app_args, ["--workers", "9"]);
+    }
+}

@@ -1,0 +1,199 @@
+//! `hostler run`: start an app and serve it until it is told to stop.
+//!
+//! Owns: the order of the start in this process, and the ready line. Must never know: how processes are watched
+//! (the supervisor does that). Called by `main`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use hostler_protocol::control::{IoChoice, Transport};
+use hostler_spawner::{ExitReason, Notice, ReadyInfo};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+
+use crate::args::{LogFormat, RunArgs};
+use crate::console::{BAD_CONFIG, FAILED, complain, end_with, print, start_logging};
+use crate::instance::supervisor_config;
+use crate::settings::{OPEN_FILES_MOST, Settings, with_surroundings};
+
+/// Runs the verb.
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    let settings = match with_surroundings(|around| Settings::resolve(args, around)) {
+        Ok(settings) => settings,
+        Err(error) => return end_with(BAD_CONFIG, error),
+    };
+    let format = settings.log_format.value;
+    start_logging(format);
+    let own_binary = match std::env::current_exe() {
+        Ok(path) => path,
+        Err(error) => return end_with(FAILED, format!("its own binary is not found: {error}")),
+    };
+    raise_open_files();
+    let config = supervisor_config(&settings, &own_binary);
+    let shown = shown_app(&settings.typed_path, &settings.app.name);
+    let reason = hostler_spawner::run(config, &mut |notice| match (notice, format) {
+        (Notice::Ready(ready), LogFormat::Text) => print(&ready_line(&shown, &ready)),
+        (Notice::Ready(ready), LogFormat::Json) => print(&ready_json(&shown, &ready)),
+        (Notice::StartFailed(failure), LogFormat::Text) => complain(failure),
+        (Notice::StartFailed(failure), LogFormat::Json) => {
+            complain_json("start_failed", &json!(failure));
+        }
+    });
+    say_why(&reason, format);
+    ExitCode::from(reason.code())
+}
+
+/// The last line. A failed start has been reported in full already.
+fn say_why(reason: &ExitReason, format: LogFormat) {
+    match (reason, format) {
+        (ExitReason::StartFailed { .. }, _) => {}
+        (ExitReason::Stopped { .. }, _) => tracing::info!("{reason}"),
+        (_, LogFormat::Text) => complain(reason),
+        (_, LogFormat::Json) => tracing::error!(code = reason.code(), "{reason}"),
+    }
+}
+
+fn complain_json(event: &str, detail: &serde_json::Value) {
+    let line = json!({ "level": "ERROR", "event": event, "detail": detail });
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr().lock(),
+        format!("{line}\n").as_bytes(),
+    );
+}
+
+/// Every connection is a descriptor, and the usual soft limit of 1024 is there for programs that use select().
+/// Node raises its own limit in the same way, so the workers see nothing new.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit
+        .maximum
+        .unwrap_or(OPEN_FILES_MOST)
+        .min(OPEN_FILES_MOST);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
+    }
+}
+
+/// What was typed, unless it says nothing.
+fn shown_app(typed: &Path, name: &str) -> String {
+    if typed == Path::new(".") {
+        name.to_owned()
+    } else {
+        typed.display().to_string()
+    }
+}
+
+fn ready_line(app: &str, ready: &ReadyInfo) -> String {
+    format!(
+        "hostler: serving {app} on {} ({}, {}, {}; {}: {})\n",
+        urls(ready).join(" and "),
+        counted(ready.shards, "shard"),
+        counted(ready.workers, "worker"),
+        transport_name(ready.transport),
+        io_name(ready.io),
+        ready.io_reason
+    )
+}
+
+fn ready_json(app: &str, ready: &ReadyInfo) -> String {
+    let line = json!({
+        "event": "ready",
+        "app": app,
+        "pid": std::process::id(),
+        "listeners": ready.listeners,
+        "urls": urls(ready),
+        "shards": ready.shards,
+        "workers": ready.workers,
+        "transport": ready.transport,
+        "io": ready.io,
+        "io_reason": ready.io_reason,
+        "start_ms": ready.start_ms,
+    });
+    format!("{line}\n")
+}
+
+/// Addresses that can be pasted into a browser; unix sockets stay as they are.
+fn urls(ready: &ReadyInfo) -> Vec<String> {
+    let url = |listener: &String| match listener.starts_with("unix:") {
+        true => listener.clone(),
+        false => format!("http://{listener}"),
+    };
+    ready.listeners.iter().map(url).collect()
+}
+
+fn counted(count: u32, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The backend as people know it.
+pub(crate) fn io_name(io: IoChoice) -> &'static str {
+    match io {
+        IoChoice::Uring => "io_uring",
+        IoChoice::Epoll => "epoll",
+        IoChoice::Auto => "auto",
+    }
+}
+
+/// The transport as it is typed.
+pub(crate) fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Frames => "frames",
+        Transport::Http => "http",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> ReadyInfo {
+        ReadyInfo {
+            listeners: vec!["127.0.0.1:3000".to_owned(), "unix:/run/a.sock".to_owned()],
+            shards: 2,
+            workers: 1,
+            transport: Transport::Frames,
+            io: IoChoice::Uring,
+            io_reason: "the self-test passed".to_owned(),
+            start_ms: 120,
+        }
+    }
+
+    #[test]
+    fn one_line_says_it_all() {
+        assert_eq!(
+            ready_line("examples/hello", &ready()),
+            "hostler: serving examples/hello on http://127.0.0.1:3000 and unix:/run/a.sock \
+             (2 shards, 1 worker, frames; io_uring: the self-test passed)\n"
+        );
+    }
+
+    #[test]
+    fn the_json_line_has_the_same_facts() {
+        let line = ready_json("examples/hello", &ready());
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(value["event"], "ready");
+        assert_eq!(value["listeners"][0], "127.0.0.1:3000");
+        assert_eq!(value["io"], "uring");
+        assert_eq!(value["transport"], "frames");
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn the_current_folder_is_shown_by_its_name() {
+        assert_eq!(shown_app(Path::new("."), "shop"), "shop");
+        assert_eq!(
+            shown_app(Path::new("examples/hello"), "hello"),
+            "examples/hello"
+        );
+    }
+}

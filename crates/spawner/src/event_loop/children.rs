@@ -1,0 +1,213 @@
+//! The child processes: made, watched, signalled, reaped.
+//!
+//! Owns: pids from fork to reap, the explanation of a start that the system refused. Must never know: when and why; the machine
+//! decides that. A child is reaped here only, so its pid is ours until then and a signal cannot hit
+//! a stranger.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, kill_process_group,
+    wait, waitid,
+};
+use rustix::thread::CpuSet;
+
+use crate::exec::{ProcessSpec, Started, start};
+use crate::supervisor::{HowDied, SpawnFailure, StopSignal, Target};
+
+/// A process of ours.
+#[derive(Debug)]
+struct Child {
+    target: Target,
+    pid: Pid,
+    pidfd: Option<OwnedFd>,
+}
+
+/// Our ends of a child's pipes.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// All living children.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    list: Vec<Child>,
+}
+
+impl Children {
+    /// Starts a process with pipes for its output; `spec` gets the other ends.
+    pub(super) fn start(
+        &mut self,
+        target: Target,
+        spec: impl FnOnce(OwnedFd, OwnedFd) -> ProcessSpec,
+    ) -> io::Result<(u32, Pipes)> {
+        let (stdout, child_stdout) = pipe()?;
+        let (stderr, child_stderr) = pipe()?;
+        let Started { pid, pidfd } = start(spec(child_stdout, child_stderr))?;
+        self.list.push(Child { target, pid, pidfd });
+        Ok((
+            pid.as_raw_nonzero().get().unsigned_abs(),
+            Pipes { stdout, stderr },
+        ))
+    }
+
+    pub(super) fn pid(&self, target: Target) -> Option<u32> {
+        let child = self.list.iter().find(|child| child.target == target)?;
+        Some(child.pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    /// The pidfds, readable when their process has exited.
+    pub(super) fn pidfds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.list
+            .iter()
+            .filter_map(|child| Some(child.pidfd.as_ref()?.as_fd()))
+    }
+
+    /// Signals the whole process group of a child.
+    pub(super) fn signal(&self, target: Target, signal: StopSignal) {
+        let Some(child) = self.list.iter().find(|child| child.target == target) else {
+            return;
+        };
+        let signal = match signal {
+            StopSignal::Term => Signal::TERM,
+            StopSignal::Kill => Signal::KILL,
+        };
+        // It fails only when the process is dead already, which we will be told about.
+        let _ = kill_process_group(child.pid, signal);
+    }
+
+    /// Reaps everything that has exited: our children, whose groups are killed with them, and orphans that the
+    /// kernel gave to us.
+    pub(super) fn reap(&mut self) -> Vec<(Target, HowDied)> {
+        let mut dead = Vec::new();
+        let mut index = 0;
+        while index < self.list.len() {
+            match reap_with_group(self.list[index].pid) {
+                Some(how) => dead.push((self.list.swap_remove(index).target, how)),
+                None => index += 1,
+            }
+        }
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            // One of ours may have died since the loop above.
+            match self.list.iter().position(|child| child.pid == pid) {
+                Some(index) => {
+                    let _ = kill_process_group(pid, Signal::KILL);
+                    dead.push((self.list.swap_remove(index).target, how_died(status)));
+                }
+                None => tracing::debug!(pid = pid.as_raw_nonzero().get(), "reaped an orphan"),
+            }
+        }
+        dead
+    }
+}
+
+/// Reaps one child if it has exited. The group is killed while the dead leader still holds its number:
+/// afterwards the number may belong to somebody else.
+fn reap_with_group(pid: Pid) -> Option<HowDied> {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::Pid(pid), look) {
+        Ok(Some(_)) => {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let status = waitid(
+                WaitId::Pid(pid),
+                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+            );
+            Some(
+                status
+                    .ok()
+                    .flatten()
+                    .map_or(HowDied::Unknown, |status| how_exited(&status)),
+            )
+        }
+        Err(Errno::CHILD) => Some(HowDied::Unknown),
+        Ok(None) | Err(_) => None,
+    }
+}
+
+fn how_exited(status: &WaitIdStatus) -> HowDied {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => HowDied::Exit(code),
+        (None, Some(signal)) => HowDied::Signal {
+            signal,
+            core: status.dumped(),
+        },
+        (None, None) => HowDied::Unknown,
+    }
+}
+
+fn how_died(status: WaitStatus) -> HowDied {
+    const CORE_DUMPED: i32 = 0x80;
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => HowDied::Exit(code),
+        (None, Some(signal)) => HowDied::Signal {
+            signal,
+            core: status.as_raw() & CORE_DUMPED != 0,
+        },
+        (None, None) => HowDied::Unknown,
+    }
+}
+
+/// A pipe whose read end, ours, never blocks.
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((read, write))
+}
+
+/// Pins the main thread of a process to a core.
+pub(super) fn pin(pid: u32, core: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    let core = core as usize;
+    if core >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut set = CpuSet::new();
+    set.set(core);
+    Ok(rustix::thread::sched_setaffinity(Some(pid), &set)?)
+}
+
+/// Why a process could not be started, and whether a later try may work.
+pub(super) fn explain(error: &io::Error, program: &Path, cwd: Option<&Path>) -> SpawnFailure {
+    let name = program.display();
+    let fails = |why: String, hint: Option<&str>, retry| SpawnFailure {
+        why,
+        hint: hint.map(str::to_owned),
+        retry,
+    };
+    if let Some(cwd) = cwd.filter(|cwd| !cwd.is_dir()) {
+        return fails(
+            format!("the folder {} does not exist", cwd.display()),
+            None,
+            false,
+        );
+    }
+    match Errno::from_io_error(error) {
+        Some(Errno::AGAIN) => fails(
+            "fork failed: the limit of processes is reached".to_owned(),
+            Some("raise `ulimit -u`, TasksMax of the systemd unit, or pids.max of the cgroup"),
+            true,
+        ),
+        Some(Errno::NOMEM) => fails("fork failed: no memory left".to_owned(), None, true),
+        Some(Errno::MFILE | Errno::NFILE) => fails(
+            "no file descriptor left".to_owned(),
+            Some("raise `ulimit -n` or fs.file-max"),
+            true,
+        ),
+        Some(Errno::NOENT) => fails(
+            format!("{name} was not found"),
+            Some("install Node.js, put it in PATH, or name the binary"),
+            false,
+        ),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            fails(format!("{name} may not be executed: {error}"), None, false)
+        }
+        _ => fails(format!("{name} cannot be executed: {error}"), None, false),
+    }
+}

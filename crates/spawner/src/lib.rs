@@ -1,0 +1,29 @@
+//! The meaning of a process: the supervisor that starts the proxy and the workers, watches them,
+//! says why they died, starts them again and stops them all.
+//!
+//! Must never know: HTTP, frames, requests. Called by the command line: [`run`] is `hostler run`,
+//! [`command`] and [`stop`] are the client side of `hostler status` and `hostler stop`.
+#![deny(unsafe_code)]
+
+mod address;
+mod client;
+mod config;
+mod event_loop;
+mod exec;
+mod journey;
+mod listeners;
+mod loader;
+mod outcome;
+mod output;
+mod port_owner;
+mod run;
+pub mod runtime_dir;
+mod supervisor;
+mod worker_command;
+
+pub use address::{AddressError, ListenAddress};
+pub use client::{CommandError, command, stop};
+pub use config::{AppSpec, START_MS_MAX, STOP_MS_MAX, SupervisorConfig};
+pub use journey::{Journey, StartFailure, Step, StepRecord, StepState};
+pub use outcome::{ExitReason, Notice, ReadyInfo};
+pub use run::run;

@@ -1,0 +1,315 @@
+//! The listening sockets: for clients (TCP, unix) and for the workers' channels.
+//!
+//! Owns: opening them so that an address in use is always noticed, their order when they are handed
+//! to the proxy, and the removal of socket files. Must never know: accepting. They live in the
+//! supervisor, so that clients queue in the kernel while a proxy is replaced. Called by `run`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::address::ListenAddress;
+use crate::port_owner;
+use crate::runtime_dir::RuntimeDir;
+
+/// Connections the kernel queues per socket; it cuts this down to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Like a TCP port of this machine, a unix socket for clients is open to every local user; the rights of its folder
+/// narrow that down.
+const CLIENT_SOCKET_MODE: u32 = 0o666;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {why}")]
+pub(crate) struct ListenError {
+    address: String,
+    why: String,
+}
+
+/// All listening sockets of the instance.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    /// Addresses with their real ports.
+    pub(crate) names: Vec<String>,
+    /// Port of the first TCP listener.
+    pub(crate) port: Option<u16>,
+    /// In the order in which the proxy expects them; see `ProxySetup`.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// Paths of the channel listeners, one per shard.
+    pub(crate) channels: Vec<PathBuf>,
+    /// Socket files outside of the runtime directory, with their inode.
+    files: Vec<(PathBuf, u64)>,
+}
+
+impl Listeners {
+    /// Opens everything or nothing.
+    pub(crate) fn open(
+        addresses: &[ListenAddress],
+        shards: u32,
+        dir: &RuntimeDir,
+    ) -> Result<Self, ListenError> {
+        let mut listeners = Self {
+            names: Vec::new(),
+            port: None,
+            fds: Vec::new(),
+            channels: Vec::new(),
+            files: Vec::new(),
+        };
+        let opened = listeners.open_all(addresses, shards, dir);
+        if opened.is_err() {
+            listeners.remove_files();
+        }
+        opened.map(|()| listeners)
+    }
+
+    /// Removes the socket files that are still ours.
+    pub(crate) fn remove_files(&self) {
+        for (path, inode) in &self.files {
+            if std::fs::metadata(path).is_ok_and(|facts| facts.ino() == *inode) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    fn open_all(
+        &mut self,
+        addresses: &[ListenAddress],
+        shards: u32,
+        dir: &RuntimeDir,
+    ) -> Result<(), ListenError> {
+        for (index, address) in addresses.iter().enumerate() {
+            let fails = |why: String| ListenError {
+                address: address.to_string(),
+                why,
+            };
+            if addresses[..index].contains(address) && address.port() != Some(0) {
+                return Err(fails("the address is given twice".to_owned()));
+            }
+            match address {
+                ListenAddress::Tcp(wanted) => {
+                    let (real, sockets) = open_tcp(*wanted, shards)
+                        .map_err(|error| fails(explain_tcp(*wanted, &error)))?;
+                    self.port.get_or_insert(real.port());
+                    self.names.push(real.to_string());
+                    self.fds.extend(sockets);
+                }
+                ListenAddress::Unix(path) => {
+                    let socket = self.open_client_file(path).map_err(fails)?;
+                    self.names.push(address.to_string());
+                    self.push_copies(socket, shards)
+                        .map_err(|error| fails(error.to_string()))?;
+                }
+            }
+        }
+        for shard in 0..shards {
+            let path = dir.channel_socket(shard);
+            let socket = bind_file(&path, 0o600).map_err(|error| ListenError {
+                address: format!("unix:{}", path.display()),
+                why: error.to_string(),
+            })?;
+            self.fds.push(socket);
+            self.channels.push(path);
+        }
+        Ok(())
+    }
+
+    fn open_client_file(&mut self, path: &Path) -> Result<OwnedFd, String> {
+        clear_stale(path)?;
+        let socket = bind_file(path, CLIENT_SOCKET_MODE).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => "its folder does not exist".to_owned(),
+            io::ErrorKind::PermissionDenied => "no right to create it in its folder".to_owned(),
+            _ => error.to_string(),
+        })?;
+        if let Ok(facts) = std::fs::metadata(path) {
+            self.files.push((path.to_owned(), facts.ino()));
+        }
+        Ok(socket)
+    }
+
+    /// Unix sockets have no SO_REUSEPORT: all shards accept from the same one.
+    fn push_copies(&mut self, socket: OwnedFd, shards: u32) -> io::Result<()> {
+        for _ in 1..shards {
+            self.fds.push(socket.try_clone()?);
+        }
+        self.fds.push(socket);
+        Ok(())
+    }
+}
+
+/// One socket per shard on the same port, and that port.
+fn open_tcp(wanted: SocketAddr, shards: u32) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    if wanted.port() != 0 {
+        // SO_REUSEPORT lets a second instance of the same user in without a word, and the two would share the
+        // clients. A first bind without it is refused as long as anybody listens there.
+        bind_tcp(wanted, false)?;
+    }
+    let first = bind_tcp(wanted, true)?;
+    let real = first.local_addr()?.as_socket().unwrap_or(wanted);
+    let mut sockets = vec![first];
+    for _ in 1..shards {
+        sockets.push(bind_tcp(real, true)?);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok((real, sockets.into_iter().map(OwnedFd::from).collect()))
+}
+
+fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    // `Socket::new` sets CLOEXEC.
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => match port_owner::find(address.port()) {
+            Some(owner) => format!("the port is in use by {owner}"),
+            None => "the port is in use by another process".to_owned(),
+        },
+        io::ErrorKind::PermissionDenied => format!(
+            "no right to use port {}; ports below 1024 need root, CAP_NET_BIND_SERVICE, or a lower net.ipv4.ip_unprivileged_port_start",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// A listening unix socket with a file of these rights.
+pub(crate) fn bind_file(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The file is created with the rights of the socket's own inode, so it is never more open than this.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o600))?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Removes the socket of a dead server; refuses to touch anything else.
+fn clear_stale(path: &Path) -> Result<(), String> {
+    match std::fs::symlink_metadata(path) {
+        Err(_) => return Ok(()),
+        Ok(facts) if !facts.file_type().is_socket() => {
+            return Err("the file exists and is not a socket".to_owned());
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| format!("removing the old socket: {error}"))
+        }
+        Ok(_) => Err("the socket is in use by another process".to_owned()),
+        Err(error) => Err(format!(
+            "a socket is there and its owner cannot be asked: {error}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn scratch(name: &str) -> RuntimeDir {
+        let path =
+            std::env::temp_dir().join(format!("hostler-listen-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        RuntimeDir::acquire(&path, "web").expect("free")
+    }
+
+    fn any_port() -> ListenAddress {
+        "127.0.0.1:0".parse().expect("address")
+    }
+
+    #[test]
+    fn every_shard_gets_its_sockets_in_the_documented_order() {
+        let dir = scratch("order");
+        let file = dir.path().join("clients.sock");
+        let addresses = [any_port(), ListenAddress::Unix(file.clone())];
+        let listeners = Listeners::open(&addresses, 3, &dir).expect("opened");
+        assert_eq!(listeners.fds.len(), 3 + 3 + 3);
+        let port = listeners.port.expect("tcp");
+        assert_eq!(
+            listeners.names,
+            [
+                format!("127.0.0.1:{port}"),
+                format!("unix:{}", file.display())
+            ]
+        );
+        for (index, fd) in listeners.fds.iter().enumerate() {
+            let socket = socket2::SockRef::from(fd);
+            let address = socket.local_addr().expect("bound");
+            match index {
+                0..3 => assert_eq!(address.as_socket().expect("tcp").port(), port),
+                3..6 => assert_eq!(address.as_pathname(), Some(file.as_path())),
+                _ => assert_eq!(address.as_pathname(), Some(&*listeners.channels[index - 6])),
+            }
+        }
+        let mode = std::fs::metadata(&listeners.channels[0])
+            .expect("there")
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        listeners.remove_files();
+        assert!(!file.exists());
+        dir.remove();
+    }
+
+    #[test]
+    fn a_port_in_use_is_noticed_although_ports_are_shared() {
+        let dir = scratch("busy");
+        let held = Listeners::open(&[any_port()], 1, &dir).expect("opened");
+        let wanted: ListenAddress = held.names[0].parse().expect("address");
+        std::fs::remove_file(&held.channels[0]).expect("removed");
+        let error = Listeners::open(&[wanted], 1, &dir)
+            .expect_err("in use")
+            .to_string();
+        let me = format!("cannot listen on {}: the port is in use by", held.names[0]);
+        assert!(error.starts_with(&me), "{error}");
+        assert!(
+            error.contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
+        dir.remove();
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
+        let dir = scratch("unix");
+        let file = dir.path().join("app.sock");
+        let living = UnixListener::bind(&file).expect("bound");
+        let address = [ListenAddress::Unix(file.clone())];
+        let error = Listeners::open(&address, 1, &dir)
+            .expect_err("in use")
+            .to_string();
+        assert!(error.contains("in use by another process"), "{error}");
+        drop(living);
+        Listeners::open(&address, 1, &dir)
+            .expect("replaced")
+            .remove_files();
+        std::fs::write(&file, "data").expect("written");
+        let error = Listeners::open(&address, 1, &dir)
+            .expect_err("a file")
+            .to_string();
+        assert!(error.contains("not a socket"), "{error}");
+        std::fs::remove_file(&file).expect("removed");
+        dir.remove();
+    }
+}

@@ -1,0 +1,138 @@
+//! What goes into the supervisor machine and what comes out of it.
+//!
+//! Owns: the two vocabularies. Must never know: how an event was noticed or how an action is done;
+//! that is the loop's work.
+
+use hostler_protocol::control::{FromProxy, ToProxy, WorkerId};
+
+use super::death::Death;
+use super::report::Report;
+use crate::outcome::{ExitReason, Notice};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// The listeners are open: begin.
+    Started,
+    /// [`Action::SpawnProxy`] worked.
+    ProxySpawned {
+        /// Its process id.
+        pid: u32,
+    },
+    /// [`Action::SpawnProxy`] did not work.
+    ProxySpawnFailed(SpawnFailure),
+    /// The proxy said something.
+    ProxyMessage(FromProxy),
+    /// The proxy process is gone and reaped.
+    ProxyExited(Death),
+    /// [`Action::SpawnWorker`] worked.
+    WorkerSpawned {
+        /// Which.
+        worker: WorkerId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// [`Action::SpawnWorker`] did not work.
+    WorkerSpawnFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        failure: SpawnFailure,
+    },
+    /// A worker's loader reports a step.
+    Report {
+        /// Which.
+        worker: WorkerId,
+        /// What it says.
+        report: Report,
+    },
+    /// A worker process is gone and reaped, and so is its process group.
+    WorkerExited {
+        /// Which.
+        worker: WorkerId,
+        /// How it ended.
+        death: Death,
+    },
+    /// The supervisor got a signal.
+    Signal(i32),
+    /// `hostler stop`.
+    StopCommand,
+    /// Time has passed.
+    Tick,
+}
+
+/// Why a process could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SpawnFailure {
+    /// What went wrong.
+    pub(crate) why: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// Whether it may work later (no memory, no free process) or never will (no such program).
+    pub(crate) retry: bool,
+}
+
+/// Something is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Start the proxy process and send it its setup.
+    SpawnProxy,
+    /// Start a worker process.
+    SpawnWorker {
+        /// For this slot.
+        slot: u32,
+        /// With this number.
+        worker: WorkerId,
+    },
+    /// Tell the proxy something.
+    SendProxy(ToProxy),
+    /// Signal a process group.
+    Signal {
+        /// Whose.
+        target: Target,
+        /// Which signal.
+        signal: StopSignal,
+    },
+    /// Pin the main thread of a worker to a core.
+    Pin {
+        /// Its process id.
+        pid: u32,
+        /// The core.
+        core: u32,
+    },
+    /// Write a log line.
+    Log(Level, String),
+    /// Tell the caller.
+    Notice(Notice),
+    /// All children are gone: clean up and end.
+    Exit(ExitReason),
+}
+
+/// A child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// The proxy.
+    Proxy,
+    /// A worker.
+    Worker(WorkerId),
+}
+
+/// The signals the machine sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopSignal {
+    /// SIGTERM.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// Importance of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// All is well.
+    Info,
+    /// Somebody should look at it.
+    Warn,
+    /// Something failed.
+    Error,
+}

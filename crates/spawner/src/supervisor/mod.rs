@@ -1,0 +1,258 @@
+//! The supervisor as a pure state machine: `step(event, now, &mut actions)`.
+//!
+//! Owns: the state of the instance, of every worker slot and of the proxy, and every decision about
+//! them: when to start, to give up, to wait, to stop, to kill. Must never know: processes, pipes,
+//! sockets, clocks. The loop (`crate::event_loop`) turns the kernel's news into events and does the actions.
+//!
+//! The instance ([`Phase`]):
+//!
+//! ```text
+//!            first worker ready           stop asked                 drained or too late
+//! Starting ---------------------> Running ----------> Draining ------------------> Stopping
+//!    |                               |                    second signal |              | deadline or
+//!    | start failed, stop asked      | proxy hopeless                   v              v second signal
+//!    +-------------------------------+--------> Stopping             Killing <---------+
+//!                                                   |   all children gone   |
+//!                                                   +--------> Ended <------+
+//! ```
+//!
+//! A slot ([`slot::SlotState`]): `Backoff -> Live(Starting -> Ready -> Stopping -> Killed) -> Backoff | Stopped`.
+//! The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving`, from each `-> Backoff -> Spawning` or `-> Gone`.
+
+pub(crate) mod death;
+mod event;
+mod proxy;
+mod report;
+mod slot;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub(crate) use death::{Death, HowDied};
+pub(crate) use event::{Action, Event, Level, SpawnFailure, StopSignal, Target};
+pub(crate) use report::Report;
+
+use std::path::PathBuf;
+
+use hostler_protocol::control::{Transport, WorkerId, WorkerStatus};
+
+use crate::outcome::{ExitReason, Notice, ReadyInfo};
+use proxy::{Proxy, ProxyState};
+use slot::Slot;
+
+/// What the machine has to know about the instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// App name.
+    pub(crate) app: String,
+    /// Worker slots.
+    pub(crate) workers: u32,
+    /// Shards of the proxy.
+    pub(crate) shards: u32,
+    /// Transport that was asked for.
+    pub(crate) transport: Transport,
+    /// Core of each slot.
+    pub(crate) cores: Vec<Option<u32>>,
+    /// Whether ready workers are pinned.
+    pub(crate) pin: bool,
+    /// Longest start of a worker.
+    pub(crate) start_ms_max: u32,
+    /// Longest graceful stop of the instance.
+    pub(crate) stop_ms_max: u32,
+    /// Addresses served, as shown.
+    pub(crate) listeners: Vec<String>,
+    /// Folder of the workers' plain sockets.
+    pub(crate) runtime_dir: PathBuf,
+    /// The workers' command line, as shown.
+    pub(crate) command: String,
+    /// The workers' folder, as shown.
+    pub(crate) cwd: String,
+}
+
+/// The life of the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No worker was ever ready.
+    Starting,
+    /// Serving.
+    Running,
+    /// The proxy finishes what is in flight.
+    Draining {
+        /// Then it has had its time.
+        until_ms: u64,
+        /// Then the workers are killed.
+        kill_at_ms: u64,
+    },
+    /// Workers were asked to end.
+    Stopping {
+        /// Then they are killed.
+        kill_at_ms: u64,
+    },
+    /// Everything was killed.
+    Killing {
+        /// Then even that did not help.
+        give_up_ms: u64,
+    },
+    /// [`Action::Exit`] is out.
+    Ended,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    settings: Settings,
+    phase: Phase,
+    started_ms: u64,
+    proxy: Proxy,
+    slots: Vec<Slot>,
+    next_worker: u32,
+    /// Transport of the worker that was ready first.
+    first_ready: Option<Transport>,
+    announced: bool,
+    /// Why it ends, from the moment that is decided.
+    ending: Option<ExitReason>,
+    /// The signal that began the stop, and when.
+    stop_signal: Option<(i32, u64)>,
+    cut: u32,
+    killed: u32,
+}
+
+impl Machine {
+    /// A machine that waits for [`Event::Started`].
+    pub(crate) fn new(settings: Settings) -> Self {
+        let slots = (0..settings.workers)
+            .map(|number| {
+                Slot::new(
+                    number,
+                    settings.cores.get(number as usize).copied().flatten(),
+                )
+            })
+            .collect();
+        Self {
+            settings,
+            phase: Phase::Starting,
+            started_ms: 0,
+            proxy: Proxy::new(),
+            slots,
+            next_worker: 1,
+            first_ready: None,
+            announced: false,
+            ending: None,
+            stop_signal: None,
+            cut: 0,
+            killed: 0,
+        }
+    }
+
+    /// Takes one event; appends what is to be done.
+    pub(crate) fn step(&mut self, event: Event, now_ms: u64, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        match event {
+            Event::Started => self.start(now_ms, actions),
+            Event::ProxySpawned { pid } => self.proxy_spawned(pid, now_ms, actions),
+            Event::ProxySpawnFailed(failure) => self.proxy_spawn_failed(failure, now_ms, actions),
+            Event::ProxyMessage(message) => self.proxy_message(message, now_ms, actions),
+            Event::ProxyExited(death) => self.proxy_exited(&death, now_ms, actions),
+            Event::WorkerSpawned { worker, pid } => {
+                self.worker_spawned(worker, pid, now_ms, actions);
+            }
+            Event::WorkerSpawnFailed { worker, failure } => {
+                self.worker_spawn_failed(worker, failure, now_ms, actions);
+            }
+            Event::Report { worker, report } => self.report(worker, report, now_ms, actions),
+            Event::WorkerExited { worker, death } => {
+                self.worker_exited(worker, death, now_ms, actions);
+            }
+            Event::Signal(signal) => self.signal(signal, now_ms, actions),
+            Event::StopCommand => self.stop_command(now_ms, actions),
+            Event::Tick => {}
+        }
+        // Deadlines are looked at on every event: a flood of others must not delay them.
+        self.check_worker_deadlines(now_ms, actions);
+        self.check_proxy_deadlines(now_ms, actions);
+        self.check_stop_deadlines(now_ms, actions);
+        self.announce(now_ms, actions);
+        self.finish_stop(actions);
+    }
+
+    /// When [`Event::Tick`] is wanted at the latest.
+    pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
+        let phase = match self.phase {
+            Phase::Draining { until_ms, .. } => Some(until_ms + stop::DRAIN_GRACE_MS),
+            Phase::Stopping { kill_at_ms } => Some(kill_at_ms),
+            Phase::Killing { give_up_ms } => Some(give_up_ms),
+            Phase::Starting | Phase::Running | Phase::Ended => None,
+        };
+        let slots = self.slots.iter().filter_map(Slot::deadline_ms);
+        slots.chain(self.proxy.deadline_ms()).chain(phase).min()
+    }
+
+    /// The slots as `hostler status` shows them, without what only others know (memory, load).
+    pub(crate) fn worker_status(&self, now_ms: u64) -> Vec<WorkerStatus> {
+        let shown = |slot: &Slot| slot.status(&self.settings, now_ms);
+        self.slots.iter().map(shown).collect()
+    }
+
+    /// Where the instance is in its life.
+    #[cfg(test)]
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    fn start(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        self.started_ms = now_ms;
+        // The proxy first: workers connect to it while they start.
+        actions.push(Action::SpawnProxy);
+        for index in 0..self.slots.len() {
+            self.spawn_worker(index, now_ms, actions);
+        }
+    }
+
+    /// The one ready notice, when both the proxy serves and a worker takes requests.
+    fn announce(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let ProxyState::Serving { io, io_reason, .. } = &self.proxy.state else {
+            return;
+        };
+        let (Some(transport), false, None) = (self.first_ready, self.announced, &self.ending)
+        else {
+            return;
+        };
+        self.announced = true;
+        actions.push(Action::Notice(Notice::Ready(ReadyInfo {
+            listeners: self.settings.listeners.clone(),
+            shards: self.settings.shards,
+            workers: self.settings.workers,
+            transport,
+            io: *io,
+            io_reason: io_reason.clone(),
+            start_ms: now_ms.saturating_sub(self.started_ms),
+        })));
+    }
+
+    fn slot_of(&self, worker: WorkerId) -> Option<usize> {
+        self.slots.iter().position(|slot| {
+            slot.process()
+                .is_some_and(|process| process.worker == worker)
+        })
+    }
+}
+
+/// Waiting time after the n-th failure in a row, n from 1: 100 ms, doubled each time, at most 30 s.
+fn backoff_ms(failures: u32) -> u64 {
+    const FIRST_MS: u64 = 100;
+    const MAX_MS: u64 = 30_000;
+    (FIRST_MS << failures.saturating_sub(1).min(16)).min(MAX_MS)
+}
+
+/// `0.3 s`, `42 s`, `3 min`: durations for log lines.
+fn duration_text(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}

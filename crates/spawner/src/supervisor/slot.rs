@@ -1,0 +1,176 @@
+//! One worker slot and the process in it.
+//!
+//! Owns: their states and how they are shown. Must never know: when to change them; `worker` and
+//! `stop` decide that.
+
+use hostler_protocol::control::{Transport, WorkerAddress, WorkerId, WorkerState, WorkerStatus};
+
+use super::Settings;
+use crate::journey::Journey;
+use crate::runtime_dir::plain_socket;
+
+/// A place for one worker; it keeps its number while processes come and go.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) number: u32,
+    pub(super) core: Option<u32>,
+    pub(super) state: SlotState,
+    /// Starts after a death.
+    pub(super) restarts: u32,
+    /// Deaths since it was last healthy for long.
+    pub(super) failures: u32,
+    pub(super) last_death: Option<String>,
+    pub(super) last_worker: WorkerId,
+}
+
+/// The life of a slot.
+#[derive(Debug)]
+pub(super) enum SlotState {
+    /// Waits for its next start.
+    Backoff {
+        /// Until then.
+        until_ms: u64,
+    },
+    /// Has a process.
+    Live(Box<Process>),
+    /// Gets no process any more.
+    Stopped,
+}
+
+/// A worker process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) worker: WorkerId,
+    /// None while the spawn is under way.
+    pub(super) pid: Option<u32>,
+    pub(super) phase: ProcessPhase,
+    pub(super) spawned_ms: u64,
+    /// When it became ready.
+    pub(super) ready_ms: Option<u64>,
+    pub(super) transport: Transport,
+    pub(super) journey: Journey,
+    /// Why we killed it, if we did so on our own account.
+    pub(super) condemned: Option<String>,
+    /// Message of its uncaught exception.
+    pub(super) exception: Option<String>,
+    /// Servers it opened that are not ours to serve.
+    pub(super) other_servers: Vec<String>,
+}
+
+/// The life of a worker process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProcessPhase {
+    /// Not ready yet.
+    Starting {
+        /// Then it has failed.
+        deadline_ms: u64,
+    },
+    /// Takes requests.
+    Ready,
+    /// Has got SIGTERM.
+    Stopping,
+    /// Has got SIGKILL.
+    Killed,
+}
+
+impl Slot {
+    pub(super) fn new(number: u32, core: Option<u32>) -> Self {
+        Self {
+            number,
+            core,
+            state: SlotState::Backoff { until_ms: u64::MAX },
+            restarts: 0,
+            failures: 0,
+            last_death: None,
+            last_worker: WorkerId(0),
+        }
+    }
+
+    pub(super) fn process(&self) -> Option<&Process> {
+        match &self.state {
+            SlotState::Live(process) => Some(process),
+            SlotState::Backoff { .. } | SlotState::Stopped => None,
+        }
+    }
+
+    pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
+        match &mut self.state {
+            SlotState::Live(process) => Some(process),
+            SlotState::Backoff { .. } | SlotState::Stopped => None,
+        }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.state, SlotState::Stopped)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.process()
+            .is_some_and(|process| process.phase == ProcessPhase::Ready)
+    }
+
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        match &self.state {
+            SlotState::Backoff { until_ms } => Some(*until_ms),
+            SlotState::Live(process) => match process.phase {
+                ProcessPhase::Starting { deadline_ms } => Some(deadline_ms),
+                ProcessPhase::Ready | ProcessPhase::Stopping | ProcessPhase::Killed => None,
+            },
+            SlotState::Stopped => None,
+        }
+    }
+
+    /// Where the proxy reaches the worker; none unless it is ready.
+    pub(super) fn address(&self, settings: &Settings) -> Option<WorkerAddress> {
+        let process = self
+            .process()
+            .filter(|process| process.phase == ProcessPhase::Ready)?;
+        Some(WorkerAddress {
+            worker: process.worker,
+            app: settings.app.clone(),
+            slot: self.number,
+            pid: process.pid?,
+            core: self.pinned_core(settings),
+            transport: process.transport,
+            plain: plain_socket(
+                &settings.runtime_dir,
+                &settings.app,
+                self.number,
+                process.worker.0,
+            ),
+        })
+    }
+
+    pub(super) fn pinned_core(&self, settings: &Settings) -> Option<u32> {
+        self.core.filter(|_| settings.pin)
+    }
+
+    pub(super) fn status(&self, settings: &Settings, now_ms: u64) -> WorkerStatus {
+        let process = self.process();
+        let state = match &self.state {
+            SlotState::Backoff { .. } => WorkerState::Backoff,
+            SlotState::Stopped => WorkerState::Stopped,
+            SlotState::Live(process) => match process.phase {
+                ProcessPhase::Starting { .. } => WorkerState::Starting,
+                ProcessPhase::Ready => WorkerState::Ready,
+                ProcessPhase::Stopping | ProcessPhase::Killed => WorkerState::Stopping,
+            },
+        };
+        let ready_ms = process.and_then(|process| process.ready_ms);
+        WorkerStatus {
+            app: settings.app.clone(),
+            slot: self.number,
+            worker: self.last_worker,
+            pid: process.and_then(|process| process.pid),
+            state,
+            transport: process.map_or(settings.transport, |process| process.transport),
+            generation: 1,
+            core: self.pinned_core(settings),
+            uptime_s: ready_ms.map_or(0, |since| now_ms.saturating_sub(since) / 1000),
+            restarts: self.restarts,
+            last_death: self.last_death.clone(),
+            rss_kib: 0,
+            load: None,
+        }
+    }
+}

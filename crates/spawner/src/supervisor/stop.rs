@@ -1,0 +1,202 @@
+//! The end of the instance: drain, SIGTERM, deadline, SIGKILL.
+//!
+//! Owns: the machine's decisions from the moment it ends. One deadline holds for all of it: whoever stops us
+//! (Docker, systemd) has one, too, and does not care how we divide it.
+
+use rustix::process::Signal;
+
+use hostler_protocol::control::ToProxy;
+
+use super::death::signal_name;
+use super::event::{Action, Level, StopSignal};
+use super::proxy::ProxyState;
+use super::slot::{ProcessPhase, SlotState};
+use super::worker::push_signal;
+use super::{Machine, Phase};
+use crate::outcome::ExitReason;
+
+/// The proxy cuts its last connections at the drain deadline by itself; this is its time to say so.
+pub(super) const DRAIN_GRACE_MS: u64 = 500;
+
+/// After a failed start nobody is served: no long farewell.
+const HASTY_STOP_MS_MAX: u64 = 2_000;
+
+/// A killed process is gone at once, unless the kernel itself is stuck in it.
+const KILL_MS_MAX: u64 = 5_000;
+
+/// The same signal twice within this time is one wish: npm and shells pass on a Ctrl-C that the terminal has already sent
+/// to the whole process group.
+const SAME_SIGNAL_MS: u64 = 100;
+
+impl Machine {
+    pub(super) fn signal(&mut self, signal: i32, now_ms: u64, actions: &mut Vec<Action>) {
+        let name = signal_name(signal);
+        let stops = [Signal::TERM, Signal::INT, Signal::QUIT];
+        if !stops.iter().any(|known| known.as_raw() == signal) {
+            let text = format!("{name} is not supported yet and ignored");
+            actions.push(Action::Log(Level::Warn, text));
+            return;
+        }
+        match self.stop_signal {
+            None => {
+                self.stop_signal = Some((signal, now_ms));
+                self.begin_graceful_stop(&name, now_ms, actions);
+            }
+            Some((first, at_ms)) if first == signal && now_ms - at_ms < SAME_SIGNAL_MS => {}
+            Some(_) => {
+                let text = format!("{name} again: stopping at once");
+                actions.push(Action::Log(Level::Warn, text));
+                if matches!(self.ending, Some(ExitReason::Stopped { .. })) {
+                    self.ending = Some(ExitReason::Forced { signal });
+                }
+                self.kill_all(now_ms, actions);
+            }
+        }
+    }
+
+    pub(super) fn stop_command(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        self.begin_graceful_stop("a stop command", now_ms, actions);
+    }
+
+    fn begin_graceful_stop(&mut self, cause: &str, now_ms: u64, actions: &mut Vec<Action>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let text = format!(
+            "{cause}: stopping, at most {} ms",
+            self.settings.stop_ms_max
+        );
+        actions.push(Action::Log(Level::Info, text));
+        self.ending = Some(ExitReason::Stopped { cut: 0, killed: 0 });
+        self.cancel_restarts();
+        let kill_at_ms = now_ms + u64::from(self.settings.stop_ms_max);
+        if self.proxy.is_serving() && self.slots.iter().any(super::Slot::is_ready) {
+            // The rest is for the workers' own SIGTERM handlers.
+            let deadline_ms = self.settings.stop_ms_max / 4 * 3;
+            let until_ms = now_ms + u64::from(deadline_ms);
+            self.phase = Phase::Draining {
+                until_ms,
+                kill_at_ms,
+            };
+            self.tell_proxy(ToProxy::Drain { deadline_ms }, actions);
+        } else {
+            self.kill_proxy(actions);
+            self.stop_workers(kill_at_ms, actions);
+        }
+    }
+
+    /// Ends the instance when there is nothing left to serve with.
+    pub(super) fn begin_hasty_stop(
+        &mut self,
+        reason: ExitReason,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some(reason);
+        self.cancel_restarts();
+        self.kill_proxy(actions);
+        let patience_ms = u64::from(self.settings.stop_ms_max).min(HASTY_STOP_MS_MAX);
+        self.stop_workers(now_ms + patience_ms, actions);
+    }
+
+    /// SIGTERM to the process groups of all workers.
+    pub(super) fn stop_workers(&mut self, kill_at_ms: u64, actions: &mut Vec<Action>) {
+        self.phase = Phase::Stopping { kill_at_ms };
+        for slot in &mut self.slots {
+            let Some(process) = slot.process_mut() else {
+                continue;
+            };
+            match process.phase {
+                ProcessPhase::Starting { .. } | ProcessPhase::Ready => {
+                    process.phase = ProcessPhase::Stopping;
+                    if process.pid.is_some() {
+                        push_signal(actions, process.worker, StopSignal::Term);
+                    }
+                }
+                ProcessPhase::Stopping | ProcessPhase::Killed => {}
+            }
+        }
+    }
+
+    pub(super) fn check_stop_deadlines(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Draining {
+                until_ms,
+                kill_at_ms,
+            } if now_ms >= until_ms + DRAIN_GRACE_MS => {
+                let text = "the proxy did not drain in time; it is killed".to_owned();
+                actions.push(Action::Log(Level::Warn, text));
+                self.kill_proxy(actions);
+                self.stop_workers(kill_at_ms, actions);
+            }
+            Phase::Stopping { kill_at_ms } if now_ms >= kill_at_ms => {
+                self.kill_all(now_ms, actions);
+            }
+            Phase::Killing { give_up_ms } if now_ms >= give_up_ms => {
+                let text = "some processes are stuck in the kernel and cannot be killed".to_owned();
+                actions.push(Action::Log(Level::Error, text));
+                self.proxy.state = ProxyState::Gone;
+                self.slots
+                    .iter_mut()
+                    .for_each(|slot| slot.state = SlotState::Stopped);
+            }
+            _ => {}
+        }
+    }
+
+    /// SIGKILL to everything that is left.
+    fn kill_all(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Killing { .. }) {
+            return;
+        }
+        self.phase = Phase::Killing {
+            give_up_ms: now_ms + KILL_MS_MAX,
+        };
+        self.kill_proxy(actions);
+        for index in 0..self.slots.len() {
+            let name = self.worker_name(index);
+            let Some(process) = self.slots[index].process_mut() else {
+                continue;
+            };
+            if process.phase == ProcessPhase::Killed {
+                continue;
+            }
+            process.phase = ProcessPhase::Killed;
+            self.killed += 1;
+            if process.pid.is_some() {
+                let text = format!("{name} did not stop in time; it is killed");
+                actions.push(Action::Log(Level::Warn, text));
+                push_signal(actions, process.worker, StopSignal::Kill);
+            }
+        }
+    }
+
+    /// Ends when the last child is gone.
+    pub(super) fn finish_stop(&mut self, actions: &mut Vec<Action>) {
+        let all_gone =
+            self.proxy.state == ProxyState::Gone && self.slots.iter().all(super::Slot::is_stopped);
+        let Some(reason) = self.ending.as_ref().filter(|_| all_gone) else {
+            return;
+        };
+        let reason = match reason {
+            ExitReason::Stopped { .. } => ExitReason::Stopped {
+                cut: self.cut,
+                killed: self.killed,
+            },
+            other => other.clone(),
+        };
+        self.phase = Phase::Ended;
+        actions.push(Action::Exit(reason));
+    }
+
+    fn cancel_restarts(&mut self) {
+        for slot in &mut self.slots {
+            if matches!(slot.state, SlotState::Backoff { .. }) {
+                slot.state = SlotState::Stopped;
+            }
+        }
+    }
+}

@@ -1,0 +1,803 @@
+//! The machine without processes: one rule each, then random lives with invariants.
+
+use hostler_protocol::control::{FromProxy, IoChoice, ToProxy, Transport, WorkerId, WorkerState};
+
+use super::*;
+
+const TERM: i32 = 15;
+const INT: i32 = 2;
+
+fn settings(workers: u32) -> Settings {
+    Settings {
+        app: "web".into(),
+        workers,
+        shards: 1,
+        transport: Transport::Frames,
+        cores: vec![Some(0), Some(1)],
+        pin: true,
+        start_ms_max: 60_000,
+        stop_ms_max: 10_000,
+        listeners: vec!["127.0.0.1:3000".into()],
+        runtime_dir: "/run/hostler".into(),
+        command: "node app.js".into(),
+        cwd: "/srv".into(),
+    }
+}
+
+/// A machine, a clock, and everything it asked for.
+struct Bench {
+    machine: Machine,
+    now_ms: u64,
+    /// Actions of the last event.
+    last: Vec<Action>,
+}
+
+impl Bench {
+    fn new(workers: u32) -> Self {
+        let mut bench = Self {
+            machine: Machine::new(settings(workers)),
+            now_ms: 1_000,
+            last: Vec::new(),
+        };
+        bench.send(Event::Started);
+        bench
+    }
+
+    /// Proxy serving, all workers ready.
+    fn running(workers: u32) -> Self {
+        let mut bench = Self::new(workers);
+        bench.send(Event::ProxySpawned { pid: 100 });
+        bench.serving();
+        for worker in 1..=workers {
+            bench.ready(worker);
+        }
+        bench
+    }
+
+    fn send(&mut self, event: Event) -> &[Action] {
+        self.last.clear();
+        self.machine.step(event, self.now_ms, &mut self.last);
+        &self.last
+    }
+
+    fn wait(&mut self, ms: u64) -> &[Action] {
+        self.now_ms += ms;
+        self.send(Event::Tick)
+    }
+
+    fn serving(&mut self) {
+        let io_reason = "self-test passed".to_owned();
+        self.send(Event::ProxyMessage(FromProxy::Serving {
+            io: IoChoice::Uring,
+            io_reason,
+        }));
+    }
+
+    fn ready(&mut self, worker: u32) {
+        let worker = WorkerId(worker);
+        self.send(Event::WorkerSpawned {
+            worker,
+            pid: 1000 + worker.0,
+        });
+        let report = Report::Ready {
+            transport: Transport::Frames,
+        };
+        self.send(Event::Report { worker, report });
+    }
+
+    fn report(&mut self, worker: u32, report: Report) {
+        self.send(Event::Report {
+            worker: WorkerId(worker),
+            report,
+        });
+    }
+
+    fn exit(&mut self, worker: u32, how: HowDied) -> &[Action] {
+        let death = Death {
+            how,
+            ..Death::default()
+        };
+        self.send(Event::WorkerExited {
+            worker: WorkerId(worker),
+            death,
+        })
+    }
+
+    fn proxy_exit(&mut self) -> &[Action] {
+        self.send(Event::ProxyExited(Death {
+            how: HowDied::Exit(0),
+            ..Death::default()
+        }))
+    }
+
+    fn exit_reason(&self) -> Option<&ExitReason> {
+        self.last.iter().find_map(|action| match action {
+            Action::Exit(reason) => Some(reason),
+            _ => None,
+        })
+    }
+
+    fn failure(&self) -> &crate::journey::StartFailure {
+        let found = self.last.iter().find_map(|action| match action {
+            Action::Notice(Notice::StartFailed(failure)) => Some(failure),
+            _ => None,
+        });
+        found.expect("a start failure")
+    }
+
+    fn state(&self, slot: usize) -> WorkerState {
+        self.machine.worker_status(self.now_ms)[slot].state
+    }
+}
+
+fn spawned(actions: &[Action]) -> Vec<u32> {
+    let worker = |action: &Action| match action {
+        Action::SpawnWorker { worker, .. } => Some(worker.0),
+        _ => None,
+    };
+    actions.iter().filter_map(worker).collect()
+}
+
+fn signals(actions: &[Action]) -> Vec<(Target, StopSignal)> {
+    let signal = |action: &Action| match action {
+        Action::Signal { target, signal } => Some((*target, *signal)),
+        _ => None,
+    };
+    actions.iter().filter_map(signal).collect()
+}
+
+fn worker(number: u32) -> Target {
+    Target::Worker(WorkerId(number))
+}
+
+#[test]
+fn proxy_first_then_all_workers_and_one_ready_notice() {
+    let mut bench = Bench::new(2);
+    assert_eq!(bench.last[0], Action::SpawnProxy);
+    assert_eq!(spawned(&bench.last), [1, 2]);
+    bench.send(Event::ProxySpawned { pid: 100 });
+    bench.ready(1);
+    let told = |action: &Action| {
+        matches!(action, Action::SendProxy(ToProxy::WorkerReady(address))
+        if address.plain.ends_with("web.0.1.sock") && address.core == Some(0))
+    };
+    assert!(bench.last.iter().any(told));
+    assert!(bench.last.contains(&Action::Pin { pid: 1001, core: 0 }));
+    let notice = |action: &Action| matches!(action, Action::Notice(Notice::Ready(_)));
+    assert!(
+        !bench.last.iter().any(notice),
+        "the proxy does not serve yet"
+    );
+    bench.serving();
+    assert!(bench.last.iter().any(notice));
+    bench.ready(2);
+    assert!(!bench.last.iter().any(notice));
+    assert_eq!(bench.machine.phase(), Phase::Running);
+}
+
+#[test]
+fn a_first_start_that_dies_ends_the_instance_with_a_report() {
+    let mut bench = Bench::new(2);
+    bench.send(Event::ProxySpawned { pid: 100 });
+    for number in [1, 2] {
+        bench.send(Event::WorkerSpawned {
+            worker: WorkerId(number),
+            pid: number,
+        });
+    }
+    bench.report(
+        1,
+        Report::Preload {
+            node: "20.20.2".into(),
+        },
+    );
+    bench.report(
+        1,
+        Report::SelfTest {
+            ok: true,
+            why: None,
+        },
+    );
+    bench.report(
+        1,
+        Report::Error {
+            message: "no database".into(),
+        },
+    );
+    bench.exit(1, HowDied::Exit(1));
+    let why = &bench.failure().why;
+    assert_eq!(
+        why,
+        "the app exited with code 1 before it called listen(): no database"
+    );
+    assert_eq!(
+        bench.failure().journey.current(),
+        crate::journey::Step::AppLoad
+    );
+    let expected = [
+        (Target::Proxy, StopSignal::Kill),
+        (worker(2), StopSignal::Term),
+    ];
+    assert_eq!(signals(&bench.last), expected);
+    bench.proxy_exit();
+    assert_eq!(signals(bench.wait(2_000)), [(worker(2), StopSignal::Kill)]);
+    bench.exit(
+        2,
+        HowDied::Signal {
+            signal: 9,
+            core: false,
+        },
+    );
+    assert_eq!(bench.exit_reason().map(ExitReason::code), Some(1));
+}
+
+#[test]
+fn start_failures_are_told_apart() {
+    let exit = |code| Event::WorkerExited {
+        worker: WorkerId(1),
+        death: Death {
+            how: HowDied::Exit(code),
+            ..Death::default()
+        },
+    };
+    let preload = Report::Preload { node: "20".into() };
+    let test = Report::SelfTest {
+        ok: true,
+        why: None,
+    };
+    let table = [
+        (
+            vec![],
+            exit(9),
+            "node exited with code 9 before the loader ran",
+        ),
+        (
+            vec![preload.clone(), test.clone()],
+            exit(0),
+            "exited with code 0 before it called listen()",
+        ),
+        (
+            vec![preload.clone(), test.clone(), Report::Listen {}],
+            exit(1),
+            "after listen(), before",
+        ),
+    ];
+    for (reports, event, expected) in table {
+        let mut bench = Bench::new(1);
+        bench.send(Event::WorkerSpawned {
+            worker: WorkerId(1),
+            pid: 1,
+        });
+        reports
+            .into_iter()
+            .for_each(|report| bench.report(1, report));
+        bench.send(event);
+        assert!(
+            bench.failure().why.contains(expected),
+            "{}",
+            bench.failure().why
+        );
+    }
+}
+
+#[test]
+fn an_app_that_never_listens_is_killed_and_told_what_it_did_instead() {
+    let mut bench = Bench::new(1);
+    bench.send(Event::WorkerSpawned {
+        worker: WorkerId(1),
+        pid: 1,
+    });
+    bench.report(1, Report::Preload { node: "20".into() });
+    bench.report(
+        1,
+        Report::OtherListen {
+            what: "https".into(),
+        },
+    );
+    assert_eq!(bench.machine.next_deadline_ms(), Some(61_000));
+    assert_eq!(signals(bench.wait(60_000)), [(worker(1), StopSignal::Kill)]);
+    bench.exit(
+        1,
+        HowDied::Signal {
+            signal: 9,
+            core: false,
+        },
+    );
+    let expected = "the app did not call listen() on an http.Server within 60 s, only on: https";
+    assert_eq!(bench.failure().why, expected);
+}
+
+#[test]
+fn a_missing_node_ends_at_once_and_a_full_process_table_is_tried_again() {
+    let failure = |retry| SpawnFailure {
+        why: "no".into(),
+        hint: None,
+        retry,
+    };
+    let mut bench = Bench::new(1);
+    bench.send(Event::WorkerSpawnFailed {
+        worker: WorkerId(1),
+        failure: failure(false),
+    });
+    assert_eq!(
+        bench.failure().journey.current(),
+        crate::journey::Step::Exec
+    );
+
+    let mut bench = Bench::new(1);
+    bench.send(Event::WorkerSpawnFailed {
+        worker: WorkerId(1),
+        failure: failure(true),
+    });
+    assert_eq!(spawned(bench.wait(100)), [2]);
+    bench.now_ms += 60_000;
+    bench.send(Event::WorkerSpawnFailed {
+        worker: WorkerId(2),
+        failure: failure(true),
+    });
+    assert_eq!(bench.failure().why, "no");
+}
+
+#[test]
+fn back_off_starts_at_once_doubles_and_is_forgiven_after_a_minute() {
+    let mut bench = Bench::running(1);
+    let mut number = 1;
+    let mut delays = Vec::new();
+    for _ in 0..12 {
+        bench.exit(number, HowDied::Exit(1));
+        let before = bench.now_ms;
+        while spawned(&bench.last).is_empty() {
+            let next = bench.machine.next_deadline_ms().expect("a restart is due");
+            bench.wait(next - bench.now_ms);
+        }
+        delays.push(bench.now_ms - before);
+        number += 1;
+        bench.ready(number);
+    }
+    assert_eq!(
+        delays,
+        [
+            0, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000
+        ]
+    );
+    bench.now_ms += 60_000;
+    assert_eq!(spawned(bench.exit(number, HowDied::Exit(1))), [number + 1]);
+    let status = &bench.machine.worker_status(bench.now_ms)[0];
+    assert_eq!(status.restarts, 13);
+    assert!(
+        status
+            .last_death
+            .as_ref()
+            .expect("died")
+            .contains("exited with code 1 after")
+    );
+}
+
+#[test]
+fn a_death_is_told_to_the_proxy_and_to_people() {
+    let mut bench = Bench::running(2);
+    bench.exit(
+        2,
+        HowDied::Signal {
+            signal: 9,
+            core: false,
+        },
+    );
+    let gone = Action::SendProxy(ToProxy::WorkerGone {
+        worker: WorkerId(2),
+    });
+    assert!(bench.last.contains(&gone));
+    let told = |action: &Action| {
+        matches!(action, Action::Log(Level::Error, text)
+        if text.starts_with("web.1 (pid 1002) was killed by SIGKILL"))
+    };
+    assert!(bench.last.iter().any(told), "{:?}", bench.last);
+    assert_eq!(bench.state(0), WorkerState::Ready);
+}
+
+#[test]
+fn a_new_proxy_learns_all_ready_workers() {
+    let mut bench = Bench::running(2);
+    assert!(bench.proxy_exit().contains(&Action::SpawnProxy));
+    bench.send(Event::ProxySpawned { pid: 101 });
+    let told = |action: &&Action| matches!(action, Action::SendProxy(ToProxy::WorkerReady(_)));
+    assert_eq!(bench.last.iter().filter(told).count(), 2);
+}
+
+#[test]
+fn a_proxy_in_a_crash_loop_ends_the_instance() {
+    let mut bench = Bench::running(1);
+    let mut delays = Vec::new();
+    for _ in 0..4 {
+        bench.proxy_exit();
+        let before = bench.now_ms;
+        while !bench.last.contains(&Action::SpawnProxy) {
+            let next = bench.machine.next_deadline_ms().expect("a restart is due");
+            bench.wait(next - bench.now_ms);
+        }
+        delays.push(bench.now_ms - before);
+        bench.send(Event::ProxySpawned { pid: 101 });
+    }
+    assert_eq!(delays, [0, 100, 200, 400]);
+    bench.proxy_exit();
+    assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
+    bench.exit(1, HowDied::Exit(0));
+    let reason = bench.exit_reason().expect("ended");
+    assert_eq!(reason.code(), 1);
+    assert!(
+        reason.to_string().contains("died 5 times within 10 s"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_proxy_that_says_it_failed_ends_the_instance_with_its_text() {
+    let mut bench = Bench::new(1);
+    bench.send(Event::ProxySpawned { pid: 100 });
+    bench.send(Event::WorkerSpawned {
+        worker: WorkerId(1),
+        pid: 1,
+    });
+    bench.send(Event::ProxyMessage(FromProxy::Failed {
+        why: "io_uring is disabled".into(),
+    }));
+    bench.proxy_exit();
+    bench.exit(
+        1,
+        HowDied::Signal {
+            signal: 15,
+            core: false,
+        },
+    );
+    let reason = bench.exit_reason().expect("ended");
+    assert_eq!(reason.code(), 1);
+    assert_eq!(
+        reason.to_string(),
+        "the proxy cannot start: io_uring is disabled"
+    );
+}
+
+#[test]
+fn a_silent_proxy_is_killed() {
+    let mut bench = Bench::new(1);
+    bench.send(Event::ProxySpawned { pid: 100 });
+    assert_eq!(
+        signals(bench.wait(15_000)),
+        [(Target::Proxy, StopSignal::Kill)]
+    );
+    assert!(bench.proxy_exit().contains(&Action::SpawnProxy));
+}
+
+#[test]
+fn a_graceful_stop_drains_then_asks_then_kills() {
+    let mut bench = Bench::running(2);
+    bench.send(Event::Signal(TERM));
+    assert!(
+        bench
+            .last
+            .contains(&Action::SendProxy(ToProxy::Drain { deadline_ms: 7_500 }))
+    );
+    assert_eq!(signals(&bench.last), []);
+    bench.send(Event::ProxyMessage(FromProxy::Drained { cut: 3 }));
+    let expected = [(worker(1), StopSignal::Term), (worker(2), StopSignal::Term)];
+    assert_eq!(signals(&bench.last), expected);
+    bench.proxy_exit();
+    bench.exit(1, HowDied::Exit(0));
+    assert_eq!(signals(bench.wait(9_999)), []);
+    assert_eq!(signals(bench.wait(1)), [(worker(2), StopSignal::Kill)]);
+    bench.exit(
+        2,
+        HowDied::Signal {
+            signal: 9,
+            core: false,
+        },
+    );
+    assert_eq!(
+        bench.exit_reason(),
+        Some(&ExitReason::Stopped { cut: 3, killed: 1 })
+    );
+    assert_eq!(bench.machine.phase(), Phase::Ended);
+}
+
+#[test]
+fn a_proxy_that_does_not_drain_is_killed_in_time() {
+    let mut bench = Bench::running(1);
+    bench.send(Event::StopCommand);
+    assert_eq!(signals(bench.wait(7_999)), []);
+    let expected = [
+        (Target::Proxy, StopSignal::Kill),
+        (worker(1), StopSignal::Term),
+    ];
+    assert_eq!(signals(bench.wait(1)), expected);
+}
+
+#[test]
+fn a_second_signal_kills_but_a_doubled_one_is_one() {
+    let mut bench = Bench::running(1);
+    bench.send(Event::Signal(INT));
+    bench.now_ms += 50;
+    assert_eq!(
+        signals(bench.send(Event::Signal(INT))),
+        [],
+        "a shell passed it on again"
+    );
+    let expected = [
+        (Target::Proxy, StopSignal::Kill),
+        (worker(1), StopSignal::Kill),
+    ];
+    assert_eq!(signals(bench.send(Event::Signal(TERM))), expected);
+    bench.proxy_exit();
+    bench.exit(
+        1,
+        HowDied::Signal {
+            signal: 9,
+            core: false,
+        },
+    );
+    assert_eq!(bench.exit_reason().map(ExitReason::code), Some(143));
+}
+
+#[test]
+fn a_stop_while_a_process_is_being_made_reaches_it() {
+    let mut bench = Bench::new(1);
+    bench.send(Event::Signal(TERM));
+    assert_eq!(signals(&bench.last), []);
+    bench.send(Event::ProxySpawned { pid: 100 });
+    assert_eq!(signals(&bench.last), [(Target::Proxy, StopSignal::Kill)]);
+    bench.send(Event::WorkerSpawned {
+        worker: WorkerId(1),
+        pid: 1,
+    });
+    assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
+    bench.proxy_exit();
+    bench.exit(1, HowDied::Exit(0));
+    assert_eq!(bench.exit_reason().map(ExitReason::code), Some(0));
+}
+
+#[test]
+fn other_signals_do_no_harm() {
+    let mut bench = Bench::running(1);
+    for signal in [1, 10, 12] {
+        bench.send(Event::Signal(signal));
+        assert!(
+            matches!(&bench.last[..], [Action::Log(Level::Warn, _)]),
+            "{:?}",
+            bench.last
+        );
+    }
+    assert_eq!(bench.machine.phase(), Phase::Running);
+}
+
+/// A small reproducible source of chance.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+}
+
+/// A world of processes that do what the dice say.
+struct World {
+    machine: Machine,
+    dice: Dice,
+    now_ms: u64,
+    /// Slot and number of the living workers, whether they were told to the proxy.
+    workers: Vec<(u32, WorkerId, bool)>,
+    proxy_lives: bool,
+    /// Events that happen soon.
+    soon: Vec<(u64, Event)>,
+    stop_sent_ms: Option<u64>,
+    exit: Option<ExitReason>,
+}
+
+impl World {
+    fn soon(&mut self, within_ms: u64, event: Event) {
+        let at_ms = self.now_ms + self.dice.roll(within_ms);
+        self.soon.push((at_ms, event));
+    }
+
+    fn step(&mut self, event: Event) {
+        assert_eq!(self.exit, None, "nothing happens after the end");
+        match &event {
+            Event::WorkerExited { worker, .. } => self.workers.retain(|entry| entry.1 != *worker),
+            Event::ProxyExited(_) => self.proxy_lives = false,
+            _ => {}
+        }
+        let mut actions = Vec::new();
+        self.machine.step(event, self.now_ms, &mut actions);
+        for action in actions {
+            self.act(action);
+        }
+        if self.exit.is_none() {
+            let deadline_ms = self.machine.next_deadline_ms();
+            assert!(
+                deadline_ms.is_none_or(|ms| ms > self.now_ms),
+                "a deadline in the past"
+            );
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::SpawnProxy => {
+                assert!(!self.proxy_lives, "two proxies");
+                assert_eq!(self.stop_sent_ms, None, "a proxy is started during a stop");
+                self.proxy_lives = true;
+                self.soon(3, Event::ProxySpawned { pid: 7 });
+            }
+            Action::SpawnWorker { slot, worker } => {
+                assert!(
+                    self.workers.iter().all(|entry| entry.0 != slot),
+                    "two workers in a slot"
+                );
+                assert_eq!(self.stop_sent_ms, None, "a worker is started during a stop");
+                self.workers.push((slot, worker, false));
+                self.soon(
+                    3,
+                    Event::WorkerSpawned {
+                        worker,
+                        pid: 1000 + worker.0,
+                    },
+                );
+            }
+            Action::Signal { target, signal } => self.signal(target, signal),
+            Action::SendProxy(ToProxy::WorkerReady(address)) => {
+                assert!(
+                    self.workers.iter().any(|entry| entry.1 == address.worker),
+                    "a dead worker"
+                );
+            }
+            Action::SendProxy(ToProxy::Drain { .. }) if self.dice.roll(4) > 0 => {
+                self.soon(5_000, Event::ProxyMessage(FromProxy::Drained { cut: 0 }));
+                self.soon(9_000, Event::ProxyExited(Death::default()));
+            }
+            Action::Exit(reason) => {
+                assert!(
+                    self.workers.is_empty() && !self.proxy_lives,
+                    "children are left"
+                );
+                self.exit = Some(reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn signal(&mut self, target: Target, signal: StopSignal) {
+        // A worker in four ignores SIGTERM.
+        if signal == StopSignal::Term && self.dice.roll(4) == 0 {
+            return;
+        }
+        let death = Death::default();
+        match target {
+            Target::Proxy => self.soon(50, Event::ProxyExited(death)),
+            Target::Worker(worker) => self.soon(50, Event::WorkerExited { worker, death }),
+        }
+    }
+
+    /// Something happens by itself.
+    fn chance(&mut self) -> Option<Event> {
+        let picked = self.dice.roll(self.workers.len().max(1) as u64);
+        let worker = self
+            .workers
+            .get(usize::try_from(picked).ok()?)
+            .map(|entry| entry.1);
+        match self.dice.roll(12) {
+            0 => Some(Event::WorkerExited {
+                worker: worker?,
+                death: Death::default(),
+            }),
+            1..=4 => {
+                let report = Report::Ready {
+                    transport: Transport::Frames,
+                };
+                Some(Event::Report {
+                    worker: worker?,
+                    report,
+                })
+            }
+            5 => Some(Event::Report {
+                worker: worker?,
+                report: Report::Listen {},
+            }),
+            6 if self.proxy_lives && self.dice.roll(8) == 0 => {
+                Some(Event::ProxyExited(Death::default()))
+            }
+            7 | 8 if self.proxy_lives => Some(Event::ProxyMessage(FromProxy::Serving {
+                io: IoChoice::Epoll,
+                io_reason: String::new(),
+            })),
+            9 => Some(Event::Report {
+                worker: WorkerId(9_999),
+                report: Report::Listen {},
+            }),
+            _ => None,
+        }
+    }
+
+    /// Lets things happen until `until_ms` or the end.
+    fn live(&mut self, until_ms: u64, by_chance: bool) {
+        while self.now_ms < until_ms && self.exit.is_none() {
+            let next_ms = self.soon.iter().map(|entry| entry.0).min();
+            let deadline_ms = self.machine.next_deadline_ms();
+            let pause_ms = 1 + self.dice.roll(400);
+            let bound_ms = self.now_ms + if by_chance { pause_ms } else { 60_000 };
+            let wake_ms = next_ms
+                .into_iter()
+                .chain(deadline_ms)
+                .chain([bound_ms, until_ms])
+                .min();
+            self.now_ms = wake_ms.unwrap_or(bound_ms).max(self.now_ms);
+            let due = self.soon.iter().position(|entry| entry.0 <= self.now_ms);
+            let event = match due {
+                Some(index) => self.soon.swap_remove(index).1,
+                None if by_chance => self.chance().unwrap_or(Event::Tick),
+                None => Event::Tick,
+            };
+            if self.is_possible(&event) {
+                self.step(event);
+            }
+        }
+    }
+
+    /// Processes die once, and not before they live.
+    fn is_possible(&self, event: &Event) -> bool {
+        let unborn = |what: &dyn Fn(&Event) -> bool| self.soon.iter().any(|entry| what(&entry.1));
+        match event {
+            Event::WorkerExited { worker, .. } | Event::Report { worker, .. } => {
+                let this = |event: &Event| matches!(event, Event::WorkerSpawned { worker: other, .. } if other == worker);
+                let known = self.workers.iter().any(|entry| entry.1 == *worker);
+                (known || matches!(event, Event::Report { .. })) && !unborn(&this)
+            }
+            Event::ProxyExited(_) | Event::ProxyMessage(_) => {
+                self.proxy_lives && !unborn(&|event| matches!(event, Event::ProxySpawned { .. }))
+            }
+            _ => true,
+        }
+    }
+}
+
+#[test]
+fn random_lives_keep_the_invariants_and_always_end() {
+    for seed in 1..=2_000_u64 {
+        let mut world = World {
+            machine: Machine::new(settings(u32::try_from(1 + seed % 4).expect("small"))),
+            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            now_ms: 0,
+            workers: Vec::new(),
+            proxy_lives: false,
+            soon: Vec::new(),
+            stop_sent_ms: None,
+            exit: None,
+        };
+        world.step(Event::Started);
+        let life_ms = world.dice.roll(40_000);
+        world.live(life_ms, true);
+        if world.exit.is_some() {
+            continue;
+        }
+        world.stop_sent_ms = Some(world.now_ms);
+        world.step(if seed % 3 == 0 {
+            Event::StopCommand
+        } else {
+            Event::Signal(TERM)
+        });
+        if seed % 5 == 0 {
+            let again_ms = world.now_ms + world.dice.roll(3_000);
+            world.live(again_ms, false);
+            if world.exit.is_none() {
+                world.step(Event::Signal(INT));
+            }
+        }
+        let latest_ms = world.now_ms + 10_000 + 200;
+        world.live(latest_ms, false);
+        assert!(
+            world.exit.is_some(),
+            "seed {seed} did not end: {:?}",
+            world.machine.phase()
+        );
+    }
+}

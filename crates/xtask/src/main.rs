@@ -1,0 +1,60 @@
+//! Developer commands: `cargo xtask test`, `lint`, `loadtest`, ...
+//!
+//! Owns: the list of commands and their help. Must never know: how a command works; each has its file.
+//! Called by people and by `.ci/run`, which call the same commands.
+#![forbid(unsafe_code)]
+
+mod codegen;
+mod fixtures;
+mod functions;
+mod fuzz_smoke;
+mod lint;
+mod loadtest;
+mod run;
+mod test;
+mod tidy;
+mod tidy_rules;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [FILTER]       all tests: Rust (unit, property, simulation, end to end) and the loader's; sets up
+                      the npm fixtures itself; FILTER is passed on as a part of test names
+  lint                rustfmt, clippy with warnings as errors, tidy, codegen --check, cargo-deny if installed
+  tidy                rules of this code base that clippy does not know
+  codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
+  loadtest [ARGS]     builds for release and measures against Node alone and nginx; `loadtest help` for more
+  fuzz-smoke [SECS]   each fuzz target for some seconds (needs cargo-fuzz and a nightly toolchain)
+  help                this text
+";
+
+/// What a command ends with.
+pub(crate) type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match &*command {
+        "test" => test::test(&rest),
+        "lint" => lint::lint(),
+        "tidy" => tidy::tidy(),
+        "codegen" => codegen::codegen(rest.iter().any(|argument| argument == "--check")),
+        "loadtest" => loadtest::loadtest(&rest),
+        "fuzz-smoke" => fuzz_smoke::fuzz_smoke(&rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => Err(format!("no command `{unknown}`\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask {command}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

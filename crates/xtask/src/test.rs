@@ -1,0 +1,172 @@
+//! `cargo xtask test`: everything that can fail, one closing line.
+//!
+//! Owns: the order of the test runs and their sum. Called by people and by `.ci/run`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::run::{cargo, is_installed, root, run_watching};
+use crate::{Outcome, fixtures};
+
+/// Results of all runners together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u32,
+    failed: u32,
+    ignored: u32,
+}
+
+/// Runs all tests.
+pub(crate) fn test(arguments: &[String]) -> Outcome {
+    fixtures::check_node()?;
+    fixtures::install()?;
+    mention_optional_tools();
+    let filter = arguments.first().map(String::as_str);
+    let mut sum = Sum::default();
+    let mut broken = Vec::new();
+    if let Err(why) = run_watching(rust_tests(arguments), |line| sum.add_rust(line)) {
+        broken.push(why);
+    }
+    let files = loader_tests();
+    if files.is_empty() {
+        eprintln!("SKIPPED: no tests in crates/loader/test");
+    } else if let Err(why) = run_watching(node_tests(files, filter), |line| sum.add_node(line)) {
+        broken.push(why);
+    }
+    println!("{}", sum.closing_line());
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(broken.join("\n"))
+    }
+}
+
+fn rust_tests(arguments: &[String]) -> Command {
+    let mut command = cargo();
+    command
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(arguments);
+    command
+}
+
+fn node_tests(files: Vec<PathBuf>, filter: Option<&str>) -> Command {
+    let mut command = Command::new("node");
+    command
+        .args(["--test", "--test-reporter=spec"])
+        .current_dir(root());
+    if let Some(filter) = filter {
+        command.arg(format!("--test-name-pattern={filter}"));
+    }
+    command.args(files);
+    command
+}
+
+/// The files are named one by one, because Node 20 and 22 read a folder differently.
+fn loader_tests() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(root().join("crates/loader/test")) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
+            name.is_some_and(|name| {
+                [".test.mjs", ".test.cjs", ".test.js"]
+                    .iter()
+                    .any(|end| name.ends_with(end))
+            })
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn mention_optional_tools() {
+    if !is_installed("wrk", "-v") {
+        eprintln!(
+            "note: wrk is missing; only `cargo xtask loadtest` needs it: apt-get install -y wrk"
+        );
+    }
+}
+
+impl Sum {
+    /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; ...`
+    fn add_rust(&mut self, line: &str) {
+        let Some((_, result)) = line.split_once("test result:") else {
+            return;
+        };
+        for part in result.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let (Some(count), Some(what)) = (words.next(), words.next()) else {
+                continue;
+            };
+            let Ok(count) = count.parse::<u32>() else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                "ignored" => self.ignored += count,
+                _ => {}
+            }
+        }
+    }
+
+    /// `ℹ pass 12` of the spec reporter.
+    fn add_node(&mut self, line: &str) {
+        let mut words = line.split_whitespace().skip(1);
+        let (Some(what), Some(count), None) = (words.next(), words.next(), words.next()) else {
+            return;
+        };
+        let count = count
+            .parse::<u32>()
+            .ok()
+            .filter(|_| line.starts_with('\u{2139}'));
+        match (what, count) {
+            ("pass", Some(count)) => self.passed += count,
+            ("fail" | "cancelled", Some(count)) => self.failed += count,
+            ("skipped" | "todo", Some(count)) => self.ignored += count,
+            _ => {}
+        }
+    }
+
+    fn closing_line(&self) -> String {
+        let ignored = match self.ignored {
+            0 => String::new(),
+            count => format!(", {count} ignored"),
+        };
+        format!("{} passed, {} failed{ignored}", self.passed, self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_both_runners_are_added() {
+        let mut sum = Sum::default();
+        sum.add_rust("test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out");
+        sum.add_rust(
+            "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; finished in 0.1s",
+        );
+        sum.add_rust("test serve::hello ... ok");
+        sum.add_node("\u{2139} tests 9");
+        sum.add_node("\u{2139} pass 7");
+        sum.add_node("\u{2139} fail 2");
+        sum.add_node("\u{2714} pass 7 (1.2ms)");
+        assert_eq!(
+            sum,
+            Sum {
+                passed: 14,
+                failed: 3,
+                ignored: 1
+            }
+        );
+        assert_eq!(sum.closing_line(), "14 passed, 3 failed, 1 ignored");
+    }
+}

@@ -1,0 +1,7 @@
+//! Any bytes as a request head; what must hold is in `hostler_protocol::fuzzing`.
+#![no_main]
+
+use hostler_protocol::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| fuzzing::request_head(bytes, fuzzing::cuts_of(bytes)));

@@ -1,0 +1,100 @@
+//! A small HTTP/1.1 client for checks: is the answer right, hold a connection open.
+//!
+//! Owns: one request, one answer with a content-length or chunks. Must never know: load; that is the generator's.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::Outcome;
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A keep-alive connection.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr) -> Outcome<Self> {
+        let limit = Duration::from_secs(5);
+        let open = || -> std::io::Result<TcpStream> {
+            let stream = TcpStream::connect_timeout(&address, limit)?;
+            stream.set_read_timeout(Some(limit))?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        // The smallest buffer that still holds a line: thousands of idle ones should cost this process little.
+        open()
+            .map(|stream| Self(BufReader::with_capacity(512, stream)))
+            .map_err(|e| e.to_string())
+    }
+
+    /// One GET.
+    pub(crate) fn get(&mut self, target: &str) -> Outcome<Answer> {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: loadtest\r\n\r\n");
+        self.0
+            .get_mut()
+            .write_all(request.as_bytes())
+            .map_err(|error| error.to_string())?;
+        let start = self.line()?;
+        let status = start
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| format!("not an HTTP answer: {start:?}"))?;
+        let (mut length, mut chunked) = (0, false);
+        loop {
+            let line = self.line()?.to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(|_| line.clone())?;
+            }
+            chunked |= line.starts_with("transfer-encoding:") && line.ends_with("chunked");
+        }
+        let body = if chunked {
+            self.chunks()?
+        } else {
+            self.exact(length)?
+        };
+        Ok(Answer { status, body })
+    }
+
+    fn chunks(&mut self) -> Outcome<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.line()?;
+            let size = usize::from_str_radix(size.trim(), 16).map_err(|error| error.to_string())?;
+            body.extend(self.exact(size)?);
+            self.line()?;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
+    fn exact(&mut self, length: usize) -> Outcome<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.0
+            .read_exact(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        Ok(bytes)
+    }
+
+    fn line(&mut self) -> Outcome<String> {
+        let mut line = String::new();
+        let count = self
+            .0
+            .read_line(&mut line)
+            .map_err(|error| error.to_string())?;
+        if count == 0 {
+            return Err("the server closed the connection".to_owned());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+}

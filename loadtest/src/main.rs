@@ -1,0 +1,163 @@
+//! Load tests: Hostler beside Node alone and nginx, on one machine, fairly.
+//!
+//! Owns: the command line and the order of a run. Must never know: how a peer is started, how load is made, how
+//! CPU time is read. Started by `cargo xtask loadtest`, which builds the release binary first.
+//!
+//! How a figure comes about: every peer serves the same app from fresh processes; the worker (Node) has one core to
+//! itself, the front and the load generator share the other; rounds are interleaved (A B C, B C A, ...), a
+//! warm-up is thrown away; ratios are taken within a round, so that a slow minute of the machine hits both sides.
+#![forbid(unsafe_code)]
+
+mod cpu;
+mod extras;
+mod generator;
+mod http;
+mod machine;
+mod peers;
+mod place;
+mod process;
+mod report;
+mod rounds;
+mod scenarios;
+mod syscalls;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::generator::Generator;
+use crate::peers::Peer;
+use crate::place::Cores;
+use crate::rounds::Plan;
+use crate::scenarios::Scenario;
+
+/// What any step of a load test may end with; the text is for people.
+pub(crate) type Outcome<T> = Result<T, String>;
+
+/// Measures Hostler beside its peers. Needs wrk or oha; uses nginx and strace if they are installed.
+#[derive(Parser)]
+#[command(name = "cargo xtask loadtest", max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The figures that every change should keep: hello and json, some minutes.
+    Quick(QuickArgs),
+    /// The names that --only and --peers understand.
+    List,
+}
+
+#[derive(Args)]
+struct QuickArgs {
+    /// Rounds; each measures every peer once, from fresh processes.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 3)]
+    seconds: u32,
+    /// Seconds of load before each measurement, thrown away.
+    #[arg(long, default_value_t = 1)]
+    warmup: u32,
+    /// Keep-alive connections of the load generator.
+    #[arg(long, default_value_t = 64)]
+    connections: u32,
+    /// Scenarios, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "hello,json")]
+    only: Vec<String>,
+    /// Peers, separated by commas; `node` is what the others are compared with.
+    #[arg(long, value_delimiter = ',', default_value = "node,nginx,uring,epoll")]
+    peers: Vec<String>,
+    /// Core of the worker.
+    #[arg(long, default_value_t = 1)]
+    worker_core: usize,
+    /// Core of the front and of the load generator.
+    #[arg(long, default_value_t = 0)]
+    front_core: usize,
+    /// Leave out system calls and memory.
+    #[arg(long)]
+    no_extras: bool,
+    /// Append one JSON line with all figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Quick(args) => quick(&args),
+        Command::List => {
+            println!("scenarios: {}", scenarios::names().join(", "));
+            println!("peers: {}", peers::names().join(", "));
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("loadtest: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn quick(args: &QuickArgs) -> Outcome<()> {
+    let cores = Cores {
+        front: args.front_core,
+        worker: args.worker_core,
+    };
+    cores.check()?;
+    let generator = Generator::find()?;
+    let scenarios = args
+        .only
+        .iter()
+        .map(|name| Scenario::by_name(name))
+        .collect::<Outcome<Vec<_>>>()?;
+    let peers = available(&args.peers)?;
+    let plan = Plan {
+        rounds: args.rounds.max(1),
+        measure: Duration::from_secs(args.seconds.max(1).into()),
+        warmup: Duration::from_secs(args.warmup.into()),
+        connections: args.connections.max(1),
+        cores,
+    };
+    let machine = machine::describe(&generator, &peers);
+    println!("{machine}");
+    println!("{}", plan.describe(&generator));
+    let mut results = Vec::new();
+    for scenario in &scenarios {
+        let result = rounds::run(&plan, scenario, &peers, &generator)?;
+        println!("{}", report::scenario_table(&result));
+        results.push(result);
+    }
+    let extras = if args.no_extras {
+        Vec::new()
+    } else {
+        extras::measure(&plan, &peers, &generator)?
+    };
+    println!("{}", report::targets(&results, &extras));
+    if let Some(file) = &args.json {
+        report::append_json(file, &machine, &plan, &results, &extras)?;
+    }
+    Ok(())
+}
+
+/// The peers that this machine has; a missing one is said loudly and left out.
+fn available(names: &[String]) -> Outcome<Vec<Peer>> {
+    let mut found = Vec::new();
+    for name in names {
+        let peer = Peer::by_name(name)?;
+        match peer.missing() {
+            None => found.push(peer),
+            Some(remedy) => eprintln!("SKIPPED: {peer} is not available here: {remedy}"),
+        }
+    }
+    if found.is_empty() {
+        Err("no peer is left to measure".to_owned())
+    } else {
+        Ok(found)
+    }
+}

@@ -1,0 +1,23 @@
+//! End-to-end tests: the real binary, real Node, real sockets.
+//!
+//! Owns: what a client, an app and an operator may rely on. Must never know: how the proxy does it.
+//! One file per behaviour, all in one test binary, so that the harness is compiled once and the tests
+//! share the cores. No fixed ports, no sleeps where an event can be awaited, deadlines on everything.
+//! `matrix!` runs a scenario over both I/O backends and both transports; every instance is checked for leaks
+//! when its test ends (`Instance::finish`).
+
+mod support;
+
+mod abort;
+mod bad_input;
+mod bad_input_tables;
+mod bodies;
+mod exhaustion;
+mod frameworks;
+mod headers;
+mod serve;
+mod shutdown;
+mod start_failures;
+mod status;
+mod websocket;
+mod worker_death;

@@ -1,0 +1,181 @@
+//! WebSocket through the proxy, against the `ws` package.
+
+use std::time::Duration;
+
+use crate::support::{Client, Instance, Setup, Variant, eventually, matrix};
+
+matrix!(all: echo, closing, refused_upgrades);
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+fn start(variant: Variant) -> Instance {
+    Setup::new(variant, "websocket.js").start()
+}
+
+/// A WebSocket client that masks as clients must.
+struct Socket(Client);
+
+impl Socket {
+    fn open(instance: &Instance) -> Self {
+        let mut client = instance.client();
+        client.send(
+            "GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        );
+        let response = client.read_head().expect("101");
+        assert_eq!(response.status, 101);
+        assert_eq!(
+            response.field("sec-websocket-accept"),
+            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        );
+        assert!(
+            response
+                .field("upgrade")
+                .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+        );
+        Self(client)
+    }
+
+    fn send(&mut self, opcode: u8, payload: &[u8]) {
+        self.0.send(Self::frame(opcode, payload));
+    }
+
+    fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+        let mut frame = vec![0x80 | opcode];
+        match payload.len() {
+            0..126 => frame.push(0x80 | payload.len() as u8),
+            126..65_536 => {
+                frame.push(0x80 | 126);
+                frame.extend((payload.len() as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(0x80 | 127);
+                frame.extend((payload.len() as u64).to_be_bytes());
+            }
+        }
+        frame.extend(MASK);
+        frame.extend(
+            payload
+                .iter()
+                .zip(MASK.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        frame
+    }
+
+    fn receive(&mut self) -> (u8, Vec<u8>) {
+        let head = self.0.read_exact(2).expect("frame head");
+        let length = match head[1] {
+            126 => {
+                let bytes = self.0.read_exact(2).expect("length");
+                usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
+            }
+            127 => {
+                let bytes = self.0.read_exact(8).expect("length");
+                u64::from_be_bytes(bytes.try_into().expect("8 bytes")) as usize
+            }
+            short => usize::from(short),
+        };
+        (head[0] & 0x0f, self.0.read_exact(length).expect("payload"))
+    }
+}
+
+fn echo(variant: Variant) {
+    let instance = start(variant);
+    let mut first = Socket::open(&instance);
+    let mut second = Socket::open(&instance);
+    for index in 0..100 {
+        for (name, socket) in [("first", &mut first), ("second", &mut second)] {
+            let text = format!("{name} {index}");
+            socket.send(TEXT, text.as_bytes());
+            assert_eq!(socket.receive(), (TEXT, text.into_bytes()));
+        }
+    }
+    let binary: Vec<u8> = (0..100_000_u32).map(|index| (index % 251) as u8).collect();
+    first.send(BINARY, &binary);
+    let (opcode, got) = first.receive();
+    assert!(
+        opcode == BINARY && got == binary,
+        "100 kB came back changed"
+    );
+    second.send(PING, b"are you there");
+    assert_eq!(second.receive(), (PONG, b"are you there".to_vec()));
+    second.send(TEXT, b"who");
+    assert_eq!(second.receive(), (TEXT, b"127.0.0.1".to_vec()));
+    // A frame right behind the handshake, in the same piece.
+    let mut hasty = instance.client();
+    let mut piece =
+        b"GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            .to_vec();
+    piece.extend(Socket::frame(TEXT, b"hasty"));
+    hasty.send(piece);
+    assert_eq!(hasty.read_head().expect("101").status, 101);
+    assert_eq!(Socket(hasty).receive(), (TEXT, b"hasty".to_vec()));
+    assert_eq!(instance.get("/").text(), "plain\n");
+    drop((first, second));
+    instance.finish();
+}
+
+fn closing(variant: Variant) {
+    let instance = start(variant);
+    // The client closes: the code comes back.
+    let mut socket = Socket::open(&instance);
+    socket.send(CLOSE, &1000_u16.to_be_bytes());
+    let (opcode, payload) = socket.receive();
+    assert_eq!(
+        (opcode, &payload[..2]),
+        (CLOSE, &1000_u16.to_be_bytes()[..])
+    );
+    socket.0.expect_close();
+    // The app closes with a code of its own.
+    let mut socket = Socket::open(&instance);
+    socket.send(TEXT, b"close 4001");
+    let (opcode, payload) = socket.receive();
+    assert_eq!(
+        (opcode, &payload[..2]),
+        (CLOSE, &4001_u16.to_be_bytes()[..])
+    );
+    assert_eq!(&payload[2..], b"as asked");
+    socket.send(CLOSE, &4001_u16.to_be_bytes());
+    socket.0.expect_close();
+    // The client just goes.
+    let socket = Socket::open(&instance);
+    socket.0.reset();
+    drop(Socket::open(&instance));
+    eventually("tunnels are closed", || {
+        (instance.shards().conns == 0).then_some(())
+    });
+    instance.finish();
+}
+
+fn refused_upgrades(variant: Variant) {
+    let instance = start(variant);
+    // `ws` refuses a bad handshake with 400 and closes.
+    let mut client = instance.client();
+    client.send(
+        "GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n",
+    );
+    assert_eq!(client.response().status, 400);
+    // Another path of the same server.
+    let mut client = instance.client();
+    client.send(
+        "GET /other HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    assert_eq!(client.response().status, 400);
+    // An open tunnel does not outlive the stop of the instance.
+    let socket = Socket::open(&instance);
+    let mut instance = instance;
+    instance.signal(rustix::process::Signal::TERM);
+    let status = instance.wait_exit(Duration::from_secs(30));
+    assert_eq!(status.code(), Some(0), "{}", instance.printed());
+    instance.assert_gone();
+    drop(socket);
+}
