@@ -17,20 +17,11 @@ fn hostler(args: &[&str]) -> Output {
 
 fn hostler_with(args: &[&str], env: &[(&str, &str)], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hostler"));
-    let cleared = [
-        "PORT",
-        "HOST",
-        "WEB_CONCURRENCY",
-        "HOSTLER_RUNTIME_DIR",
-        "HOSTLER_LOG",
-    ];
+    let cleared = ["PORT", "HOST", "WEB_CONCURRENCY", "HOSTLER_RUNTIME_DIR", "HOSTLER_LOG"];
     for name in cleared {
         command.env_remove(name);
     }
-    command
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(folder);
+    command.args(args).envs(env.iter().copied()).current_dir(folder);
     command.output().expect("the binary runs")
 }
 
@@ -76,11 +67,7 @@ impl Drop for Folder {
 
 #[test]
 fn without_a_verb_the_help_is_shown() {
-    expect(
-        &hostler(&[]),
-        2,
-        &["Usage: hostler <COMMAND>", "run", "doctor", "Exit codes:"],
-    );
+    expect(&hostler(&[]), 2, &["Usage: hostler <COMMAND>", "run", "doctor", "Exit codes:"]);
 }
 
 #[test]
@@ -92,9 +79,7 @@ fn help_goes_to_stdout_and_lists_every_visible_verb() {
         let shown = help.lines().any(|line| line.trim_start().starts_with(verb));
         assert!(shown, "{verb} is missing in: {help}");
     }
-    let hidden = help
-        .lines()
-        .any(|line| line.trim_start().starts_with("proxy"));
+    let hidden = help.lines().any(|line| line.trim_start().starts_with("proxy"));
     assert!(!hidden, "the proxy verb is for the supervisor: {help}");
 }
 
@@ -141,26 +126,14 @@ fn the_version_is_the_packages() {
 
 #[test]
 fn what_is_not_understood_is_a_usage_error() {
-    expect(
-        &hostler(&["serve"]),
-        2,
-        &["unrecognized subcommand 'serve'"],
-    );
+    expect(&hostler(&["serve"]), 2, &["unrecognized subcommand 'serve'"]);
     expect(
         &hostler(&["run", "--worker", "2"]),
         2,
         &["unexpected argument '--worker'", "--workers"],
     );
-    expect(
-        &hostler(&["run", "--io", "kqueue"]),
-        2,
-        &["[possible values: auto, uring, epoll]"],
-    );
-    expect(
-        &hostler(&["run", "--listen"]),
-        2,
-        &["a value is required for '--listen <ADDR>'"],
-    );
+    expect(&hostler(&["run", "--io", "kqueue"]), 2, &["[possible values: auto, uring, epoll]"]);
+    expect(&hostler(&["run", "--listen"]), 2, &["a value is required for '--listen <ADDR>'"]);
 }
 
 #[test]
@@ -184,46 +157,19 @@ fn bad_settings_exit_with_78_for_run_and_for_check() {
 fn bad_paths_exit_with_78_and_say_what_was_looked_for() {
     let folder = Folder::new(&[("package.json", r#"{"scripts":{"start":"next start"}}"#)]);
     let output = hostler_with(&["run"], &[], &folder.0);
-    expect(
-        &output,
-        78,
-        &[
-            "no app to start",
-            "scripts.start: next start",
-            "server.js, ",
-        ],
-    );
-    expect(
-        &hostler(&["run", "no/such/app"]),
-        78,
-        &["no/such/app: No such file"],
-    );
-    expect(
-        &hostler(&["run", "README.md"]),
-        78,
-        &["not a JavaScript file"],
-    );
+    expect(&output, 78, &["no app to start", "scripts.start: next start", "server.js, "]);
+    expect(&hostler(&["run", "no/such/app"]), 78, &["no/such/app: No such file"]);
+    expect(&hostler(&["run", "README.md"]), 78, &["not a JavaScript file"]);
 }
 
 #[test]
 fn check_shows_values_and_where_they_come_from() {
     let output = hostler_with(
-        &[
-            "check",
-            "examples/json",
-            "--shards",
-            "2",
-            "--idle-timeout",
-            "5m",
-        ],
+        &["check", "examples/json", "--shards", "2", "--idle-timeout", "5m"],
         &[("PORT", "8081"), ("WEB_CONCURRENCY", "3")],
         Path::new(REPOSITORY),
     );
-    expect(
-        &output,
-        0,
-        &["PROXY MEMORY PER SHARD", "buffers of all shards"],
-    );
+    expect(&output, 0, &["PROXY MEMORY PER SHARD", "buffers of all shards"]);
     let text = stdout(&output);
     for (name, value, source) in [
         ("app", "json", ""),
@@ -233,9 +179,7 @@ fn check_shows_values_and_where_they_come_from() {
         ("idle-timeout", "5m", "(option)"),
         ("head-timeout", "10s", "(default)"),
     ] {
-        let line = text
-            .lines()
-            .find(|line| line.split_whitespace().next() == Some(name));
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
         let line = line.unwrap_or_else(|| panic!("no {name} in: {text}"));
         assert!(line.contains(value) && line.contains(source), "{line}");
     }
@@ -246,11 +190,7 @@ fn check_starts_nothing_and_makes_nothing() {
     let folder = Folder::new(&[("server.js", "throw new Error('must not run');")]);
     let dir = folder.0.join("run");
     let dir_text = dir.to_str().expect("UTF-8");
-    expect(
-        &hostler_with(&["check", "--runtime-dir", dir_text], &[], &folder.0),
-        0,
-        &["server.js"],
-    );
+    expect(&hostler_with(&["check", "--runtime-dir", dir_text], &[], &folder.0), 0, &["server.js"]);
     assert!(!dir.exists());
 }
 
@@ -258,11 +198,7 @@ fn check_starts_nothing_and_makes_nothing() {
 fn every_example_is_found() {
     for example in ["hello", "json", "streaming"] {
         let script = format!("examples/{example}/server.js");
-        expect(
-            &hostler(&["check", &format!("examples/{example}")]),
-            0,
-            &[&script],
-        );
+        expect(&hostler(&["check", &format!("examples/{example}")]), 0, &[&script]);
     }
 }
 
@@ -278,16 +214,8 @@ fn status_and_stop_without_an_instance_exit_with_69() {
         expect(&hostler(&args), 69, &["no instance runs in", dir]);
     }
     let by_environment = [("HOSTLER_RUNTIME_DIR", dir)];
-    expect(
-        &hostler_with(&["status"], &by_environment, &folder.0),
-        69,
-        &[dir],
-    );
-    expect(
-        &hostler(&["stop", "--wait", "soon"]),
-        78,
-        &["--wait: `soon`"],
-    );
+    expect(&hostler_with(&["status"], &by_environment, &folder.0), 69, &[dir]);
+    expect(&hostler(&["stop", "--wait", "soon"]), 78, &["--wait: `soon`"]);
 }
 
 #[test]
@@ -296,36 +224,19 @@ fn doctor_prints_a_line_for_each_finding() {
     let dir = folder.0.to_str().expect("UTF-8");
     let output = hostler(&["doctor", "--json", "--runtime-dir", dir]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(
-        output.status.code(),
-        Some(i32::from(report["ok"] != true)),
-        "{report}"
-    );
+    assert_eq!(output.status.code(), Some(i32::from(report["ok"] != true)), "{report}");
     let findings = report["findings"].as_array().expect("a list");
-    for name in [
-        "kernel",
-        "io_uring",
-        "seccomp",
-        "RLIMIT_NOFILE",
-        "cores",
-        "memory",
-        "node",
-        "runtime dir",
-    ] {
+    for name in
+        ["kernel", "io_uring", "seccomp", "RLIMIT_NOFILE", "cores", "memory", "node", "runtime dir"]
+    {
         let finding = findings.iter().find(|finding| finding["name"] == name);
         let finding = finding.unwrap_or_else(|| panic!("no {name} in {report}"));
         let level = finding["level"].as_str().expect("a level");
         assert!(["ok", "warn", "fail"].contains(&level), "{finding}");
-        assert!(
-            level == "ok" || finding["remedy"].is_string(),
-            "no remedy: {finding}"
-        );
+        assert!(level == "ok" || finding["remedy"].is_string(), "no remedy: {finding}");
     }
     let text = stdout(&hostler(&["doctor", "--runtime-dir", dir]));
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with(['o', 'w', 'F']))
-        .count();
+    let lines = text.lines().filter(|line| line.starts_with(['o', 'w', 'F'])).count();
     assert_eq!(lines, findings.len(), "{text}");
 }
 

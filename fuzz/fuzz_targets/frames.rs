@@ -17,7 +17,10 @@ fuzz_target!(|input: Input| {
     let mut bytes = Vec::new();
     for (kind, stream, generation, payload) in &input.frames {
         let kind = FromWorker::ALL[usize::from(*kind) % FromWorker::ALL.len()];
-        let tag = StreamTag { stream: u32::from(*stream), generation: *generation };
+        let tag = StreamTag {
+            stream: u32::from(*stream),
+            generation: *generation,
+        };
         peer::put(&mut bytes, kind, tag, payload);
     }
     bytes.extend_from_slice(&input.rest);

@@ -40,8 +40,5 @@ pub(crate) fn memory(pid: u32) -> Memory {
         let line = status.lines().find(|line| line.starts_with(key))?;
         line.split_whitespace().nth(1)?.parse().ok()
     };
-    Memory {
-        resident_kib: kib("VmRSS:").unwrap_or(0),
-        anonymous_kib: kib("RssAnon:").unwrap_or(0),
-    }
+    Memory { resident_kib: kib("VmRSS:").unwrap_or(0), anonymous_kib: kib("RssAnon:").unwrap_or(0) }
 }

@@ -56,12 +56,7 @@ fn measure_peer(
     let proxy = running.front[0];
     let resident_kib = cpu::memory(proxy).resident_kib;
     let idle_connection_bytes = idle_connections(proxy, &running, scenario)?;
-    plan.load(
-        &running,
-        scenario,
-        generator,
-        plan.warmup.max(Duration::from_secs(1)),
-    )?;
+    plan.load(&running, scenario, generator, plan.warmup.max(Duration::from_secs(1)))?;
     let mut syscalls = Vec::new();
     for &counter in counters {
         match count(plan, &running, scenario, generator, counter) {
@@ -72,13 +67,7 @@ fn measure_peer(
     let resident_after_load_kib = cpu::memory(proxy).resident_kib;
     running.stop();
     let peer = peer.name();
-    Ok(Extra {
-        peer,
-        syscalls,
-        resident_kib,
-        idle_connection_bytes,
-        resident_after_load_kib,
-    })
+    Ok(Extra { peer, syscalls, resident_kib, idle_connection_bytes, resident_after_load_kib })
 }
 
 /// System calls of the proxy per request, with the counter attached during the whole window.
@@ -102,10 +91,7 @@ fn idle_connections(
 ) -> Outcome<Option<f64>> {
     let limit = getrlimit(Resource::Nofile);
     let wanted = u64::from(IDLE_CONNECTIONS) + 100;
-    let raised = Rlimit {
-        current: Some(wanted),
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
     let enough = limit.current.is_none_or(|now| now >= wanted);
     if !enough && setrlimit(Resource::Nofile, raised).is_err() {
         eprintln!("SKIPPED: memory of idle connections needs `ulimit -n` of {wanted} or more");

@@ -69,10 +69,7 @@ impl Generator {
             Self::Wrk => ask("wrk", &["-v"]),
             Self::Oha => ask("oha", &["--version"]),
         };
-        line.split_whitespace()
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(" ")
+        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
     }
 
     /// Loads the server; an error of any kind makes the run worthless and is reported as such.
@@ -121,13 +118,7 @@ fn parse_wrk(text: &str) -> Option<Load> {
 
 fn oha(order: Order<'_>) -> Command {
     let mut command = Command::new("oha");
-    command.args([
-        "--no-tui",
-        "--output-format",
-        "json",
-        "-c",
-        &order.connections.to_string(),
-    ]);
+    command.args(["--no-tui", "--output-format", "json", "-c", &order.connections.to_string()]);
     command.args(["-z", &format!("{}s", order.duration.as_secs().max(1))]);
     command.arg(format!("http://{}{}", order.address, order.target));
     command
@@ -137,9 +128,7 @@ fn parse_oha(text: &str) -> Option<Load> {
     let report: serde_json::Value = serde_json::from_str(text).ok()?;
     let statuses = report["statusCodeDistribution"].as_object()?;
     let count = |good: bool| -> u64 {
-        let of_kind = statuses
-            .iter()
-            .filter(|(status, _)| status.starts_with('2') == good);
+        let of_kind = statuses.iter().filter(|(status, _)| status.starts_with('2') == good);
         of_kind.filter_map(|(_, count)| count.as_u64()).sum()
     };
     let micros = |value: &serde_json::Value| value.as_f64().map(|seconds| (seconds * 1e6) as u64);

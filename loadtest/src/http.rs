@@ -28,23 +28,15 @@ impl Connection {
             Ok(stream)
         };
         // The smallest buffer that still holds a line: thousands of idle ones should cost this process little.
-        open()
-            .map(|stream| Self(BufReader::with_capacity(512, stream)))
-            .map_err(|e| e.to_string())
+        open().map(|stream| Self(BufReader::with_capacity(512, stream))).map_err(|e| e.to_string())
     }
 
     /// One GET.
     pub(crate) fn get(&mut self, target: &str) -> Outcome<Answer> {
         let request = format!("GET {target} HTTP/1.1\r\nHost: loadtest\r\n\r\n");
-        self.0
-            .get_mut()
-            .write_all(request.as_bytes())
-            .map_err(|error| error.to_string())?;
+        self.0.get_mut().write_all(request.as_bytes()).map_err(|error| error.to_string())?;
         let start = self.line()?;
-        let status = start
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = start.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| format!("not an HTTP answer: {start:?}"))?;
         let (mut length, mut chunked) = (0, false);
         loop {
@@ -57,11 +49,7 @@ impl Connection {
             }
             chunked |= line.starts_with("transfer-encoding:") && line.ends_with("chunked");
         }
-        let body = if chunked {
-            self.chunks()?
-        } else {
-            self.exact(length)?
-        };
+        let body = if chunked { self.chunks()? } else { self.exact(length)? };
         Ok(Answer { status, body })
     }
 
@@ -80,18 +68,13 @@ impl Connection {
 
     fn exact(&mut self, length: usize) -> Outcome<Vec<u8>> {
         let mut bytes = vec![0; length];
-        self.0
-            .read_exact(&mut bytes)
-            .map_err(|error| error.to_string())?;
+        self.0.read_exact(&mut bytes).map_err(|error| error.to_string())?;
         Ok(bytes)
     }
 
     fn line(&mut self) -> Outcome<String> {
         let mut line = String::new();
-        let count = self
-            .0
-            .read_line(&mut line)
-            .map_err(|error| error.to_string())?;
+        let count = self.0.read_line(&mut line).map_err(|error| error.to_string())?;
         if count == 0 {
             return Err("the server closed the connection".to_owned());
         }

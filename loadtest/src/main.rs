@@ -105,17 +105,11 @@ fn main() -> ExitCode {
 }
 
 fn quick(args: &QuickArgs) -> Outcome<()> {
-    let cores = Cores {
-        front: args.front_core,
-        worker: args.worker_core,
-    };
+    let cores = Cores { front: args.front_core, worker: args.worker_core };
     cores.check()?;
     let generator = Generator::find()?;
-    let scenarios = args
-        .only
-        .iter()
-        .map(|name| Scenario::by_name(name))
-        .collect::<Outcome<Vec<_>>>()?;
+    let scenarios =
+        args.only.iter().map(|name| Scenario::by_name(name)).collect::<Outcome<Vec<_>>>()?;
     let peers = available(&args.peers)?;
     let plan = Plan {
         rounds: args.rounds.max(1),
@@ -133,11 +127,8 @@ fn quick(args: &QuickArgs) -> Outcome<()> {
         println!("{}", report::scenario_table(&result));
         results.push(result);
     }
-    let extras = if args.no_extras {
-        Vec::new()
-    } else {
-        extras::measure(&plan, &peers, &generator)?
-    };
+    let extras =
+        if args.no_extras { Vec::new() } else { extras::measure(&plan, &peers, &generator)? };
     println!("{}", report::targets(&results, &extras));
     if let Some(file) = &args.json {
         report::append_json(file, &machine, &plan, &results, &extras)?;
@@ -155,9 +146,5 @@ fn available(names: &[String]) -> Outcome<Vec<Peer>> {
             Some(remedy) => eprintln!("SKIPPED: {peer} is not available here: {remedy}"),
         }
     }
-    if found.is_empty() {
-        Err("no peer is left to measure".to_owned())
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err("no peer is left to measure".to_owned()) } else { Ok(found) }
 }

@@ -31,10 +31,7 @@ impl Cores {
             }
         }
         if self.front == self.worker {
-            eprintln!(
-                "note: front and worker share core {}: ratios mean little",
-                self.front
-            );
+            eprintln!("note: front and worker share core {}: ratios mean little", self.front);
         }
         Ok(())
     }
@@ -55,10 +52,7 @@ pub(crate) fn move_all_threads(pid: u32, core: usize) {
         return;
     };
     for task in tasks.flatten() {
-        let tid = task
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok());
+        let tid = task.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
         if let Some(tid) = tid.and_then(Pid::from_raw) {
             let _ = sched_setaffinity(Some(tid), &only(core));
         }

@@ -39,10 +39,7 @@ pub(crate) struct Owned {
 
 impl Owned {
     pub(crate) fn new(child: Child) -> Self {
-        Self {
-            child,
-            patience: Duration::from_secs(15),
-        }
+        Self { child, patience: Duration::from_secs(15) }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -65,11 +62,7 @@ impl Owned {
         let status = wait_for(limit, || self.ended());
         let status = status.ok_or_else(|| format!("process {} does not end", self.pid()))?;
         let text = reader.join().map_err(|_| "the reader of a pipe failed")?;
-        if status.success() {
-            Ok(text)
-        } else {
-            Err(format!("{status}: {text}"))
-        }
+        if status.success() { Ok(text) } else { Err(format!("{status}: {text}")) }
     }
 
     /// Sends a signal.
@@ -133,16 +126,11 @@ impl Drop for Folder {
 /// A port of 127.0.0.1 that was free a moment ago.
 pub(crate) fn free_port() -> Outcome<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    listener
-        .local_addr()
-        .map(|address| address.port())
-        .map_err(|error| error.to_string())
+    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
 }
 
 /// Child processes of a process.
 pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

@@ -48,11 +48,7 @@ type Figure = fn(&Sample) -> f64;
 /// Ratios of two peers, each taken within a round.
 fn ratios(result: &ScenarioResult, figure: Figure, peer: Peer, base: Peer) -> Option<Spread> {
     let (ours, theirs) = (result.of(peer)?, result.of(base)?);
-    Spread::of(
-        ours.iter()
-            .zip(theirs)
-            .map(|(ours, theirs)| figure(ours) / figure(theirs)),
-    )
+    Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| figure(ours) / figure(theirs)))
 }
 
 /// One line per peer.
@@ -115,62 +111,24 @@ pub(crate) fn targets(results: &[ScenarioResult], extras: &[Extra]) -> String {
 
 fn speed_rows(result: &ScenarioResult) -> Vec<[String; 3]> {
     let wanted: [(&str, &str, Figure, Peer, Peer); 5] = [
-        (
-            "worker CPU against node alone",
-            "<= 0.38x",
-            |s| s.worker_us,
-            Peer::Uring,
-            Peer::Node,
-        ),
-        (
-            "server CPU against node alone",
-            "<= 0.68x",
-            Sample::server_us,
-            Peer::Uring,
-            Peer::Node,
-        ),
-        (
-            "throughput against node alone",
-            ">= 1.4x",
-            |s| s.per_second,
-            Peer::Uring,
-            Peer::Node,
-        ),
-        (
-            "proxy CPU against nginx",
-            "<= 0.5x",
-            |s| s.front_us,
-            Peer::Uring,
-            Peer::Nginx,
-        ),
-        (
-            "proxy CPU, epoll against uring",
-            "<= 1.3x",
-            |s| s.front_us,
-            Peer::Epoll,
-            Peer::Uring,
-        ),
+        ("worker CPU against node alone", "<= 0.38x", |s| s.worker_us, Peer::Uring, Peer::Node),
+        ("server CPU against node alone", "<= 0.68x", Sample::server_us, Peer::Uring, Peer::Node),
+        ("throughput against node alone", ">= 1.4x", |s| s.per_second, Peer::Uring, Peer::Node),
+        ("proxy CPU against nginx", "<= 0.5x", |s| s.front_us, Peer::Uring, Peer::Nginx),
+        ("proxy CPU, epoll against uring", "<= 1.3x", |s| s.front_us, Peer::Epoll, Peer::Uring),
     ];
     wanted
         .into_iter()
         .filter_map(|(figure, target, of, peer, base)| {
             let measured = ratios(result, of, peer, base)?.ratio();
-            Some([
-                format!("{}: {figure}", result.scenario),
-                target.to_owned(),
-                measured,
-            ])
+            Some([format!("{}: {figure}", result.scenario), target.to_owned(), measured])
         })
         .collect()
 }
 
 fn extra_rows(extra: &Extra) -> Vec<[String; 3]> {
     let row = |figure: String, target: &str, measured: String| {
-        [
-            format!("{}: {figure}", extra.peer),
-            target.to_owned(),
-            measured,
-        ]
+        [format!("{}: {figure}", extra.peer), target.to_owned(), measured]
     };
     let mut rows: Vec<[String; 3]> = extra
         .syscalls
@@ -184,11 +142,7 @@ fn extra_rows(extra: &Extra) -> Vec<[String; 3]> {
         })
         .collect();
     let mib = |kib: u64| format!("{:.1} MiB", kib as f64 / 1024.0);
-    rows.push(row(
-        "RSS of the proxy after start".to_owned(),
-        "<= 16 MiB",
-        mib(extra.resident_kib),
-    ));
+    rows.push(row("RSS of the proxy after start".to_owned(), "<= 16 MiB", mib(extra.resident_kib)));
     rows.push(row(
         "RSS of the proxy after load".to_owned(),
         "-",
@@ -271,10 +225,7 @@ mod tests {
     #[test]
     fn medians_of_odd_and_even_numbers() {
         assert_eq!(Spread::of([3.0, 1.0, 2.0]).map(|s| s.median), Some(2.0));
-        assert_eq!(
-            Spread::of([4.0, 1.0, 2.0, 3.0]).map(|s| s.median),
-            Some(2.5)
-        );
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).map(|s| s.median), Some(2.5));
         assert_eq!(Spread::of([]), None);
     }
 }

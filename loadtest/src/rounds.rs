@@ -53,10 +53,7 @@ pub(crate) struct ScenarioResult {
 impl ScenarioResult {
     /// The samples of a peer.
     pub(crate) fn of(&self, peer: Peer) -> Option<&[Sample]> {
-        self.samples
-            .iter()
-            .find(|(other, _)| *other == peer)
-            .map(|(_, samples)| &**samples)
+        self.samples.iter().find(|(other, _)| *other == peer).map(|(_, samples)| &**samples)
     }
 }
 
@@ -121,10 +118,7 @@ pub(crate) fn run(
             samples[index].1.push(sample);
         }
     }
-    Ok(ScenarioResult {
-        scenario: scenario.name,
-        samples,
-    })
+    Ok(ScenarioResult { scenario: scenario.name, samples })
 }
 
 fn measure(plan: &Plan, scenario: &Scenario, peer: Peer, generator: &Generator) -> Outcome<Sample> {

@@ -50,9 +50,7 @@ impl Scenario {
 
     /// The folder of the app.
     pub(crate) fn app(&self) -> PathBuf {
-        crate::machine::repository()
-            .join("examples")
-            .join(self.folder)
+        crate::machine::repository().join("examples").join(self.folder)
     }
 
     /// The script of the app.

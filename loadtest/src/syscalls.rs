@@ -36,20 +36,9 @@ impl Counter {
         } else {
             eprintln!("SKIPPED: strace is missing; install it: apt-get install -y strace");
         }
-        let event = [
-            "stat",
-            "-e",
-            "raw_syscalls:sys_enter",
-            "-x,",
-            "-o",
-            "/dev/null",
-            "true",
-        ];
-        let perf = Command::new("perf")
-            .args(event)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let event = ["stat", "-e", "raw_syscalls:sys_enter", "-x,", "-o", "/dev/null", "true"];
+        let perf =
+            Command::new("perf").args(event).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if perf.is_ok_and(|status| status.success()) {
             found.push(Self::Perf);
         }
@@ -69,19 +58,12 @@ impl Attached {
     pub(crate) fn to(counter: Counter, pid: u32) -> Outcome<Self> {
         let folder = Folder::new()?;
         let child = start(counter, pid, &folder)?;
-        let attached = Self {
-            counter,
-            process: Owned::new(child),
-            folder,
-        };
+        let attached = Self { counter, process: Owned::new(child), folder };
         // strace has attached when the process has a tracer; perf has no such sign, but opens its counters before
         // it does anything else.
         let is_traced = || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let tracer = status
-                .lines()
-                .find_map(|line| line.strip_prefix("TracerPid:"))?
-                .trim();
+            let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim();
             (tracer != "0").then_some(())
         };
         match counter {
@@ -123,28 +105,19 @@ fn start(counter: Counter, pid: u32, folder: &Folder) -> Outcome<Child> {
             command.arg("-o").arg(output)
         }
     };
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-        .spawn()
-        .map_err(|error| format!("{}: {error}", counter.name()))
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map_err(|error| format!("{}: {error}", counter.name()))
 }
 
 /// `100.00    0.052034           4     11843       210 total`
 fn parse_strace(text: &str) -> Option<u64> {
-    let total = text
-        .lines()
-        .find(|line| line.trim_end().ends_with(" total"))?;
+    let total = text.lines().find(|line| line.trim_end().ends_with(" total"))?;
     total.split_whitespace().nth(3)?.parse().ok()
 }
 
 /// `12345,,raw_syscalls:sys_enter,...`
 fn parse_perf(text: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find(|line| line.contains("raw_syscalls:sys_enter"))?;
+    let line = text.lines().find(|line| line.contains("raw_syscalls:sys_enter"))?;
     line.split(',').next()?.parse().ok()
 }
 

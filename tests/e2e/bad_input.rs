@@ -25,11 +25,7 @@ fn refused(instance: &Instance, name: &str, bytes: &[u8], statuses: &[u16]) {
         Ok(response) => {
             assert!(statuses.contains(&response.status), "{name}: {response:?}");
             let rest = client.read_to_close();
-            assert!(
-                rest.is_empty(),
-                "{name}: more than one answer: {:?}",
-                String::from_utf8(rest)
-            );
+            assert!(rest.is_empty(), "{name}: more than one answer: {:?}", String::from_utf8(rest));
         }
         Err(error) => panic!("{name}: {error}"),
     }
@@ -40,10 +36,7 @@ fn unharmed(instance: &Instance, good: &mut Client) {
     assert_eq!(good.get("/hello").text(), "Hello, world!\n");
     instance.assert_serves();
     let seen = instance.get("/seen").text().to_owned();
-    assert!(
-        !seen.contains("evil"),
-        "a refused request reached the app: {seen}"
-    );
+    assert!(!seen.contains("evil"), "a refused request reached the app: {seen}");
 }
 
 fn malformed_heads(variant: Variant) {
@@ -58,11 +51,7 @@ fn malformed_heads(variant: Variant) {
     // What looks odd but is allowed.
     let mut client = instance.client();
     client.send("\r\nGET /hello HTTP/1.1\r\nHost:\ttest \r\n\r\n");
-    assert_eq!(
-        client.response().status,
-        200,
-        "one empty line first, tab before the value"
-    );
+    assert_eq!(client.response().status, 200, "one empty line first, tab before the value");
     client.send("GET http://test/hello HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(client.response().status, 200, "absolute form");
     drop((client, good));
@@ -72,10 +61,8 @@ fn malformed_heads(variant: Variant) {
 fn smuggling(variant: Variant) {
     let instance = start(variant);
     let mut good = instance.client();
-    let (cl, te) = (
-        format!("Content-Length: {}\r\n", CHUNKED.len()),
-        "Transfer-Encoding: chunked\r\n",
-    );
+    let (cl, te) =
+        (format!("Content-Length: {}\r\n", CHUNKED.len()), "Transfer-Encoding: chunked\r\n");
     for (name, fields, body) in SMUGGLING {
         let fields = fields.replace("{cl}", &cl).replace("{te}", te);
         let bytes = format!("POST /evil-outer HTTP/1.1\r\nHost: test\r\n{fields}\r\n{body}");
@@ -126,23 +113,12 @@ fn over_long(variant: Variant) {
     let mut good = instance.client();
     let long = |count: usize| "a".repeat(count);
     let table: &[(&str, String, &[u16])] = &[
-        (
-            "target",
-            format!("GET /evil{} HTTP/1.1\r\nHost: test\r\n\r\n", long(9_000)),
-            &[414],
-        ),
-        (
-            "endless target",
-            format!("GET /evil{}", long(100_000)),
-            &[414, 431],
-        ),
+        ("target", format!("GET /evil{} HTTP/1.1\r\nHost: test\r\n\r\n", long(9_000)), &[414]),
+        ("endless target", format!("GET /evil{}", long(100_000)), &[414, 431]),
         ("endless method", long(100_000), &[400, 414, 431, 501]),
         (
             "value",
-            format!(
-                "GET /evil HTTP/1.1\r\nHost: test\r\nA: {}\r\n\r\n",
-                long(20_000)
-            ),
+            format!("GET /evil HTTP/1.1\r\nHost: test\r\nA: {}\r\n\r\n", long(20_000)),
             &[431],
         ),
         (
@@ -152,26 +128,17 @@ fn over_long(variant: Variant) {
         ),
         (
             "name",
-            format!(
-                "GET /evil HTTP/1.1\r\nHost: test\r\n{}: b\r\n\r\n",
-                long(300)
-            ),
+            format!("GET /evil HTTP/1.1\r\nHost: test\r\n{}: b\r\n\r\n", long(300)),
             &[400, 431],
         ),
         (
             "fields",
-            format!(
-                "GET /evil HTTP/1.1\r\nHost: test\r\n{}\r\n",
-                "A: b\r\n".repeat(200)
-            ),
+            format!("GET /evil HTTP/1.1\r\nHost: test\r\n{}\r\n", "A: b\r\n".repeat(200)),
             &[431],
         ),
         (
             "endless fields",
-            format!(
-                "GET /evil HTTP/1.1\r\nHost: test\r\n{}",
-                "A: b\r\n".repeat(20_000)
-            ),
+            format!("GET /evil HTTP/1.1\r\nHost: test\r\n{}", "A: b\r\n".repeat(20_000)),
             &[431],
         ),
     ];
@@ -188,22 +155,14 @@ fn over_long(variant: Variant) {
 fn just_below_the_bounds(instance: &Instance) {
     let long = |count: usize| "a".repeat(count);
     let mut client = instance.client();
-    client.send(format!(
-        "GET /hello?{} HTTP/1.1\r\nHost: test\r\n\r\n",
-        long(7_000)
-    ));
+    client.send(format!("GET /hello?{} HTTP/1.1\r\nHost: test\r\n\r\n", long(7_000)));
     assert_eq!(client.response().status, 200);
-    client.send(format!(
-        "GET /hello HTTP/1.1\r\nHost: test\r\nA: {}\r\n\r\n",
-        long(14_000)
-    ));
+    client.send(format!("GET /hello HTTP/1.1\r\nHost: test\r\nA: {}\r\n\r\n", long(14_000)));
     assert_eq!(client.response().status, 200);
 }
 
 fn body_limit(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--max-body-size 64K")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--max-body-size 64K").start();
     let mut client = instance.client();
     client.send("POST /evil HTTP/1.1\r\nHost: test\r\nContent-Length: 65537\r\n\r\n");
     assert_eq!(client.response().status, 413);
@@ -234,12 +193,7 @@ fn half_sent_heads(variant: Variant) {
         .options("--head-timeout 400ms --idle-timeout 700ms")
         .start();
     let mut held: Vec<Client> = Vec::new();
-    for bytes in [
-        "G",
-        "GET /evil HTTP/1.1\r\n",
-        "GET /evil HTTP/1.1\r\nHost: test\r\n",
-        "\r\n",
-    ] {
+    for bytes in ["G", "GET /evil HTTP/1.1\r\n", "GET /evil HTTP/1.1\r\nHost: test\r\n", "\r\n"] {
         let mut client = instance.client();
         client.send(bytes);
         held.push(client);
@@ -247,10 +201,7 @@ fn half_sent_heads(variant: Variant) {
     // One that drips: every byte is progress, the head as a whole is still late.
     let mut dripping = instance.client();
     let drip = std::thread::spawn(move || {
-        for byte in b"GET /evil HTTP/1.1\r\nHost: test\r\nA: "
-            .iter()
-            .chain([&b'a'; 2000])
-        {
+        for byte in b"GET /evil HTTP/1.1\r\nHost: test\r\nA: ".iter().chain([&b'a'; 2000]) {
             if dripping.try_send([*byte]).is_err() {
                 break;
             }
@@ -288,18 +239,13 @@ fn idle_connections(variant: Variant) {
     assert_eq!(idle.get("/hello").status, 200);
     idle.expect_close();
     let silent = instance.client().read_to_close();
-    assert!(
-        silent.is_empty() || silent.starts_with(b"HTTP/1.1 408"),
-        "{silent:?}"
-    );
+    assert!(silent.is_empty() || silent.starts_with(b"HTTP/1.1 408"), "{silent:?}");
     assert!(!instance.get("/seen").text().contains("evil"));
     instance.finish();
 }
 
 fn silent_bodies(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--client-timeout 400ms")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--client-timeout 400ms").start();
     let mut client = instance.client();
     client.send("POST /inspect?silent HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf");
     if let Ok(response) = client.try_response("GET") {
@@ -307,20 +253,15 @@ fn silent_bodies(variant: Variant) {
     }
     client.read_to_close();
     eventually("the app hears of it", || {
-        instance
-            .get("/closed")
-            .text()
-            .contains("/inspect?silent")
-            .then_some(())
+        instance.get("/closed").text().contains("/inspect?silent").then_some(())
     });
     instance.assert_serves();
+    drop(client);
     instance.finish();
 }
 
 fn slow_readers_do_not_stop_others(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--client-timeout 1s")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--client-timeout 1s").start();
     // These ask for much and read nothing.
     let mut stuck: Vec<Client> = (0..40).map(|_| instance.client()).collect();
     for client in &mut stuck {
@@ -330,9 +271,7 @@ fn slow_readers_do_not_stop_others(variant: Variant) {
         instance.assert_serves();
     }
     // A response that nobody takes is cut after the client's silence limit.
-    eventually("slow readers are cut", || {
-        (instance.shards().conns == 0).then_some(())
-    });
+    eventually("slow readers are cut", || (instance.shards().conns == 0).then_some(()));
     assert_eq!(variant.transport, Transport::Frames);
     instance.assert_serves();
     drop(stuck);

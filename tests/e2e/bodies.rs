@@ -18,9 +18,7 @@ const PROXY_KIB_MAX: u64 = 32 * 1024;
 const IN_FLIGHT_MAX: usize = 48 << 20;
 
 fn body_bytes() -> usize {
-    let mib = std::env::var("HOSTLER_TEST_BODY_MIB")
-        .ok()
-        .and_then(|mib| mib.parse().ok());
+    let mib = std::env::var("HOSTLER_TEST_BODY_MIB").ok().and_then(|mib| mib.parse().ok());
     mib.unwrap_or(128_usize) << 20
 }
 
@@ -56,10 +54,7 @@ fn upload_to_a_slow_app(variant: Variant) {
             Err(error) => panic!("{error}"),
         }
     }
-    assert!(
-        sent < IN_FLIGHT_MAX.min(total),
-        "{sent} bytes went off to an app that reads nothing"
-    );
+    assert!(sent < IN_FLIGHT_MAX.min(total), "{sent} bytes went off to an app that reads nothing");
     instance.assert_serves();
     assert_memory_bounded(&instance);
     client.set_patience(crate::support::PATIENCE);
@@ -80,9 +75,7 @@ fn download_to_a_slow_reader(variant: Variant) {
     let instance = Setup::new(variant, "basic.js").start();
     let total = body_bytes();
     let mut client = instance.client();
-    client.send(format!(
-        "GET /download?bytes={total} HTTP/1.1\r\nHost: test\r\n\r\n"
-    ));
+    client.send(format!("GET /download?bytes={total} HTTP/1.1\r\nHost: test\r\n\r\n"));
     let head = client.read_head().expect("head");
     assert_eq!(head.field("content-length"), Some(&*total.to_string()));
     // Nothing is read until the figures of the proxy stand still: everything between has filled up.
@@ -91,10 +84,7 @@ fn download_to_a_slow_reader(variant: Variant) {
     }
     assert_memory_bounded(&instance);
     let worker_kib = memory_kib(instance.worker_pid(0), "VmRSS");
-    assert!(
-        worker_kib < 256 * 1024,
-        "the app was not held back: {worker_kib} KiB"
-    );
+    assert!(worker_kib < 256 * 1024, "the app was not held back: {worker_kib} KiB");
     let mut read = 0;
     while read < total {
         let count = client.discard((4 << 20).min(total - read)).expect("body");
@@ -110,9 +100,8 @@ fn download_to_a_slow_reader(variant: Variant) {
 fn upload_counts_right(variant: Variant) {
     let instance = Setup::new(variant, "basic.js").start();
     // Several at once, chunked, odd sizes: the hash in the app tells whether a byte is out of place.
-    let body: Vec<u8> = (0..3_000_017_u32)
-        .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let body: Vec<u8> =
+        (0..3_000_017_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut client = instance.client();
     client.send(format!(
         "POST /count HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n",

@@ -12,26 +12,16 @@ const REQUEST: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// CPU time of all threads of a process.
 fn cpu(pid: u32) -> Duration {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .expect("process lives")
-        .flatten();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("process lives").flatten();
     let of_task = |path: std::path::PathBuf| -> Option<u64> {
-        std::fs::read_to_string(path.join("schedstat"))
-            .ok()?
-            .split(' ')
-            .next()?
-            .parse()
-            .ok()
+        std::fs::read_to_string(path.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
     };
     Duration::from_nanos(tasks.filter_map(|task| of_task(task.path())).sum())
 }
 
 fn limit_descriptors(pid: u32, limit: u64) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let limit = Rlimit {
-        current: Some(limit),
-        maximum: Some(limit),
-    };
+    let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
     prlimit(pid, Resource::Nofile, limit).expect("prlimit");
 }
 
@@ -43,17 +33,11 @@ fn allow_descriptors(count: u64) -> bool {
         return true;
     }
     if enough(limit.maximum) {
-        let raised = Rlimit {
-            current: Some(count),
-            maximum: limit.maximum,
-        };
+        let raised = Rlimit { current: Some(count), maximum: limit.maximum };
         return setrlimit(Resource::Nofile, raised).is_ok();
     }
     use std::io::Write;
-    let _ = writeln!(
-        std::io::stderr(),
-        "\nSKIPPED (ulimit -n is below {count})\n"
-    );
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED (ulimit -n is below {count})\n");
     false
 }
 
@@ -67,9 +51,7 @@ fn served_in_turn(clients: Vec<Client>) {
 fn no_descriptors_left(variant: Variant) {
     let instance = Setup::new(variant, "basic.js").start();
     let proxy = instance.proxy_pid();
-    let open = std::fs::read_dir(format!("/proc/{proxy}/fd"))
-        .expect("fds")
-        .count() as u64;
+    let open = std::fs::read_dir(format!("/proc/{proxy}/fd")).expect("fds").count() as u64;
     // Behind the proxy's back, so that no setting of its own helps it: accept() gives EMFILE.
     limit_descriptors(proxy, open + 20);
     let mut clients: Vec<Client> = (0..60).map(|_| instance.client()).collect();
@@ -97,9 +79,7 @@ fn no_descriptors_left(variant: Variant) {
 }
 
 fn connection_limit(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--max-connections 16")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--max-connections 16").start();
     let mut clients: Vec<Client> = (0..50).map(|_| instance.client()).collect();
     for client in &mut clients {
         client.send(REQUEST);
@@ -133,9 +113,7 @@ fn half_heads_hold_all_buffers(variant: Variant) {
     if !allow_descriptors(4_000) {
         return;
     }
-    let instance = Setup::new(variant, "basic.js")
-        .options("--head-timeout 2s")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--head-timeout 2s").start();
     let mut good = instance.client();
     assert_eq!(good.get("/hello").status, 200);
     // More unfinished heads than there are receive buffers.
@@ -157,9 +135,7 @@ fn full_queue(variant: Variant) {
         .start();
     let mut clients: Vec<Client> = (0..8).map(|_| instance.client()).collect();
     for (index, client) in clients.iter_mut().enumerate() {
-        client.send(format!(
-            "GET /hang?id=q{index} HTTP/1.1\r\nHost: test\r\n\r\n"
-        ));
+        client.send(format!("GET /hang?id=q{index} HTTP/1.1\r\nHost: test\r\n\r\n"));
     }
     // Two are at the worker, three wait and time out, three are refused at once.
     let mut refused = 0;
@@ -174,8 +150,6 @@ fn full_queue(variant: Variant) {
     assert_eq!(refused, 6);
     drop(clients);
     // The two at the worker are given up with their clients; then there is room again.
-    eventually("room again", || {
-        (instance.get("/hello").status == 200).then_some(())
-    });
+    eventually("room again", || (instance.get("/hello").status == 200).then_some(()));
     instance.finish();
 }

@@ -26,19 +26,13 @@ fn exercise(variant: Variant, app: &str, name: &str) {
         assert_eq!(client.get("/").text(), name);
         json_body(&mut client, app);
         let user = client.get("/users/7?sort=up").json();
-        assert_eq!(
-            (&user["id"], &user["query"]["sort"]),
-            (&json!("7"), &json!("up"))
-        );
+        assert_eq!((&user["id"], &user["query"]["sort"]), (&json!("7"), &json!("up")));
         let streamed = client.get("/stream").body;
         assert_eq!(streamed.len(), 30_000);
         assert!(streamed.starts_with(b"aaaa") && streamed.ends_with(b"cccc"));
         assert_eq!(client.get("/nothing-here").status, 404);
         let error = client.get("/error");
-        assert_eq!(
-            (error.status, &error.json()["error"]),
-            (418, &json!("broken on purpose"))
-        );
+        assert_eq!((error.status, &error.json()["error"]), (418, &json!("broken on purpose")));
         let moved = client.get("/redirect");
         assert_eq!((moved.status, moved.field("location")), (302, Some("/")));
         static_file(&mut client);
@@ -56,10 +50,7 @@ fn json_body(client: &mut Client, app: &str) {
     let response = client.response();
     assert_eq!(response.status, 200, "{response:?}");
     let answer = response.json();
-    assert_eq!(
-        answer["got"],
-        json!({ "list": [1, 2, 3], "text": "gr\u{fc}n" })
-    );
+    assert_eq!(answer["got"], json!({ "list": [1, 2, 3], "text": "gr\u{fc}n" }));
     assert_eq!(answer["protocol"], "http");
     // Koa and Fastify trust the forwarded address; Express sees the socket's.
     if app != "express5.js" {
@@ -79,19 +70,9 @@ fn static_file(client: &mut Client) {
     let head = client.head_response();
     assert_eq!(head.field("content-length"), Some("14"));
     assert_eq!(client.get("/static/missing.txt").status, 404);
-    let tag = file
-        .field("etag")
-        .or(file.field("last-modified"))
-        .expect("a validator")
-        .to_owned();
-    let name = if file.field("etag").is_some() {
-        "If-None-Match"
-    } else {
-        "If-Modified-Since"
-    };
-    client.send(format!(
-        "GET /static/file.txt HTTP/1.1\r\nHost: test\r\n{name}: {tag}\r\n\r\n"
-    ));
+    let tag = file.field("etag").or(file.field("last-modified")).expect("a validator").to_owned();
+    let name = if file.field("etag").is_some() { "If-None-Match" } else { "If-Modified-Since" };
+    client.send(format!("GET /static/file.txt HTTP/1.1\r\nHost: test\r\n{name}: {tag}\r\n\r\n"));
     let again = client.response();
     assert!(matches!(again.status, 304 | 200), "{again:?}");
 }

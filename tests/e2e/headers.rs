@@ -8,19 +8,14 @@ matrix!(all: hop_by_hop, forwarded, request_id, unusual_fields);
 
 /// What the app saw of a request with these field lines.
 fn inspect(client: &mut Client, fields: &str) -> Value {
-    client.send(format!(
-        "GET /inspect HTTP/1.1\r\nHost: shop.example:8080\r\n{fields}\r\n"
-    ));
+    client.send(format!("GET /inspect HTTP/1.1\r\nHost: shop.example:8080\r\n{fields}\r\n"));
     client.response().json()
 }
 
 /// Names of the fields that the app saw, lower-case, in order, duplicates included.
 fn names(seen: &Value) -> Vec<String> {
     let raw = seen["rawHeaders"].as_array().expect("rawHeaders");
-    raw.iter()
-        .step_by(2)
-        .map(|name| name.as_str().expect("name").to_lowercase())
-        .collect()
+    raw.iter().step_by(2).map(|name| name.as_str().expect("name").to_lowercase()).collect()
 }
 
 fn hop_by_hop(variant: Variant) {
@@ -33,21 +28,14 @@ fn hop_by_hop(variant: Variant) {
     );
     let names = names(&seen);
     for gone in ["x-private", "keep-alive", "proxy-connection", "te"] {
-        assert!(
-            !names.iter().any(|name| name == gone),
-            "{gone} reached the app: {names:?}"
-        );
+        assert!(!names.iter().any(|name| name == gone), "{gone} reached the app: {names:?}");
     }
     assert_eq!(seen["headers"]["x-public"], "2");
     let response = client.get("/hop-by-hop");
     assert_eq!(response.text(), "hops");
     assert_eq!(response.field("x-private"), None);
     assert_eq!(response.field("x-public"), Some("for everyone"));
-    assert!(
-        response
-            .field("keep-alive")
-            .is_none_or(|value| value != "timeout=1")
-    );
+    assert!(response.field("keep-alive").is_none_or(|value| value != "timeout=1"));
     // A Connection header cannot take away what the proxy itself vouches for.
     let seen = inspect(
         &mut client,
@@ -56,6 +44,7 @@ fn hop_by_hop(variant: Variant) {
     assert_eq!(seen["headers"]["x-forwarded-for"], "127.0.0.1");
     assert_eq!(seen["headers"]["host"], "shop.example:8080");
     client.expect_close();
+    drop(client);
     instance.finish();
 }
 
@@ -73,22 +62,11 @@ fn forwarded(variant: Variant) {
         assert_eq!(headers["x-forwarded-host"], "shop.example:8080");
         assert_eq!(headers["x-forwarded-port"], *port);
         let names = names(&seen);
-        for name in [
-            "x-forwarded-for",
-            "x-forwarded-proto",
-            "x-forwarded-host",
-            "x-forwarded-port",
-        ] {
-            assert_eq!(
-                names.iter().filter(|seen| *seen == name).count(),
-                1,
-                "{name}: {names:?}"
-            );
+        for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"]
+        {
+            assert_eq!(names.iter().filter(|seen| *seen == name).count(), 1, "{name}: {names:?}");
         }
-        assert_eq!(
-            headers["host"], "shop.example:8080",
-            "Host is passed on as it came"
-        );
+        assert_eq!(headers["host"], "shop.example:8080", "Host is passed on as it came");
     }
     // The virtual socket tells the client's own address.
     let seen = inspect(&mut client, "");
@@ -120,14 +98,8 @@ fn request_id(variant: Variant) {
     assert_eq!(response.field("x-request-id"), Some("abc-123"));
     assert_eq!(response.json()["headers"]["x-request-id"], "abc-123");
     // Replaced when it is not.
-    for bad in [
-        "a b c".to_owned(),
-        "x".repeat(1000),
-        "\"quoted\"".to_owned(),
-    ] {
-        client.send(format!(
-            "GET /inspect HTTP/1.1\r\nHost: test\r\nX-Request-Id: {bad}\r\n\r\n"
-        ));
+    for bad in ["a b c".to_owned(), "x".repeat(1000), "\"quoted\"".to_owned()] {
+        client.send(format!("GET /inspect HTTP/1.1\r\nHost: test\r\nX-Request-Id: {bad}\r\n\r\n"));
         let response = client.response();
         let id = response.field("x-request-id").expect("an id");
         assert_ne!(id, bad);
@@ -152,19 +124,14 @@ fn unusual_fields(variant: Variant) {
     assert_eq!(headers["x-space"], "padded");
     let raw = seen["rawHeaders"].as_array().expect("rawHeaders");
     for spelling in ["x-lower", "X-ODD-case", "X-Empty"] {
-        assert!(
-            raw.iter().any(|name| name == spelling),
-            "{spelling} lost: {raw:?}"
-        );
+        assert!(raw.iter().any(|name| name == spelling), "{spelling} lost: {raw:?}");
     }
     // UTF-8 bytes arrive as Node gives them: one character per byte.
     assert_eq!(headers["x-latin"], "caf\u{c3}\u{a9}");
     let response = client.get("/hello");
     assert_eq!(response.field("x-powered-by"), None);
     assert_eq!(response.field("server"), None);
-    let via = seen["headers"]["via"]
-        .as_str()
-        .expect("Via towards the app");
+    let via = seen["headers"]["via"].as_str().expect("Via towards the app");
     assert!(via.starts_with("1.1 "), "{via}");
     drop(client);
     instance.finish();

@@ -37,9 +37,7 @@ fn keep_alive_and_pipelining(variant: Variant) {
     let mut burst = String::new();
     for index in 0..10 {
         let path = if index % 2 == 0 { "chunked" } else { "inspect" };
-        burst.push_str(&format!(
-            "GET /{path}?n={index} HTTP/1.1\r\nHost: test\r\n\r\n"
-        ));
+        burst.push_str(&format!("GET /{path}?n={index} HTTP/1.1\r\nHost: test\r\n\r\n"));
     }
     client.send(&burst);
     for index in 0..10 {
@@ -66,6 +64,7 @@ fn keep_alive_and_pipelining(variant: Variant) {
         client.send([*byte]);
     }
     assert_eq!(client.response().text(), "slow");
+    drop(client);
     instance.finish();
 }
 
@@ -90,6 +89,7 @@ fn no_body_responses(variant: Variant) {
         client.send("OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n");
         assert_eq!(client.response().status, 404);
     }
+    drop(client);
     instance.finish();
 }
 
@@ -101,14 +101,7 @@ fn chunked_both_ways(variant: Variant) {
     assert_eq!(response.text(), "one,two,three");
     client.send("POST /inspect HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
     // A chunk extension, hexadecimal in both cases, and cuts in the middle of everything.
-    for piece in [
-        "5;ext=1\r\nhel",
-        "lo\r\n",
-        "A",
-        "\r\n, chunked!\r",
-        "\n0\r",
-        "\n\r\n",
-    ] {
+    for piece in ["5;ext=1\r\nhel", "lo\r\n", "A", "\r\n, chunked!\r", "\n0\r", "\n\r\n"] {
         client.send(piece);
     }
     let seen = client.response().json();
@@ -121,19 +114,16 @@ fn chunked_both_ways(variant: Variant) {
     assert_eq!(client.response().json()["body"], "");
     client.send("POST /inspect HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(client.response().json()["body"], "");
+    drop(client);
     instance.finish();
 }
 
 fn large_bodies(variant: Variant) {
     let instance = basic(variant);
     let mut client = instance.client();
-    let body: Vec<u8> = (0..1 << 20)
-        .map(|index: u32| ((index * 31) >> 3) as u8)
-        .collect();
-    let head = format!(
-        "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let body: Vec<u8> = (0..1 << 20).map(|index: u32| ((index * 31) >> 3) as u8).collect();
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
     // The echo answers while it reads: writing must not wait for reading.
     let mut writer = client.writer();
     let message = [head.as_bytes(), &body].concat();
@@ -142,18 +132,12 @@ fn large_bodies(variant: Variant) {
     assert_eq!(response.body.len(), body.len());
     assert!(response.body == body, "the body changed on its way");
     writing.join().expect("writer");
-    for target in [
-        "/download?bytes=1048577",
-        "/download?bytes=1048577&chunked=1",
-    ] {
+    for target in ["/download?bytes=1048577", "/download?bytes=1048577&chunked=1"] {
         let response = client.get(target);
         assert_eq!(response.body.len(), 1_048_577);
-        assert!(
-            response
-                .body
-                .starts_with(b"abcdefghijklmnopqrstuvwxyz012345abc")
-        );
+        assert!(response.body.starts_with(b"abcdefghijklmnopqrstuvwxyz012345abc"));
     }
+    drop(client);
     instance.finish();
 }
 
@@ -176,6 +160,7 @@ fn expect_continue(variant: Variant) {
     );
     assert_eq!(client.response().json()["body"], "hasty");
     assert_eq!(client.get("/hello").status, 200);
+    drop(client);
     instance.finish();
 }
 
@@ -184,22 +169,17 @@ fn trailers_and_hints(variant: Variant) {
     let mut client = instance.client();
     let response = client.get("/trailers");
     assert_eq!(response.text(), "body");
-    assert_eq!(
-        response.trailers,
-        [("x-checksum".to_owned(), "abc".to_owned())]
-    );
+    assert_eq!(response.trailers, [("x-checksum".to_owned(), "abc".to_owned())]);
     client.send(
         "POST /inspect HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
          3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n",
     );
     let seen = client.response().json();
-    assert_eq!(
-        (&seen["body"], &seen["trailers"]["x-sum"]),
-        (&"abc".into(), &"42".into())
-    );
+    assert_eq!((&seen["body"], &seen["trailers"]["x-sum"]), (&"abc".into(), &"42".into()));
     let hinted = client.get("/early-hints");
     assert_eq!((hinted.status, &hinted.interim[..]), (200, &[103][..]));
     assert_eq!(hinted.text(), "after hints");
+    drop(client);
     instance.finish();
 }
 
@@ -222,11 +202,7 @@ fn http_1_0(variant: Variant) {
         client.send("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
         let response = client.response();
         assert_eq!(response.text(), "Hello, world!\n");
-        assert!(
-            response
-                .field("connection")
-                .is_some_and(|c| c.eq_ignore_ascii_case("keep-alive"))
-        );
+        assert!(response.field("connection").is_some_and(|c| c.eq_ignore_ascii_case("keep-alive")));
     }
     drop(client);
     instance.finish();
@@ -238,21 +214,13 @@ fn connection_close(variant: Variant) {
     client.send("GET /hello HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     let response = client.response();
     assert_eq!(response.text(), "Hello, world!\n");
-    assert!(
-        response
-            .field("connection")
-            .is_some_and(|c| c.eq_ignore_ascii_case("close"))
-    );
+    assert!(response.field("connection").is_some_and(|c| c.eq_ignore_ascii_case("close")));
     client.expect_close();
     // The app wants it.
     let mut client = instance.client();
     let response = client.get("/close");
     assert_eq!(response.text(), "last answer");
-    assert!(
-        response
-            .field("connection")
-            .is_some_and(|c| c.eq_ignore_ascii_case("close"))
-    );
+    assert!(response.field("connection").is_some_and(|c| c.eq_ignore_ascii_case("close")));
     client.expect_close();
     // A request after one that closes is not served.
     let mut client = instance.client();
@@ -263,21 +231,30 @@ fn connection_close(variant: Variant) {
     assert_eq!(client.response().status, 200);
     client.expect_close();
     assert!(!instance.get("/seen").text().contains("/after-close"));
+    drop(client);
     instance.finish();
 }
 
 fn half_closed_client(variant: Variant) {
     let instance = basic(variant);
-    // `printf ... | nc`: the client's FIN follows its request at once; it still gets its answer.
-    let mut client = instance.client();
-    client.send("GET /chunked HTTP/1.1\r\nHost: test\r\n\r\n");
-    client.half_close();
-    assert_eq!(client.response().text(), "one,two,three");
-    client.expect_close();
+    // `printf ... | nc`: the client's FIN follows its request at once. As under Node alone, an answer that the
+    // app gives at once arrives; what comes later is lost, because Node ends its side too.
+    for _ in 0..5 {
+        let mut client = instance.client();
+        client.send("GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.half_close();
+        assert_eq!(client.response().text(), "Hello, world!\n");
+        client.expect_close();
+        let mut client = instance.client();
+        client.send("GET /slow?ms=50 HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.half_close();
+        client.read_to_close();
+    }
     // FIN without any request: just closed.
     let mut client = instance.client();
     client.half_close();
     client.expect_close();
+    drop(client);
     instance.finish();
 }
 
@@ -286,11 +263,7 @@ fn many_connections(variant: Variant) {
     for index in 0..1000 {
         let mut client = instance.client();
         client.send("GET /hello HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-        assert_eq!(
-            client.response().text(),
-            "Hello, world!\n",
-            "connection {index}"
-        );
+        assert_eq!(client.response().text(), "Hello, world!\n", "connection {index}");
     }
     // And side by side, all kept.
     let mut clients: Vec<Client> = (0..200).map(|_| instance.client()).collect();
@@ -308,15 +281,10 @@ fn many_connections(variant: Variant) {
 }
 
 fn several_workers_and_shards(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--workers 2 --shards 2")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--workers 2 --shards 2").start();
     let status = instance.status();
     assert_eq!(status.workers.len(), 2);
-    assert_eq!(
-        status.proxy.as_ref().map(|proxy| proxy.shards.len()),
-        Some(2)
-    );
+    assert_eq!(status.proxy.as_ref().map(|proxy| proxy.shards.len()), Some(2));
     let mut pids = std::collections::BTreeSet::new();
     // A worker with a request in flight makes dispatch take the other one sooner or later.
     let mut clients: Vec<Client> = (0..32).map(|_| instance.client()).collect();
@@ -351,18 +319,12 @@ fn several_listeners(variant: Variant) {
         let seen = client.get("/inspect").json();
         if let Target::Tcp(address) = target {
             assert_eq!(seen["headers"]["x-forwarded-for"], address.ip().to_string());
-            assert_eq!(
-                seen["headers"]["x-forwarded-port"],
-                address.port().to_string()
-            );
+            assert_eq!(seen["headers"]["x-forwarded-port"], address.port().to_string());
         }
         assert_eq!(seen["headers"]["x-forwarded-proto"], "http");
     }
     instance.finish();
-    assert!(
-        !std::path::Path::new(&socket).exists(),
-        "the unix socket is removed at the end"
-    );
+    assert!(!std::path::Path::new(&socket).exists(), "the unix socket is removed at the end");
 }
 
 fn esm_app(variant: Variant) {
@@ -373,9 +335,7 @@ fn esm_app(variant: Variant) {
 
 #[test]
 fn app_gets_its_arguments_and_a_clean_environment() {
-    let instance = Setup::new(Variant::PLAIN, "basic.js")
-        .app_args(&["--flag", "value"])
-        .start();
+    let instance = Setup::new(Variant::PLAIN, "basic.js").app_args(&["--flag", "value"]).start();
     let seen = instance.get("/env").json();
     let argv: Vec<&str> = seen["argv"]
         .as_array()

@@ -33,43 +33,27 @@ fn in_flight_requests_finish(variant: Variant) {
     }
     let mut half = instance.client();
     half.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 8\r\n\r\nhalf");
-    eventually("all at the worker", || {
-        (instance.shards().in_flight == 5).then_some(())
-    });
+    eventually("all at the worker", || (instance.shards().in_flight == 5).then_some(()));
     instance.signal(Signal::TERM);
     // Idle connections are closed at once, new ones are refused.
     idle.expect_close();
-    let Target::Tcp(address) = instance.target() else {
-        panic!("tcp")
-    };
-    within(
-        Duration::from_secs(2),
-        "new connections are refused",
-        || {
-            TcpStream::connect_timeout(&address, PATIENCE)
-                .is_err()
-                .then_some(())
-        },
-    );
+    let Target::Tcp(address) = instance.target() else { panic!("tcp") };
+    within(Duration::from_secs(2), "new connections are refused", || {
+        TcpStream::connect_timeout(&address, PATIENCE).is_err().then_some(())
+    });
     half.send("done");
     assert_eq!(half.response().text(), "halfdone");
     for client in &mut busy {
         let response = client.response();
         assert_eq!(response.text(), "slow answer");
-        assert!(
-            response
-                .field("connection")
-                .is_some_and(|c| c.eq_ignore_ascii_case("close"))
-        );
+        assert!(response.field("connection").is_some_and(|c| c.eq_ignore_ascii_case("close")));
         client.expect_close();
     }
     assert_clean_end(instance, 0);
 }
 
 fn unfinished_requests_are_cut(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--stop-timeout 1s")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--stop-timeout 1s").start();
     let mut client = instance.client();
     client.send("GET /hang?id=x HTTP/1.1\r\nHost: test\r\n\r\n");
     let mut slow_reader = instance.client();
@@ -81,11 +65,7 @@ fn unfinished_requests_are_cut(variant: Variant) {
         assert!(matches!(response.status, 502..=504), "{response:?}");
     }
     assert_clean_end(instance, 0);
-    assert!(
-        start.elapsed() < Duration::from_secs(6),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -94,9 +74,7 @@ fn sigint_and_sigquit_are_graceful_too() {
         let instance = start(Variant::PLAIN);
         let mut client = instance.client();
         client.send("GET /slow?ms=300 HTTP/1.1\r\nHost: test\r\n\r\n");
-        eventually("at the worker", || {
-            (instance.shards().in_flight == 1).then_some(())
-        });
+        eventually("at the worker", || (instance.shards().in_flight == 1).then_some(()));
         instance.signal(which);
         assert_eq!(client.response().text(), "slow answer");
         assert_clean_end(instance, 0);
@@ -115,62 +93,36 @@ fn other_signals_do_not_end_it() {
 
 #[test]
 fn a_second_signal_stops_at_once() {
-    let instance = Setup::new(Variant::PLAIN, "basic.js")
-        .options("--stop-timeout 60s")
-        .start();
+    let instance = Setup::new(Variant::PLAIN, "basic.js").options("--stop-timeout 60s").start();
     let mut client = instance.client();
     client.send("GET /hang?id=x HTTP/1.1\r\nHost: test\r\n\r\n");
-    eventually("at the worker", || {
-        (instance.shards().in_flight == 1).then_some(())
-    });
+    eventually("at the worker", || (instance.shards().in_flight == 1).then_some(()));
     instance.signal(Signal::TERM);
-    let Target::Tcp(address) = instance.target() else {
-        panic!("tcp")
-    };
-    within(PATIENCE, "the stop has begun", || {
-        TcpStream::connect(address).is_err().then_some(())
-    });
+    let Target::Tcp(address) = instance.target() else { panic!("tcp") };
+    within(PATIENCE, "the stop has begun", || TcpStream::connect(address).is_err().then_some(()));
     let start = Instant::now();
     instance.signal(Signal::TERM);
     assert_clean_end(instance, 128 + 15);
-    assert!(
-        start.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 #[test]
 fn an_app_that_ignores_sigterm_is_killed_with_its_children() {
-    let instance = Setup::new(Variant::PLAIN, "ignores-sigterm.js")
-        .options("--stop-timeout 1s")
-        .start();
+    let instance =
+        Setup::new(Variant::PLAIN, "ignores-sigterm.js").options("--stop-timeout 1s").start();
     let child = instance.get("/").json()["child"].as_u64().expect("a pid");
-    assert!(
-        processes_with_tag(instance.tag()).contains(&(child as u32)),
-        "the child is tagged"
-    );
+    assert!(processes_with_tag(instance.tag()).contains(&(child as u32)), "the child is tagged");
     let start = Instant::now();
     instance.signal(Signal::TERM);
     assert_clean_end(instance, 0);
-    assert!(
-        start.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
 #[test]
 fn nothing_outlives_a_killed_supervisor() {
-    let mut instance = Setup::new(Variant::PLAIN, "basic.js")
-        .options("--workers 2")
-        .start();
+    let mut instance = Setup::new(Variant::PLAIN, "basic.js").options("--workers 2").start();
     let tag = instance.tag().to_owned();
-    assert_eq!(
-        processes_with_tag(&tag).len(),
-        4,
-        "supervisor, proxy, two workers"
-    );
+    assert_eq!(processes_with_tag(&tag).len(), 4, "supervisor, proxy, two workers");
     instance.signal(Signal::KILL);
     instance.wait_exit(PATIENCE);
     within(Duration::from_secs(5), "all processes are gone", || {
@@ -178,9 +130,7 @@ fn nothing_outlives_a_killed_supervisor() {
     });
     // The next instance takes over what the dead one left in the directory.
     let dir = instance.runtime_dir().to_str().expect("utf-8").to_owned();
-    let next = Setup::new(Variant::PLAIN, "basic.js")
-        .runtime_dir(&dir)
-        .start();
+    let next = Setup::new(Variant::PLAIN, "basic.js").runtime_dir(&dir).start();
     next.assert_serves();
     next.finish();
 }
@@ -206,11 +156,7 @@ fn a_signal_while_the_app_starts() {
     instance.wait_output("the app's first words", |line| line.contains("thinking"));
     instance.signal(Signal::TERM);
     let status = instance.wait_exit(PATIENCE);
-    assert!(
-        matches!(status.code(), Some(0 | 1)),
-        "{status:?}: {}",
-        instance.printed()
-    );
+    assert!(matches!(status.code(), Some(0 | 1)), "{status:?}: {}", instance.printed());
     instance.assert_gone();
 }
 

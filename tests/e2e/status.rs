@@ -9,10 +9,7 @@ use crate::support::{Instance, Setup, Transport, Variant, app, eventually, matri
 matrix!(all: figures);
 
 fn hostler(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hostler"))
-        .args(arguments)
-        .output()
-        .expect("hostler runs")
+    Command::new(env!("CARGO_BIN_EXE_hostler")).args(arguments).output().expect("hostler runs")
 }
 
 fn status_json(instance: &Instance) -> Value {
@@ -23,9 +20,7 @@ fn status_json(instance: &Instance) -> Value {
 }
 
 fn figures(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--workers 2 --shards 2")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--workers 2 --shards 2").start();
     let mut clients: Vec<_> = (0..3).map(|_| instance.client()).collect();
     for client in &mut clients {
         for _ in 0..10 {
@@ -34,9 +29,7 @@ fn figures(variant: Variant) {
     }
     let mut busy = instance.client();
     busy.send("GET /hang?id=busy HTTP/1.1\r\nHost: test\r\n\r\n");
-    eventually("the request is in flight", || {
-        (instance.shards().in_flight == 1).then_some(())
-    });
+    eventually("the request is in flight", || (instance.shards().in_flight == 1).then_some(()));
     let status = status_json(&instance);
     assert_eq!(status["supervisor"]["pid"], instance.supervisor_pid());
     assert_eq!(status["supervisor"]["version"], env!("CARGO_PKG_VERSION"));
@@ -44,17 +37,11 @@ fn figures(variant: Variant) {
     assert_eq!(status["proxy_pid"], instance.proxy_pid());
     assert!(status["proxy_rss_kib"].as_u64() > Some(500));
     assert_eq!(status["proxy"]["io"], variant.io());
-    assert_eq!(
-        status["listeners"][0],
-        format!("127.0.0.1:{}", instance.port())
-    );
+    assert_eq!(status["listeners"][0], format!("127.0.0.1:{}", instance.port()));
     let sum = |key: &str| -> u64 {
         let shards = status["proxy"]["shards"].as_array().expect("shards");
         assert_eq!(shards.len(), 2);
-        shards
-            .iter()
-            .map(|shard| shard[key].as_u64().expect("a number"))
-            .sum()
+        shards.iter().map(|shard| shard[key].as_u64().expect("a number")).sum()
     };
     assert_eq!((sum("conns"), sum("in_flight"), sum("queued")), (4, 1, 0));
     assert_eq!(sum("requests"), 30);
@@ -65,17 +52,11 @@ fn figures(variant: Variant) {
         assert_eq!(worker["slot"], slot);
         assert_eq!(worker["state"], "ready");
         assert_eq!(worker["transport"], variant.transport());
-        assert_eq!(
-            (&worker["generation"], &worker["restarts"]),
-            (&1.into(), &0.into())
-        );
+        assert_eq!((&worker["generation"], &worker["restarts"]), (&1.into(), &0.into()));
         assert!(worker["rss_kib"].as_u64() > Some(10_000), "{worker}");
     }
     let served = |key: &str| -> u64 {
-        workers
-            .iter()
-            .filter_map(|worker| worker["load"][key].as_u64())
-            .sum()
+        workers.iter().filter_map(|worker| worker["load"][key].as_u64()).sum()
     };
     assert_eq!(served("requests"), 30);
     assert_eq!(served("in_flight"), 1);
@@ -91,9 +72,7 @@ fn heartbeats(instance: &Instance) {
     assert_eq!(instance.get("/block?ms=300").status, 200);
     eventually("the event-loop delay is seen", || {
         let workers = status_json(instance)["workers"].as_array()?.clone();
-        let delays = workers
-            .iter()
-            .filter_map(|worker| worker["load"]["loop_delay_us"].as_u64());
+        let delays = workers.iter().filter_map(|worker| worker["load"]["loop_delay_us"].as_u64());
         (delays.max()? > 100_000).then_some(())
     });
 }
@@ -113,11 +92,7 @@ fn status_for_people() {
 
 #[test]
 fn status_without_an_instance() {
-    let output = hostler(&[
-        "status",
-        "--runtime-dir",
-        "/tmp/hostler-e2e-no-such-instance",
-    ]);
+    let output = hostler(&["status", "--runtime-dir", "/tmp/hostler-e2e-no-such-instance"]);
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("/tmp/hostler-e2e-no-such-instance"));
 }
@@ -129,10 +104,7 @@ fn doctor_examines_this_machine() {
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let text = report.to_string();
     for needle in ["io_uring", "node", "kernel"] {
-        assert!(
-            text.to_lowercase().contains(needle),
-            "no {needle:?} in {text}"
-        );
+        assert!(text.to_lowercase().contains(needle), "no {needle:?} in {text}");
     }
 }
 
@@ -146,10 +118,7 @@ fn check_starts_nothing_and_names_a_bad_setting() {
     let bad = hostler(&["check", app, "--head-timeout", "soon"]);
     assert_eq!(bad.status.code(), Some(78), "{bad:?}");
     let text = String::from_utf8_lossy(&bad.stderr).into_owned();
-    assert!(
-        text.contains("head-timeout") && text.contains("soon"),
-        "{text}"
-    );
+    assert!(text.contains("head-timeout") && text.contains("soon"), "{text}");
 }
 
 #[test]
@@ -165,10 +134,7 @@ fn output_of_the_app_is_told_apart() {
         });
         let line: Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(line["slot"], 0);
-        assert!(
-            line["app"].is_string() && line["time"].is_string(),
-            "{line}"
-        );
+        assert!(line["app"].is_string() && line["time"].is_string(), "{line}");
     }
     instance.finish();
 }

@@ -28,10 +28,7 @@ impl Socket {
         );
         let response = client.read_head().expect("101");
         assert_eq!(response.status, 101);
-        assert_eq!(
-            response.field("sec-websocket-accept"),
-            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-        );
+        assert_eq!(response.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert!(
             response
                 .field("upgrade")
@@ -59,12 +56,7 @@ impl Socket {
             }
         }
         frame.extend(MASK);
-        frame.extend(
-            payload
-                .iter()
-                .zip(MASK.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
+        frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         frame
     }
 
@@ -99,10 +91,7 @@ fn echo(variant: Variant) {
     let binary: Vec<u8> = (0..100_000_u32).map(|index| (index % 251) as u8).collect();
     first.send(BINARY, &binary);
     let (opcode, got) = first.receive();
-    assert!(
-        opcode == BINARY && got == binary,
-        "100 kB came back changed"
-    );
+    assert!(opcode == BINARY && got == binary, "100 kB came back changed");
     second.send(PING, b"are you there");
     assert_eq!(second.receive(), (PONG, b"are you there".to_vec()));
     second.send(TEXT, b"who");
@@ -128,19 +117,13 @@ fn closing(variant: Variant) {
     let mut socket = Socket::open(&instance);
     socket.send(CLOSE, &1000_u16.to_be_bytes());
     let (opcode, payload) = socket.receive();
-    assert_eq!(
-        (opcode, &payload[..2]),
-        (CLOSE, &1000_u16.to_be_bytes()[..])
-    );
+    assert_eq!((opcode, &payload[..2]), (CLOSE, &1000_u16.to_be_bytes()[..]));
     socket.0.expect_close();
     // The app closes with a code of its own.
     let mut socket = Socket::open(&instance);
     socket.send(TEXT, b"close 4001");
     let (opcode, payload) = socket.receive();
-    assert_eq!(
-        (opcode, &payload[..2]),
-        (CLOSE, &4001_u16.to_be_bytes()[..])
-    );
+    assert_eq!((opcode, &payload[..2]), (CLOSE, &4001_u16.to_be_bytes()[..]));
     assert_eq!(&payload[2..], b"as asked");
     socket.send(CLOSE, &4001_u16.to_be_bytes());
     socket.0.expect_close();
@@ -148,9 +131,7 @@ fn closing(variant: Variant) {
     let socket = Socket::open(&instance);
     socket.0.reset();
     drop(Socket::open(&instance));
-    eventually("tunnels are closed", || {
-        (instance.shards().conns == 0).then_some(())
-    });
+    eventually("tunnels are closed", || (instance.shards().conns == 0).then_some(()));
     instance.finish();
 }
 

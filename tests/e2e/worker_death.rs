@@ -32,10 +32,7 @@ fn dies_before_its_answer(variant: Variant) {
     let response = client.response();
     assert_eq!(response.status, 502, "{response:?}");
     wait_restarted(&instance, 1);
-    let death = instance.status().workers[0]
-        .last_death
-        .clone()
-        .expect("a reason");
+    let death = instance.status().workers[0].last_death.clone().expect("a reason");
     assert!(death.contains('3'), "the exit code is told: {death}");
     drop(client);
     instance.finish();
@@ -49,17 +46,11 @@ fn dies_during_its_answer(variant: Variant) {
     let head = client.read_head().expect("head");
     assert_eq!(head.status, 200);
     let rest = client.read_to_close();
-    assert!(
-        rest.len() < 100,
-        "the response was completed: {}",
-        rest.len()
-    );
+    assert!(rest.len() < 100, "the response was completed: {}", rest.len());
     wait_restarted(&instance, 1);
-    let death = instance.status().workers[0]
-        .last_death
-        .clone()
-        .expect("a reason");
+    let death = instance.status().workers[0].last_death.clone().expect("a reason");
     assert!(death.contains("KILL"), "the signal is told: {death}");
+    drop(client);
     instance.finish();
 }
 
@@ -90,9 +81,7 @@ fn idle_death(variant: Variant) {
 }
 
 fn one_of_two_dies_under_load(variant: Variant) {
-    let instance = Setup::new(variant, "basic.js")
-        .options("--workers 2")
-        .start();
+    let instance = Setup::new(variant, "basic.js").options("--workers 2").start();
     let victim = instance.worker_pid(0);
     let mut clients: Vec<_> = (0..16).map(|_| instance.client()).collect();
     for round in 0..60 {
@@ -126,10 +115,7 @@ fn uncaught_exception(variant: Variant) {
 fn fake(variant: Variant) -> Instance {
     let node = fixtures().join("fake-worker.cjs");
     let node = node.to_str().expect("utf-8");
-    Setup::new(variant, "basic.js")
-        .options("--worker-timeout 2s --node")
-        .option(node)
-        .start()
+    Setup::new(variant, "basic.js").options("--worker-timeout 2s --node").option(node).start()
 }
 
 /// The fake worker answers again.
@@ -162,15 +148,10 @@ fn broken_frames(variant: Variant) {
     for target in bad {
         let mut client = instance.client();
         // POST, so that it is not tried again.
-        client.send(format!(
-            "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"
-        ));
+        client.send(format!("POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"));
         match client.try_response("GET") {
             Ok(response) => {
-                assert!(
-                    matches!(response.status, 502..=504),
-                    "{target}: {response:?}"
-                );
+                assert!(matches!(response.status, 502..=504), "{target}: {response:?}");
             }
             Err(error) => assert!(!error.to_string().contains("silent"), "{target}: {error}"),
         }
@@ -195,9 +176,7 @@ fn broken_responses(variant: Variant) {
     ];
     for target in bad {
         let mut client = instance.client();
-        client.send(format!(
-            "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"
-        ));
+        client.send(format!("POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"));
         match client.try_response("GET") {
             // More than announced: the announced part is good, the rest must not become a second response.
             Ok(response) if target == "/too-much" && response.status == 200 => {
@@ -223,15 +202,12 @@ fn odd_but_allowed_frames(variant: Variant) {
     for _ in 0..3 {
         for target in ["/ok", "/drip", "/late"] {
             let response = client.get(target);
-            assert_eq!(
-                (response.status, &*response.body),
-                (200, &b"ok"[..]),
-                "{target}"
-            );
+            assert_eq!((response.status, &*response.body), (200, &b"ok"[..]), "{target}");
         }
     }
     assert_eq!(client.get("/close").body, b"ok");
     client.expect_close();
+    drop(client);
     instance.finish();
 }
 
@@ -245,15 +221,10 @@ fn proxy_death(variant: Variant) {
     client.expect_close();
     // Connections wait in the kernel meanwhile: none is refused.
     assert_eq!(instance.get("/hello").status, 200);
-    let new = eventually("another proxy", || {
-        instance.status().proxy_pid.filter(|&pid| pid != old)
-    });
+    let new = eventually("another proxy", || instance.status().proxy_pid.filter(|&pid| pid != old));
     assert_ne!(new, old);
-    assert_eq!(
-        instance.worker_pid(0),
-        worker,
-        "the worker was not restarted"
-    );
+    assert_eq!(instance.worker_pid(0), worker, "the worker was not restarted");
     instance.assert_serves();
+    drop(client);
     instance.finish();
 }

@@ -35,10 +35,7 @@ pub(crate) struct AppEntry {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppEntryError {
     #[error("{}: {error}; give a folder with a Node app or a JavaScript file", .path.display())]
-    NoPath {
-        path: PathBuf,
-        error: std::io::Error,
-    },
+    NoPath { path: PathBuf, error: std::io::Error },
     #[error(
         "{}: not a JavaScript file; a folder or a file that ends in .js, .cjs or .mjs is expected{hint}",
         .path.display()
@@ -83,26 +80,15 @@ pub(crate) fn find_app(path: &Path, current_folder: &Path) -> Result<AppEntry, A
     // Resolving links gives one name for one app, whatever way it was reached.
     let absolute = absolute
         .canonicalize()
-        .map_err(|error| AppEntryError::NoPath {
-            path: path.to_owned(),
-            error,
-        })?;
+        .map_err(|error| AppEntryError::NoPath { path: path.to_owned(), error })?;
     if absolute.is_dir() {
         return find_in_folder(path, &absolute);
     }
     if !has_script_ending(&absolute) {
-        let typescript = absolute
-            .extension()
-            .is_some_and(|ending| ending == "ts" || ending == "mts");
-        let hint = if typescript {
-            "; compile TypeScript first"
-        } else {
-            ""
-        };
-        return Err(AppEntryError::NotJavaScript {
-            path: path.to_owned(),
-            hint,
-        });
+        let typescript =
+            absolute.extension().is_some_and(|ending| ending == "ts" || ending == "mts");
+        let hint = if typescript { "; compile TypeScript first" } else { "" };
+        return Err(AppEntryError::NotJavaScript { path: path.to_owned(), hint });
     }
     Ok(AppEntry {
         name: name_of_file(&absolute),
@@ -118,17 +104,12 @@ pub(crate) fn find_app(path: &Path, current_folder: &Path) -> Result<AppEntry, A
 fn find_in_folder(typed: &Path, folder: &Path) -> Result<AppEntry, AppEntryError> {
     let package = read_package(folder)?;
     let mut tried = String::new();
-    let start = package
-        .as_ref()
-        .and_then(|package| start_script(package, folder, &mut tried));
+    let start = package.as_ref().and_then(|package| start_script(package, folder, &mut tried));
     let main = package.as_ref().and_then(|package| {
         let main = package.main.as_deref()?;
         let file = resolve_file(&folder.join(main));
         if file.is_none() {
-            note(
-                &mut tried,
-                &format!("package.json main: {main} (no such file)"),
-            );
+            note(&mut tried, &format!("package.json main: {main} (no such file)"));
         }
         Some((file?, format!("package.json main: {main}")))
     });
@@ -144,16 +125,9 @@ fn find_in_folder(typed: &Path, folder: &Path) -> Result<AppEntry, AppEntryError
             let usual = USUAL_FILES.iter().find(|name| folder.join(name).is_file());
             let Some(name) = usual else {
                 note(&mut tried, &USUAL_FILES.join(", "));
-                return Err(AppEntryError::NothingFound {
-                    folder: typed.to_owned(),
-                    tried,
-                });
+                return Err(AppEntryError::NothingFound { folder: typed.to_owned(), tried });
             };
-            (
-                folder.join(name),
-                StartLine::default(),
-                format!("the usual name {name}"),
-            )
+            (folder.join(name), StartLine::default(), format!("the usual name {name}"))
         }
     };
     let package_name = package.and_then(|package| package.name);
@@ -178,18 +152,12 @@ fn start_script(
     let line = match parse_start_line(text) {
         Ok(line) => line,
         Err(error) => {
-            note(
-                tried,
-                &format!("package.json scripts.start: {text} ({error})"),
-            );
+            note(tried, &format!("package.json scripts.start: {text} ({error})"));
             return None;
         }
     };
     let Some(file) = resolve_file(&folder.join(&line.file)) else {
-        note(
-            tried,
-            &format!("package.json scripts.start: {text} (no such file)"),
-        );
+        note(tried, &format!("package.json scripts.start: {text} (no such file)"));
         return None;
     };
     Some((file, line, format!("package.json scripts.start: {text}")))
@@ -203,28 +171,20 @@ fn note(tried: &mut String, what: &str) {
 fn resolve_file(path: &Path) -> Option<PathBuf> {
     let mut with_ending = path.as_os_str().to_owned();
     with_ending.push(".js");
-    [
-        path.to_owned(),
-        PathBuf::from(with_ending),
-        path.join("index.js"),
-    ]
-    .into_iter()
-    .find(|candidate| candidate.is_file())
-    .and_then(|file| file.canonicalize().ok())
-    .filter(|file| has_script_ending(file))
+    [path.to_owned(), PathBuf::from(with_ending), path.join("index.js")]
+        .into_iter()
+        .find(|candidate| candidate.is_file())
+        .and_then(|file| file.canonicalize().ok())
+        .filter(|file| has_script_ending(file))
 }
 
 fn has_script_ending(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|ending| ending == "js" || ending == "cjs" || ending == "mjs")
+    path.extension().is_some_and(|ending| ending == "js" || ending == "cjs" || ending == "mjs")
 }
 
 fn read_package(folder: &Path) -> Result<Option<Package>, AppEntryError> {
     let path = folder.join("package.json");
-    let bad = |error: String| AppEntryError::BadPackage {
-        path: path.clone(),
-        error,
-    };
+    let bad = |error: String| AppEntryError::BadPackage { path: path.clone(), error };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -232,9 +192,7 @@ fn read_package(folder: &Path) -> Result<Option<Package>, AppEntryError> {
     };
     // npm accepts a byte order mark, so do we.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    serde_json::from_str(text)
-        .map(Some)
-        .map_err(|error| bad(error.to_string()))
+    serde_json::from_str(text).map(Some).map_err(|error| bad(error.to_string()))
 }
 
 /// The nearest package.json above a file names it; a broken one is Node's to complain about.
@@ -256,13 +214,7 @@ fn app_name(package_name: Option<&str>, folder: &Path) -> String {
     for candidate in [without_scope.unwrap_or_default(), &folder_name] {
         let safe: String = candidate
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '_' || c == '.' {
-                    c
-                } else {
-                    '-'
-                }
-            })
+            .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' })
             .take(LETTERS_MAX)
             .collect();
         let safe = safe.trim_matches(['-', '.']);

@@ -32,12 +32,7 @@ impl Folder {
 
     fn script(&self, path: &str) -> String {
         let entry = self.find(path).expect("an app");
-        entry
-            .script
-            .strip_prefix(&self.0)
-            .expect("inside")
-            .display()
-            .to_string()
+        entry.script.strip_prefix(&self.0).expect("inside").display().to_string()
     }
 }
 
@@ -67,10 +62,7 @@ fn main_comes_first_and_needs_no_ending() {
 #[test]
 fn the_start_line_keeps_its_options() {
     let folder = Folder::new(&[
-        (
-            "package.json",
-            r#"{"scripts":{"start":"A=1 node --no-warnings src/s.mjs --blue"}}"#,
-        ),
+        ("package.json", r#"{"scripts":{"start":"A=1 node --no-warnings src/s.mjs --blue"}}"#),
         ("src/s.mjs", ""),
     ]);
     let entry = folder.find(".").expect("an app");
@@ -84,10 +76,7 @@ fn the_start_line_keeps_its_options() {
 #[test]
 fn main_and_start_on_the_same_file_keep_the_options() {
     let folder = Folder::new(&[
-        (
-            "package.json",
-            r#"{"main":"./app.js","scripts":{"start":"node --trace-gc app"}}"#,
-        ),
+        ("package.json", r#"{"main":"./app.js","scripts":{"start":"node --trace-gc app"}}"#),
         ("app.js", ""),
     ]);
     assert_eq!(folder.find(".").expect("an app").node_args, ["--trace-gc"]);
@@ -97,10 +86,7 @@ fn main_and_start_on_the_same_file_keep_the_options() {
 fn a_stale_main_falls_through() {
     // `npm init` writes `"main": "index.js"` whether or not there is such a file.
     let folder = Folder::new(&[
-        (
-            "package.json",
-            r#"{"main":"index.js","scripts":{"start":"node server"}}"#,
-        ),
+        ("package.json", r#"{"main":"index.js","scripts":{"start":"node server"}}"#),
         ("server.js", ""),
     ]);
     assert_eq!(folder.script("."), "server.js");
@@ -119,10 +105,7 @@ fn the_usual_names_in_their_order() {
 
 #[test]
 fn a_file_runs_where_the_command_was_typed() {
-    let folder = Folder::new(&[
-        ("package.json", r#"{"name":"shop"}"#),
-        ("src/deep/x.cjs", ""),
-    ]);
+    let folder = Folder::new(&[("package.json", r#"{"name":"shop"}"#), ("src/deep/x.cjs", "")]);
     let entry = folder.find("src/deep/x.cjs").expect("an app");
     assert_eq!(entry.name, "shop");
     assert_eq!(entry.folder, folder.0);
@@ -173,11 +156,7 @@ fn names_are_safe_in_file_names() {
         (Some("süß"), "/srv/x", "s"),
         (None, "/srv/My Shop", "My-Shop"),
         (None, "/", "app"),
-        (
-            Some("aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd"),
-            "/",
-            "aaaaaaaaaabbbbbbbbbbccccccccccdd",
-        ),
+        (Some("aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd"), "/", "aaaaaaaaaabbbbbbbbbbccccccccccdd"),
     ] {
         assert_eq!(app_name(package, Path::new(folder)), name);
     }

@@ -109,6 +109,13 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 
+    /// File that gets one line per request; `-` is stdout.
+    ///
+    /// Combined format, or JSON lines with --log-format json. Lines are appended; a slow disk never slows requests.
+    /// Default: no access log.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) access_log: Option<PathBuf>,
+
     /// Form of the logs on stderr and of the ready line on stdout.
     ///
     /// json writes one object a line, for log collectors. Default: text.
@@ -339,35 +346,17 @@ mod tests {
     fn every_option_teaches() {
         for verb in Cli::command().get_subcommands() {
             for option in verb.get_arguments() {
-                let help = option
-                    .get_help()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                assert!(
-                    help.len() > 15,
-                    "{} {}: {help:?}",
-                    verb.get_name(),
-                    option.get_id()
-                );
+                let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.len() > 15, "{} {}: {help:?}", verb.get_name(), option.get_id());
             }
         }
     }
 
     #[test]
     fn arguments_behind_the_dashes_are_the_apps() {
-        let cli = Cli::parse_from([
-            "hostler",
-            "run",
-            "app.js",
-            "--workers",
-            "2",
-            "--",
-            "--workers",
-            "9",
-        ]);
-        let Verb::Run(run) = cli.verb else {
-            panic!("run was typed")
-        };
+        let cli =
+            Cli::parse_from(["hostler", "run", "app.js", "--workers", "2", "--", "--workers", "9"]);
+        let Verb::Run(run) = cli.verb else { panic!("run was typed") };
         assert_eq!(run.path, PathBuf::from("app.js"));
         assert_eq!(run.processes.workers.as_deref(), Some("2"));
         assert_eq!(run.app_args, ["--workers", "9"]);

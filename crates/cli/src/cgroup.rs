@@ -53,18 +53,12 @@ impl<'a> Cgroups<'a> {
     pub(crate) fn cpu_quota(&self) -> Option<Limit<f64>> {
         let unified = self.unified.iter().filter_map(|folder| {
             let file = folder.join("cpu.max");
-            Some(Limit {
-                value: parse_cpu_max(&(self.read)(&file)?)?,
-                file,
-            })
+            Some(Limit { value: parse_cpu_max(&(self.read)(&file)?)?, file })
         });
         let v1 = self.cpu_v1.iter().filter_map(|folder| {
             let file = folder.join("cpu.cfs_quota_us");
             let period = (self.read)(&folder.join("cpu.cfs_period_us"))?;
-            Some(Limit {
-                value: parse_cfs_quota(&(self.read)(&file)?, &period)?,
-                file,
-            })
+            Some(Limit { value: parse_cfs_quota(&(self.read)(&file)?, &period)?, file })
         });
         unified.chain(v1).min_by(|a, b| a.value.total_cmp(&b.value))
     }
@@ -87,20 +81,14 @@ impl<'a> Cgroups<'a> {
     pub(crate) fn memory_limit(&self) -> Option<Limit<u64>> {
         let unified = self.smallest(&self.unified, "memory.max");
         let v1 = self.smallest(&self.memory_v1, "memory.limit_in_bytes");
-        unified
-            .into_iter()
-            .chain(v1)
-            .min_by_key(|limit| limit.value)
+        unified.into_iter().chain(v1).min_by_key(|limit| limit.value)
     }
 
     /// The smallest limit on processes and threads of all levels.
     pub(crate) fn processes_limit(&self) -> Option<Limit<u64>> {
         let unified = self.smallest(&self.unified, "pids.max");
         let v1 = self.smallest(&self.pids_v1, "pids.max");
-        unified
-            .into_iter()
-            .chain(v1)
-            .min_by_key(|limit| limit.value)
+        unified.into_iter().chain(v1).min_by_key(|limit| limit.value)
     }
 
     /// The smallest number in the files of that name; `max` is no limit.
@@ -144,10 +132,7 @@ fn group_path<'t>(groups: &'t str, controller: &str) -> Option<&'t str> {
     groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        controllers
-            .split(',')
-            .any(|name| name == controller)
-            .then_some(path)
+        controllers.split(',').any(|name| name == controller).then_some(path)
     })
 }
 
@@ -234,20 +219,14 @@ mod tests {
             ("/sys/fs/cgroup/kubepods/pod1/app/cpu.max", "max 100000\n"),
             ("/sys/fs/cgroup/kubepods/pod1/cpu.max", "150000 100000\n"),
             ("/sys/fs/cgroup/kubepods/cpu.max", "800000 100000\n"),
-            (
-                "/sys/fs/cgroup/kubepods/pod1/app/cpuset.cpus.effective",
-                "0-3,8\n",
-            ),
+            ("/sys/fs/cgroup/kubepods/pod1/app/cpuset.cpus.effective", "0-3,8\n"),
             ("/sys/fs/cgroup/kubepods/pod1/memory.max", "536870912\n"),
             ("/sys/fs/cgroup/kubepods/memory.max", "max\n"),
         ];
         with_files(&files, |groups| {
             let quota = groups.cpu_quota().expect("a quota");
             assert!((quota.value - 1.5).abs() < 1e-9);
-            assert_eq!(
-                quota.file,
-                Path::new("/sys/fs/cgroup/kubepods/pod1/cpu.max")
-            );
+            assert_eq!(quota.file, Path::new("/sys/fs/cgroup/kubepods/pod1/cpu.max"));
             assert_eq!(groups.cpuset().expect("a set").value, [0, 1, 2, 3, 8]);
             assert_eq!(groups.memory_limit().expect("a limit").value, 512 << 20);
         });
@@ -280,10 +259,7 @@ mod tests {
             ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n"),
             ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
             ("/sys/fs/cgroup/cpuset/cpuset.cpus", "2-3\n"),
-            (
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                "9223372036854771712\n",
-            ),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
         ];
         with_files(&files, |groups| {
             assert!((groups.cpu_quota().expect("a quota").value - 2.0).abs() < 1e-9);

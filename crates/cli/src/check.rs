@@ -67,9 +67,7 @@ fn app_rows(settings: &Settings) -> Vec<Vec<String>> {
     for (name, value) in &app.env {
         rows.push(plain("app env", format!("{name}={value}"), "start line"));
     }
-    rows.push(row("node", &settings.node, |path| {
-        path.display().to_string()
-    }));
+    rows.push(row("node", &settings.node, |path| path.display().to_string()));
     rows
 }
 
@@ -80,31 +78,17 @@ fn process_rows(settings: &Settings) -> Vec<Vec<String>> {
         plain("usable cores", cores.count.to_string(), &cores.why),
         row("workers", &settings.workers, ToString::to_string),
         row("shards", &settings.shards, ToString::to_string),
-        row("pin", &settings.pin, |pin| {
-            if *pin { "on" } else { "off" }.to_owned()
-        }),
+        row("pin", &settings.pin, |pin| if *pin { "on" } else { "off" }.to_owned()),
     ];
     if settings.pin.value {
         let why = "shared only when there are too few";
-        rows.push(plain(
-            "shard cores",
-            joined(&settings.placement.shards),
-            why,
-        ));
-        rows.push(plain(
-            "worker cores",
-            joined(&settings.placement.workers),
-            why,
-        ));
+        rows.push(plain("shard cores", joined(&settings.placement.shards), why));
+        rows.push(plain("worker cores", joined(&settings.placement.workers), why));
     }
     rows.extend([
         row("io", &settings.io, |io| io_name(*io).to_owned()),
-        row("transport", &settings.transport, |way| {
-            transport_name(*way).to_owned()
-        }),
-        row("runtime-dir", &settings.runtime_dir, |dir| {
-            dir.display().to_string()
-        }),
+        row("transport", &settings.transport, |way| transport_name(*way).to_owned()),
+        row("runtime-dir", &settings.runtime_dir, |dir| dir.display().to_string()),
         row("log-format", &settings.log_format, |format| match format {
             LogFormat::Text => "text".to_owned(),
             LogFormat::Json => "json".to_owned(),
@@ -126,18 +110,12 @@ fn time_rows(times: &Times) -> [Vec<String>; 6] {
 
 fn limit_rows(limits: &Limits) -> [Vec<String>; 6] {
     [
-        row("max-connections", &limits.conns_max, |n| {
-            format!("{n} per shard")
-        }),
-        row("max-head-size", &limits.head_bytes_max, |n| {
-            show_size_bytes(u64::from(*n))
-        }),
+        row("max-connections", &limits.conns_max, |n| format!("{n} per shard")),
+        row("max-head-size", &limits.head_bytes_max, |n| show_size_bytes(u64::from(*n))),
         row("max-body-size", &limits.body_bytes_max, |bytes| {
             bytes.map_or_else(|| "none".to_owned(), show_size_bytes)
         }),
-        row("max-queue", &limits.queue_requests_max, |n| {
-            format!("{n} per shard")
-        }),
+        row("max-queue", &limits.queue_requests_max, |n| format!("{n} per shard")),
         row("queue-timeout", &limits.queue_ms_max, show_ms),
         row("worker-requests", &limits.worker_requests_max, |n| {
             format!("{n} per worker and shard")
@@ -150,10 +128,7 @@ fn show_ms(ms: &u32) -> String {
 }
 
 fn joined<T: ToString>(list: &[T]) -> String {
-    list.iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(" ")
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The proxy's pools and limits as sums. Node's memory is the app's business and not in here.
@@ -181,11 +156,7 @@ fn memory(settings: &Settings) -> String {
     ];
     let mut text = table(&columns, &rows);
     let _ = writeln!(text, "\nbuffers of one shard     {}", show_memory(pools));
-    let _ = writeln!(
-        text,
-        "buffers of all shards    {}",
-        show_memory(pools * shards)
-    );
+    let _ = writeln!(text, "buffers of all shards    {}", show_memory(pools * shards));
     let _ = writeln!(
         text,
         "sockets of one shard     {} slots, touched as they are used",
@@ -207,10 +178,7 @@ mod tests {
 
     #[test]
     fn every_setting_is_shown_with_its_source() {
-        let machine = Machine {
-            env: &[("PORT", "8080")],
-            ..Machine::default()
-        };
+        let machine = Machine { env: &[("PORT", "8080")], ..Machine::default() };
         let settings =
             with_machine(&machine, &["--workers", "2", "--head-timeout", "3s"]).expect("good");
         let text = report(&settings);
@@ -222,9 +190,7 @@ mod tests {
             ("shards", "4", "(default: auto, one per usable core)"),
             ("max-body-size", "none", "(default)"),
         ] {
-            let line = text
-                .lines()
-                .find(|line| line.split_whitespace().next() == Some(name));
+            let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
             let line = line.unwrap_or_else(|| panic!("no line for {name} in\n{text}"));
             assert!(line.contains(value) && line.ends_with(source), "{line}");
         }
@@ -240,10 +206,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains(&format!(
-                "buffers of all shards    {}\n",
-                show_memory(3 * one)
-            )),
+            text.contains(&format!("buffers of all shards    {}\n", show_memory(3 * one))),
             "{text}"
         );
     }

@@ -22,9 +22,7 @@ pub(crate) const BAD_CONFIG: u8 = 78;
 /// Prints to stdout. A reader that has gone away (`hostler status | head`) is no error.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Prints `hostler: TEXT` to stderr.
@@ -48,15 +46,9 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) {
 /// Sends log events to stderr. `HOSTLER_LOG` sets levels (`debug`, `hostler_proxy=trace`); default `info`.
 pub(crate) fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_env("HOSTLER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
         LogFormat::Text => builder.with_target(false).with_ansi(colour_wanted()).init(),
     }
 }

@@ -35,11 +35,8 @@ impl UsableCores {
         let mut allowed = affinity;
         let mut why = format!("affinity {}", show_cpu_list(&allowed));
         if let Some(cpuset) = cpuset {
-            let both: Vec<u32> = allowed
-                .iter()
-                .copied()
-                .filter(|core| cpuset.value.contains(core))
-                .collect();
+            let both: Vec<u32> =
+                allowed.iter().copied().filter(|core| cpuset.value.contains(core)).collect();
             // The kernel keeps the affinity within the cpuset; an empty intersection can only be a
             // change in between, and the affinity is the newer of the two.
             if !both.is_empty() && both != allowed {
@@ -53,9 +50,7 @@ impl UsableCores {
         let allowed_count = u32::try_from(allowed.len()).unwrap_or(u32::MAX);
         // A started core is used: 1.5 cores of quota keep two shards busier than one.
         let quota = quota.filter(|quota| quota.value < f64::from(allowed_count));
-        let count = quota
-            .as_ref()
-            .map_or(allowed_count, |quota| quota.value.ceil() as u32);
+        let count = quota.as_ref().map_or(allowed_count, |quota| quota.value.ceil() as u32);
         match &quota {
             Some(quota) => {
                 why.push_str(&format!(
@@ -66,12 +61,7 @@ impl UsableCores {
             }
             None => why.push_str(", no CPU quota below that"),
         }
-        Self {
-            allowed,
-            count: count.max(1),
-            quota,
-            why,
-        }
+        Self { allowed, count: count.max(1), quota, why }
     }
 
     /// The cores that shards and workers are placed on.
@@ -100,15 +90,9 @@ pub(crate) fn place(cores: &[u32], shards: u32, workers: u32) -> Placement {
     let in_turn = |count| cores.iter().copied().cycle().take(count).collect();
     if shards + workers <= cores.len() {
         let from_the_top = cores.iter().rev().copied().take(workers).collect();
-        return Placement {
-            shards: in_turn(shards),
-            workers: from_the_top,
-        };
+        return Placement { shards: in_turn(shards), workers: from_the_top };
     }
-    Placement {
-        shards: in_turn(shards),
-        workers: in_turn(workers),
-    }
+    Placement { shards: in_turn(shards), workers: in_turn(workers) }
 }
 
 /// The cores the scheduler may run this thread on.
@@ -132,17 +116,11 @@ mod tests {
     use super::*;
 
     fn quota(cores: f64) -> Option<Limit<f64>> {
-        Some(Limit {
-            value: cores,
-            file: "/sys/fs/cgroup/cpu.max".into(),
-        })
+        Some(Limit { value: cores, file: "/sys/fs/cgroup/cpu.max".into() })
     }
 
     fn cpuset(cores: &[u32]) -> Option<Limit<Vec<u32>>> {
-        Some(Limit {
-            value: cores.to_vec(),
-            file: "/sys/fs/cgroup/cpuset.cpus.effective".into(),
-        })
+        Some(Limit { value: cores.to_vec(), file: "/sys/fs/cgroup/cpuset.cpus.effective".into() })
     }
 
     #[test]
@@ -205,14 +183,8 @@ mod tests {
         ];
         for (cores, shards, workers, shard_cores, worker_cores) in cases {
             let placement = place(cores, shards, workers);
-            assert_eq!(
-                placement.shards, shard_cores,
-                "{shards}+{workers} on {cores:?}"
-            );
-            assert_eq!(
-                placement.workers, worker_cores,
-                "{shards}+{workers} on {cores:?}"
-            );
+            assert_eq!(placement.shards, shard_cores, "{shards}+{workers} on {cores:?}");
+            assert_eq!(placement.workers, worker_cores, "{shards}+{workers} on {cores:?}");
         }
     }
 

@@ -17,12 +17,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
     ProxySetup {
         shards: settings.shards.value,
         cores: settings.shard_cores(),
-        listeners: settings
-            .listen
-            .value
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        listeners: settings.listen.value.iter().map(ToString::to_string).collect(),
         io: settings.io.value,
         conns_max: settings.limits.conns_max.value,
         worker_requests_max: settings.limits.worker_requests_max.value,
@@ -34,6 +29,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         worker_silence_ms_max: settings.times.worker_silence_ms_max.value,
         head_bytes_max: settings.limits.head_bytes_max.value,
         body_bytes_max: settings.limits.body_bytes_max.value,
+        access_log: settings.access_log.clone(),
         log_json: log_json(settings),
     }
 }

@@ -45,6 +45,10 @@ fn main() -> ExitCode {
 }
 
 fn proxy(args: &ProxyArgs) -> ExitCode {
+    // Where the system gives huge pages to everybody, a few touched bytes become megabytes of resident
+    // memory. Children would inherit this, so only the proxy, which has none, does it: Node may like
+    // huge pages. A kernel without the call changes nothing.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     console::start_logging(args.log_format.unwrap_or_default());
     ExitCode::from(hostler_proxy::run_process())
 }

@@ -55,53 +55,37 @@ fn say_why(reason: &ExitReason, format: LogFormat) {
 
 fn complain_json(event: &str, detail: &serde_json::Value) {
     let line = json!({ "level": "ERROR", "event": event, "detail": detail });
-    let _ = std::io::Write::write_all(
-        &mut std::io::stderr().lock(),
-        format!("{line}\n").as_bytes(),
-    );
+    let _ =
+        std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{line}\n").as_bytes());
 }
 
 /// Every connection is a descriptor, and the usual soft limit of 1024 is there for programs that use select().
 /// Node raises its own limit in the same way, so the workers see nothing new.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit
-        .maximum
-        .unwrap_or(OPEN_FILES_MOST)
-        .min(OPEN_FILES_MOST);
+    let wanted = limit.maximum.unwrap_or(OPEN_FILES_MOST).min(OPEN_FILES_MOST);
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
     }
-    let raised = Rlimit {
-        current: Some(wanted),
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(
-            "the limit of open files stays at {:?}: {error}",
-            limit.current
-        );
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
 }
 
 /// What was typed, unless it says nothing.
 fn shown_app(typed: &Path, name: &str) -> String {
-    if typed == Path::new(".") {
-        name.to_owned()
-    } else {
-        typed.display().to_string()
-    }
+    if typed == Path::new(".") { name.to_owned() } else { typed.display().to_string() }
 }
 
 fn ready_line(app: &str, ready: &ReadyInfo) -> String {
     format!(
-        "hostler: serving {app} on {} ({}, {}, {}; {}: {})\n",
+        "hostler: serving {app} on {} ({}, {}, {}; {})\n",
         urls(ready).join(" and "),
         counted(ready.shards, "shard"),
         counted(ready.workers, "worker"),
         transport_name(ready.transport),
-        io_name(ready.io),
-        ready.io_reason
+        backend(ready.io, &ready.io_reason)
     )
 }
 
@@ -133,6 +117,12 @@ fn urls(ready: &ReadyInfo) -> Vec<String> {
 
 fn counted(count: u32, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The backend and why it was chosen; the ring's reason already begins with its name.
+pub(crate) fn backend(io: IoChoice, reason: &str) -> String {
+    let name = io_name(io);
+    if reason.starts_with(name) { reason.to_owned() } else { format!("{name}: {reason}") }
 }
 
 /// The backend as people know it.
@@ -178,6 +168,14 @@ mod tests {
     }
 
     #[test]
+    fn the_backend_is_named_once() {
+        assert_eq!(backend(IoChoice::Uring, "io_uring on Linux 6.12"), "io_uring on Linux 6.12");
+        assert_eq!(backend(IoChoice::Epoll, "asked for"), "epoll: asked for");
+        let refused = "io_uring is refused by seccomp";
+        assert_eq!(backend(IoChoice::Epoll, refused), "epoll: io_uring is refused by seccomp");
+    }
+
+    #[test]
     fn the_json_line_has_the_same_facts() {
         let line = ready_json("examples/hello", &ready());
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
@@ -191,9 +189,6 @@ mod tests {
     #[test]
     fn the_current_folder_is_shown_by_its_name() {
         assert_eq!(shown_app(Path::new("."), "shop"), "shop");
-        assert_eq!(
-            shown_app(Path::new("examples/hello"), "hello"),
-            "examples/hello"
-        );
+        assert_eq!(shown_app(Path::new("examples/hello"), "hello"), "examples/hello");
     }
 }

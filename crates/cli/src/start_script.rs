@@ -88,9 +88,7 @@ pub(crate) fn parse_start_line(line: &str) -> Result<StartLine, StartLineError> 
         let takes_next = OPTIONS_WITH_VALUE.contains(&word.as_str());
         start.node_args.push(word);
         if takes_next {
-            start
-                .node_args
-                .push(words.next().ok_or(StartLineError::NoFile)?);
+            start.node_args.push(words.next().ok_or(StartLineError::NoFile)?);
         }
     }
     Err(StartLineError::NoFile)
@@ -165,13 +163,7 @@ mod tests {
     #[test]
     fn plain() {
         let start = good("node server.js");
-        assert_eq!(
-            start,
-            StartLine {
-                file: "server.js".into(),
-                ..StartLine::default()
-            }
-        );
+        assert_eq!(start, StartLine { file: "server.js".into(), ..StartLine::default() });
     }
 
     #[test]
@@ -182,20 +174,11 @@ mod tests {
         );
         assert_eq!(
             start.env,
-            [
-                ("NODE_ENV".into(), "production".into()),
-                ("_X".into(), "a b".into())
-            ]
+            [("NODE_ENV".into(), "production".into()), ("_X".into(), "a b".into())]
         );
         assert_eq!(
             start.node_args,
-            [
-                "-r",
-                "dotenv/config",
-                "--max-old-space-size=512",
-                "--import",
-                "./a.mjs"
-            ]
+            ["-r", "dotenv/config", "--max-old-space-size=512", "--import", "./a.mjs"]
         );
         assert_eq!(start.file, "src/index.js");
         assert_eq!(start.args, ["--port", "80", "two words"]);
@@ -221,42 +204,19 @@ mod tests {
             "node *.js",
             "node a\\",
         ] {
-            assert_eq!(
-                parse_start_line(line),
-                Err(StartLineError::NeedsShell),
-                "{line}"
-            );
+            assert_eq!(parse_start_line(line), Err(StartLineError::NeedsShell), "{line}");
         }
     }
 
     #[test]
     fn what_is_not_node_or_runs_no_file_is_refused() {
-        for line in [
-            "",
-            "next start",
-            "A=b",
-            "nodemon server.js",
-            "cross-env A=b node x.js",
-        ] {
-            assert_eq!(
-                parse_start_line(line),
-                Err(StartLineError::NotNode),
-                "{line}"
-            );
+        for line in ["", "next start", "A=b", "nodemon server.js", "cross-env A=b node x.js"] {
+            assert_eq!(parse_start_line(line), Err(StartLineError::NotNode), "{line}");
         }
-        for line in [
-            "node",
-            "node -e 1",
-            "node --watch server.js",
-            "node --test",
-            "node -r x",
-            "node --",
-        ] {
-            assert_eq!(
-                parse_start_line(line),
-                Err(StartLineError::NoFile),
-                "{line}"
-            );
+        for line in
+            ["node", "node -e 1", "node --watch server.js", "node --test", "node -r x", "node --"]
+        {
+            assert_eq!(parse_start_line(line), Err(StartLineError::NoFile), "{line}");
         }
     }
 }

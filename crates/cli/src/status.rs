@@ -14,7 +14,7 @@ use hostler_spawner::CommandError;
 
 use crate::args::StatusArgs;
 use crate::console::{BAD_CONFIG, FAILED, OK, UNAVAILABLE, end_with, print, print_json};
-use crate::run::{io_name, transport_name};
+use crate::run::{backend, transport_name};
 use crate::settings::{runtime_dir, with_surroundings};
 use crate::table::{Align, grouped, table};
 use crate::units::{show_age_s, show_duration_ms, show_memory};
@@ -69,7 +69,7 @@ fn report(status: &InstanceStatus) -> String {
         status.listeners.join(" and ")
     );
     if let Some(proxy) = &status.proxy {
-        let _ = writeln!(text, "{}: {}", io_name(proxy.io), proxy.io_reason);
+        let _ = writeln!(text, "{}", backend(proxy.io, &proxy.io_reason));
     }
     let _ = writeln!(text, "\n{}", processes(status).trim_end());
     match &status.proxy {
@@ -88,26 +88,16 @@ fn report(status: &InstanceStatus) -> String {
 }
 
 fn processes(status: &InstanceStatus) -> String {
-    let columns = [
-        ("PROCESS", Align::Left),
-        ("PID", Align::Right),
-        ("RSS", Align::Right),
-    ];
+    let columns = [("PROCESS", Align::Left), ("PID", Align::Right), ("RSS", Align::Right)];
     let supervisor = &status.supervisor;
-    let proxy_pid = status
-        .proxy_pid
-        .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    let proxy_pid = status.proxy_pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     let rows = [
         vec![
             "supervisor".to_owned(),
             supervisor.pid.to_string(),
             show_memory(supervisor.rss_kib * 1024),
         ],
-        vec![
-            "proxy".to_owned(),
-            proxy_pid,
-            show_memory(status.proxy_rss_kib * 1024),
-        ],
+        vec!["proxy".to_owned(), proxy_pid, show_memory(status.proxy_rss_kib * 1024)],
     ];
     table(&columns, &rows)
 }
@@ -179,9 +169,8 @@ fn worker_row(worker: &WorkerStatus) -> Vec<String> {
         }
         format!("{:.1} ms", f64::from(load.loop_delay_us) / 1000.0)
     });
-    let busy = load.map_or_else(none, |load| {
-        format!("{:.1} %", f64::from(load.loop_utilisation) / 10.0)
-    });
+    let busy =
+        load.map_or_else(none, |load| format!("{:.1} %", f64::from(load.loop_utilisation) / 10.0));
     vec![
         format!("{}.{}", worker.app, worker.slot),
         worker.pid.map_or_else(none, |pid| pid.to_string()),
@@ -273,9 +262,7 @@ mod tests {
 
     fn line<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
         let line = text.lines().find(|line| line.starts_with(start));
-        line.unwrap_or_else(|| panic!("no {start} in\n{text}"))
-            .split_whitespace()
-            .collect()
+        line.unwrap_or_else(|| panic!("no {start} in\n{text}")).split_whitespace().collect()
     }
 
     #[test]
@@ -287,10 +274,7 @@ mod tests {
         );
         assert!(text.contains("io_uring: the self-test passed\n"));
         assert_eq!(line(&text, "proxy"), ["proxy", "4212", "12.1", "MiB"]);
-        assert_eq!(
-            line(&text, "0 "),
-            ["0", "64", "0", "0", "120,344", "0", "0", "0", "0"]
-        );
+        assert_eq!(line(&text, "0 "), ["0", "64", "0", "0", "120,344", "0", "0", "0", "0"]);
         let web = line(&text, "web.1").join(" ");
         assert_eq!(
             web,
@@ -311,10 +295,7 @@ mod tests {
         let text = report(&status);
         assert_eq!(line(&text, "proxy")[1], "-");
         assert_eq!(&line(&text, "web.1")[1..3], ["-", "back-off"]);
-        assert!(
-            text.contains("web.1 last died: exit code 1 after 3 s"),
-            "{text}"
-        );
+        assert!(text.contains("web.1 last died: exit code 1 after 3 s"), "{text}");
         assert!(text.contains("The proxy gave no figures"), "{text}");
     }
 
@@ -323,10 +304,6 @@ mod tests {
         let mut status = instance();
         let load = status.workers[0].load.as_mut().expect("a load");
         load.heartbeat_age_ms = 7_450;
-        assert!(
-            line(&report(&status), "web.0")
-                .join(" ")
-                .contains("silent 7s")
-        );
+        assert!(line(&report(&status), "web.0").join(" ").contains("silent 7s"));
     }
 }

@@ -32,10 +32,7 @@ pub(crate) fn stop(args: &StopArgs) -> ExitCode {
     match hostler_spawner::stop(&dir, Duration::from_millis(u64::from(wait_ms))) {
         Ok(CommandAnswer::Refused { why }) => end_with(FAILED, why),
         Ok(_) => {
-            print(&format!(
-                "hostler: the instance in {} has stopped\n",
-                dir.display()
-            ));
+            print(&format!("hostler: the instance in {} has stopped\n", dir.display()));
             ExitCode::from(OK)
         }
         Err(CommandError::Timeout { .. }) => end_with(

@@ -15,15 +15,9 @@ pub(crate) enum Align {
 pub(crate) fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
     let has_header = header.iter().any(|name| !name.is_empty());
-    let lines: Vec<&Vec<String>> = has_header
-        .then_some(&header)
-        .into_iter()
-        .chain(rows)
-        .collect();
+    let lines: Vec<&Vec<String>> = has_header.then_some(&header).into_iter().chain(rows).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths: Vec<usize> = (0..columns.len())
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> = (0..columns.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for line in lines {
         let cells = line.iter().zip(columns).zip(&widths);
@@ -61,29 +55,17 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let columns = [
-            ("NAME", Align::Left),
-            ("N", Align::Right),
-            ("WHY", Align::Left),
-        ];
+        let columns = [("NAME", Align::Left), ("N", Align::Right), ("WHY", Align::Left)];
         let rows = [
             vec!["a".to_owned(), "1".to_owned(), "x".to_owned()],
             vec!["long".to_owned(), "1,234".to_owned(), String::new()],
         ];
-        assert_eq!(
-            table(&columns, &rows),
-            "NAME      N  WHY\na         1  x\nlong  1,234\n"
-        );
+        assert_eq!(table(&columns, &rows), "NAME      N  WHY\na         1  x\nlong  1,234\n");
     }
 
     #[test]
     fn figures_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
     }

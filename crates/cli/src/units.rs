@@ -61,11 +61,7 @@ pub(crate) fn show_memory(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 {
-        format!("{bytes} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 /// An age for reading, the two largest units: `42s`, `3m 05s`, `2h 10m`, `9d 03h`.
@@ -81,9 +77,7 @@ pub(crate) fn show_age_s(seconds: u64) -> String {
 
 fn split_unit(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     // `f64::from_str` takes "." for an error but ".5" and "5." for numbers; people write neither.
     if number.starts_with('.') || number.ends_with('.') {
@@ -145,9 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_read_back() {
-        for ms in [
-            0, 1, 250, 1_000, 1_500, 60_000, 75_000, 3_600_000, 5_400_000,
-        ] {
+        for ms in [0, 1, 250, 1_000, 1_500, 60_000, 75_000, 3_600_000, 5_400_000] {
             assert_eq!(parse_duration_ms(&show_duration_ms(ms)), Some(ms));
         }
         for bytes in [0, 1, 1_023, 1_024, 16_384, 1_500_000, 1 << 20, 3 << 30] {

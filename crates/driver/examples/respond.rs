@@ -1,7 +1,9 @@
-//! Answers every read with a fixed HTTP response: the smallest user of a driver, for measuring one backend against
-//! the other.
+//! Answers every read with a fixed HTTP response: the smallest user of a driver, for measuring one
+//! backend against the other.
 //!
-//! `cargo run --release -p hostler-driver --example respond -- uring 8080`, then `wrk -c64 http://127.0.0.1:8080/`.
+//! `cargo run --release -p hostler-driver --example respond -- uring 8080`, then `wrk -c64
+//! http://127.0.0.1:8080/`. With a third argument `close` it closes every connection after one
+//! answer.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,24 +16,23 @@ use hostler_driver::{
 };
 use socket2::{Domain, Socket, Type};
 
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\nHello, world!\n";
+const KEEP: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\nHello, world!\n";
+const CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nHello, world!\n";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let backend = arguments.next().ok_or("say uring or epoll")?;
     let port = arguments.next().ok_or("say a port")?.parse()?;
-    let config = DriverConfig {
-        sockets_max: 4096,
-        pools: PoolSizes::default(),
-    };
+    let closes = arguments.next().is_some_and(|word| word == "close");
+    let config = DriverConfig { sockets_max: 4096, pools: PoolSizes::default() };
     match backend.as_str() {
-        "uring" => serve(UringDriver::new(&config)?, port),
-        "epoll" => serve(EpollDriver::new(&config)?, port),
+        "uring" => serve(UringDriver::new(&config)?, port, closes),
+        "epoll" => serve(EpollDriver::new(&config)?, port, closes),
         _ => Err("say uring or epoll".into()),
     }
 }
 
-fn serve(mut driver: impl Driver, port: u16) -> Result<(), Box<dyn Error>> {
+fn serve(mut driver: impl Driver, port: u16, closes: bool) -> Result<(), Box<dyn Error>> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     listener.set_reuse_address(true)?;
     // Accepted sockets inherit it.
@@ -54,9 +55,10 @@ fn serve(mut driver: impl Driver, port: u16) -> Result<(), Box<dyn Error>> {
                         driver.close(socket);
                         continue;
                     };
-                    buffer.extend_from_slice(RESPONSE);
+                    buffer.extend_from_slice(if closes { CLOSE } else { KEEP });
                     driver.send(socket, Parts::from(Part::whole(buffer.freeze())));
                 }
+                Completion::Sent { socket, .. } if closes => driver.close(socket),
                 Completion::ReceiveEnded { socket, .. } | Completion::Failed { socket, .. } => {
                     driver.close(socket);
                 }

@@ -119,7 +119,7 @@ pub trait Driver {
 
     /// Hands everything asked to the kernel, waits at most `timeout` (`None`: until something happens; zero:
     /// not at all) and appends what happened to `out`. At most [`COMPLETIONS_PER_TURN`] are appended; the rest
-    /// come in the next turn, which then does not wait.
+    /// come in the next turn, which then does not wait. A turn may end early and report nothing.
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
 
     /// What is held at this moment, for status and for leak checks.

@@ -1,6 +1,7 @@
 //! Small socket calls that both kernel backends make directly.
 //!
-//! Owns: nothing. Must never know: rings, event lists, buffers. Used by `uring`, `epoll` and `probe`.
+//! Owns: nothing. Must never know: rings, event lists, buffers. Used by `uring`, `epoll` and
+//! `probe`.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,9 +21,9 @@ pub(crate) struct Connecting {
     pub(crate) outcome: io::Result<()>,
 }
 
-/// Connects to a unix stream socket without waiting. On this family connect either succeeds or fails at once
-/// (EAGAIN: the backlog is full), so it needs no operation of its own; through the ring a full backlog would
-/// occupy a kernel worker thread.
+/// Connects to a unix stream socket without waiting. On this family connect either succeeds or
+/// fails at once (EAGAIN: the backlog is full), so it needs no operation of its own; through the
+/// ring a full backlog would occupy a kernel worker thread.
 pub(crate) fn connect_unix(path: &Path) -> io::Result<Connecting> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -36,7 +37,8 @@ pub(crate) fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, on)?)
 }
 
-/// FIN after what has been sent. An error means that the peer is gone already, which a receive will report.
+/// FIN after what has been sent. An error means that the peer is gone already, which a receive will
+/// report.
 pub(crate) fn shutdown_write(fd: impl AsFd) {
     let _gone = shutdown(fd, Shutdown::Write);
 }
@@ -46,9 +48,9 @@ pub(crate) fn shutdown_both(fd: impl AsFd) {
     let _gone = shutdown(fd, Shutdown::Both);
 }
 
-/// Whether accepting can simply go on after this error. That is so when only the one connection is lost
-/// (accept(2) passes errors of the new connection on and asks to treat them like EAGAIN). With everything else,
-/// first of all too many files, to go on at once would be a hot loop.
+/// Whether accepting can simply go on after this error. That is so when only the one connection is
+/// lost (accept(2) passes errors of the new connection on and asks to treat them like EAGAIN). With
+/// everything else, first of all too many files, to go on at once would be a hot loop.
 pub(crate) fn accept_can_go_on(error: Errno) -> bool {
     matches!(
         error,
@@ -75,13 +77,7 @@ mod tests {
     #[test]
     fn only_errors_of_one_connection_let_accept_go_on() {
         assert!(accept_can_go_on(Errno::CONNABORTED));
-        for error in [
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOBUFS,
-            Errno::NOMEM,
-            Errno::NOTSOCK,
-        ] {
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOTSOCK] {
             assert!(!accept_can_go_on(error), "{error}");
         }
     }

@@ -1,11 +1,11 @@
 //! Slots with generations, and the 64-bit tokens that name an operation on one of them.
 //!
-//! Owns: which slot is in use, how many of its operations the kernel still has, and the encoding of tokens. Must
-//! never know: what a slot holds. Used by all drivers.
+//! Owns: which slot is in use, how many of its operations the kernel still has, and the encoding of
+//! tokens. Must never know: what a slot holds. Used by all drivers.
 //!
-//! A slot is taken again only after its last operation has come back, and then with the next generation.
-//! A late completion or a stale [`SocketId`] therefore never reaches a newer socket, whatever its
-//! descriptor number is.
+//! A slot is taken again only after its last operation has come back, and then with the next
+//! generation. A late completion or a stale [`SocketId`] therefore never reaches a newer socket,
+//! whatever its descriptor number is.
 
 use crate::{Full, SocketId};
 
@@ -67,11 +67,7 @@ const SLOT_SHIFT: u32 = 32;
 impl Token {
     pub(crate) const fn new(op: Op, slot: u32, generation: u32) -> Self {
         assert!(slot < SLOTS_MAX, "slot numbers have 24 bits");
-        Self {
-            op,
-            slot,
-            generation,
-        }
+        Self { op, slot, generation }
     }
 
     pub(crate) const fn of(op: Op, socket: SocketId) -> Self {
@@ -94,17 +90,16 @@ impl Token {
     }
 
     pub(crate) const fn socket(self) -> SocketId {
-        SocketId {
-            slot: self.slot,
-            generation: self.generation,
-        }
+        SocketId { slot: self.slot, generation: self.generation }
     }
 }
 
-/// All slots of a driver. Memory for `max` slots is reserved at start and touched as slots are used.
+/// All slots of a driver. Memory for `max` slots is reserved at start and touched as slots are
+/// used.
 pub(crate) struct Table<T> {
     slots: Vec<Slot<T>>,
-    /// Slots that were used before; the last one freed comes first, for it is the one most likely in the cache.
+    /// Slots that were used before; the last one freed comes first, for it is the one most likely
+    /// in the cache.
     free: Vec<u32>,
     max: u32,
     operations: u32,
@@ -132,36 +127,23 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, value: T) -> Result<SocketId, Full> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
-            debug_assert!(
-                slot.value.is_none() && slot.pending == 0,
-                "a free slot is empty"
-            );
+            debug_assert!(slot.value.is_none() && slot.pending == 0, "a free slot is empty");
             slot.value = Some(value);
-            return Ok(SocketId {
-                slot: index,
-                generation: slot.generation,
-            });
+            return Ok(SocketId { slot: index, generation: slot.generation });
         }
         let index = self.slots.len() as u32;
         if index == self.max {
             return Err(Full { max: self.max });
         }
         let generation = 1;
-        self.slots.push(Slot {
-            generation,
-            pending: 0,
-            value: Some(value),
-        });
-        Ok(SocketId {
-            slot: index,
-            generation,
-        })
+        self.slots.push(Slot { generation, pending: 0, value: Some(value) });
+        Ok(SocketId { slot: index, generation })
     }
 
     /// Ends a slot. Its id is stale from now on.
     ///
-    /// # Panics
-    /// When the kernel still has an operation of the slot: its completion would reach the next user.
+    /// # Panics When the kernel still has an operation of the slot: its completion would reach the
+    /// next user.
     pub(crate) fn remove(&mut self, id: SocketId) -> Option<T> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation != id.generation {
@@ -185,10 +167,7 @@ impl<T> Table<T> {
     /// The kernel has one more operation of this slot.
     pub(crate) fn begin(&mut self, id: SocketId) {
         let slot = &mut self.slots[id.slot as usize];
-        debug_assert_eq!(
-            slot.generation, id.generation,
-            "operation on a stale socket"
-        );
+        debug_assert_eq!(slot.generation, id.generation, "operation on a stale socket");
         slot.pending += 1;
         self.operations += 1;
     }
@@ -196,10 +175,7 @@ impl<T> Table<T> {
     /// The kernel has given an operation back for good.
     pub(crate) fn finish(&mut self, id: SocketId) {
         let slot = &mut self.slots[id.slot as usize];
-        debug_assert_eq!(
-            slot.generation, id.generation,
-            "completion of a stale socket"
-        );
+        debug_assert_eq!(slot.generation, id.generation, "completion of a stale socket");
         assert!(slot.pending > 0, "more completions than operations");
         slot.pending -= 1;
         self.operations -= 1;

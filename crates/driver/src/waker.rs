@@ -1,7 +1,7 @@
 //! Ending a driver's wait from another thread.
 //!
-//! Owns: the event descriptor and the flag that merges many wakes into one. Must never know: what the wake is
-//! about. Used by control threads; the drivers watch [`WakeSource`].
+//! Owns: the event descriptor and the flag that merges many wakes into one. Must never know: what
+//! the wake is about. Used by control threads; the drivers watch [`WakeSource`].
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,14 +24,14 @@ struct Shared {
 }
 
 impl Waker {
-    /// Wakes the driver. Until the driver has reported [`crate::Completion::Woken`], further wakes cost one atomic
-    /// operation and no system call.
+    /// Wakes the driver. Until the driver has reported [`crate::Completion::Woken`], further wakes
+    /// cost one atomic operation and no system call.
     pub fn wake(&self) {
         if self.shared.pending.swap(true, Ordering::AcqRel) {
             return;
         }
-        // The counter grows by one per reported wake and holds 2^64-2, so this write cannot block or fail
-        // while the descriptor is open; EINTR cannot happen to a write that does not block.
+        // The counter grows by one per reported wake and holds 2^64-2, so this write cannot block
+        // or fail while the descriptor is open; EINTR cannot happen to a write that does not block.
         let written = rustix::io::write(&self.shared.event, &1_u64.to_ne_bytes());
         debug_assert!(written.is_ok(), "write to an own eventfd: {written:?}");
     }
@@ -45,24 +45,20 @@ pub(crate) struct WakeSource {
 
 impl WakeSource {
     pub(crate) fn new() -> io::Result<Self> {
-        // Blocking on purpose: the ring answers EAGAIN instead of waiting for descriptors that do not block. Nobody
-        // ever reads the counter: both backends watch for the edge that every write makes.
+        // Blocking on purpose: the ring answers EAGAIN instead of waiting for descriptors that do
+        // not block. Nobody ever reads the counter: both backends watch for the edge that every
+        // write makes.
         let event = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let shared = Arc::new(Shared {
-            pending: AtomicBool::new(false),
-            event,
-        });
-        Ok(Self {
-            waker: Waker { shared },
-        })
+        let shared = Arc::new(Shared { pending: AtomicBool::new(false), event });
+        Ok(Self { waker: Waker { shared } })
     }
 
     pub(crate) fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// To be called when the descriptor has become readable, before `Woken` is reported: a wake after this
-    /// point makes a new event.
+    /// To be called when the descriptor has become readable, before `Woken` is reported: a wake
+    /// after this point makes a new event.
     pub(crate) fn acknowledge(&self) -> bool {
         self.waker.shared.pending.swap(false, Ordering::AcqRel)
     }
@@ -81,9 +77,8 @@ mod tests {
     #[test]
     fn wakes_merge_until_acknowledged() {
         let source = WakeSource::new().expect("eventfd");
-        let waker = source.waker();
-        waker.wake();
-        waker.clone().wake();
+        source.waker().wake();
+        source.waker().wake();
         let mut counter = [0; 8];
         rustix::io::read(&source, &mut counter).expect("readable");
         assert_eq!(u64::from_ne_bytes(counter), 1);

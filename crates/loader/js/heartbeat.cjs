@@ -84,10 +84,15 @@ class Settings {
 
   frame() {
     return jsonFrame(C.FRAMES_TO_PROXY.SETTINGS, {
-      keep_alive_ms: this.keepAlive, headers_ms: this.headers, request_ms: this.request,
-      header_bytes_max: this.headerBytes,
+      keep_alive_ms: whole(this.keepAlive), headers_ms: whole(this.headers), request_ms: whole(this.request),
+      header_bytes_max: whole(this.headerBytes),
     });
   }
+}
+
+/** An app may assign anything to its server; what is no number is left out. @param {any} value */
+function whole(value) {
+  return Number.isFinite(value) && value >= 0 ? Math.round(value) : undefined;
 }
 
 module.exports = { Heartbeat, Settings };

@@ -13,6 +13,9 @@ const { Worker } = require('./worker.cjs');
 
 const bind = net.Server.prototype._listen2;
 
+/** For a handle that no worker's life hangs on. */
+const NO_WORKER = { changed() {}, closed() {} };
+
 /** What `server._handle` is while a server is taken over. */
 class VirtualHandle {
   /** @param {import('./worker.cjs').Worker} worker @param {any} server @param {object} local */
@@ -61,8 +64,8 @@ function install(settings) {
   const listen = http.Server.prototype.listen;
 
   http.Server.prototype.listen = function(...args) {
-    if (worker.handle === null && this._handle === null) {
-      taking = this;
+    if (this._handle === null) {
+      if (worker.handle === null) taking = this;
       // Node calls `server._listen2` when the arguments are checked and the host is looked up; it
       // keeps that name "to avoid breaking code that wraps this method" (net.js).
       Object.defineProperty(this, '_listen2', {
@@ -76,10 +79,15 @@ function install(settings) {
     }
   };
 
+  // Servers that are not http.Server never get there; Node tells about them.
   diagnostics.subscribe('tracing:net.server.listen:asyncStart', ({ server, options }) => {
-    if (server === taking || server._hostler === true) return;
-    report({ step: 'other_listen', what: kind(server), requested: requested([options]) });
+    if (server !== taking && server._hostler !== true && !(server instanceof http.Server)) other(server, [options]);
   });
+}
+
+/** @param {any} server @param {any[]} args */
+function other(server, args) {
+  report({ step: 'other_listen', what: kind(server), requested: requested(args) });
 }
 
 /**
@@ -88,10 +96,12 @@ function install(settings) {
  */
 function takeOver(worker, wanted, address, port, addressType, backlog, fd, flags) {
   delete this._listen2;
-  // A handle or descriptor of the app's own is a real listener already; and while the host was
-  // looked up, another server may have come first.
+  const twin = isTwin(worker, address, port);
+  if (twin) this._handle = new VirtualHandle(NO_WORKER, this, { address, family: addressType === 6 ? 'IPv6' : 'IPv4', port });
+  // A handle or descriptor of the app's own is a real listener already; one server is taken over.
   if (this._handle !== null || typeof fd === 'number' || worker.handle !== null) {
     bind.call(this, address, port, addressType, backlog, fd, flags);
+    if (!twin && worker.handle !== null) other(this, [{ port, host: address }]);
     return;
   }
   const family = addressType === 6 || address === null ? 'IPv6' : 'IPv4';
@@ -106,6 +116,16 @@ function takeOver(worker, wanted, address, port, addressType, backlog, fd, flags
     this._handle = null;
     this.emit('error', error);
   });
+}
+
+/**
+ * Fastify's `listen({ host: 'localhost' })` opens a second server for the other loopback address of
+ * the port. The proxy owns that port: in a second worker it would be in use, in the first one it
+ * would be a way around the proxy. It listens for the app, and nothing is bound.
+ */
+function isTwin(worker, address, port) {
+  return worker.handle !== null && (address === '::1' || address === '127.0.0.1') && port > 0 &&
+    (port === worker.wanted.port || port === worker.handle.local.port);
 }
 
 /** What the app asked for, for people to read. @param {any[]} args of `listen` */

@@ -52,10 +52,8 @@ mod tests {
     #[test]
     fn files_require_only_node_and_each_other() {
         for (name, text) in FILES {
-            for required in text
-                .split("require('./")
-                .skip(1)
-                .filter_map(|rest| rest.split('\'').next())
+            for required in
+                text.split("require('./").skip(1).filter_map(|rest| rest.split('\'').next())
             {
                 assert!(
                     FILES.iter().any(|(file, _)| *file == required),

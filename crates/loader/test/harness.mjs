@@ -19,6 +19,13 @@ const PRELOAD = path.join(HERE, '../js/preload.cjs');
 export const NODE = process.env.HOSTLER_TEST_NODE ?? process.execPath;
 const names = Object.fromEntries(Object.entries(C.FRAMES_TO_PROXY).map(([name, type]) => [type, name]));
 
+/** Waits for an event, but not for ever: a test that hangs must say where. */
+export function next(emitter, event, what = event) {
+  return once(emitter, event, { signal: AbortSignal.timeout(10000) }).catch((error) => {
+    throw new Error(`waited too long for ${what}`, { cause: error });
+  });
+}
+
 /** Encodes one frame to the worker. */
 export function frame(type, stream, generation, payload = Buffer.alloc(0)) {
   const bytes = Buffer.alloc(8 + payload.length);
@@ -111,33 +118,30 @@ export class ProxyChannel extends EventEmitter {
   async until(test, from = 0) {
     const found = this.frames.slice(from).find(test);
     if (found) return found;
-    for await (const [one] of onFrames(this)) if (test(one)) return one;
-    throw new Error('the channel closed');
+    return new Promise((resolve, reject) => {
+      const settle = (settled, value) => {
+        clearTimeout(timer);
+        this.off('frame', look);
+        this.off('close', closed);
+        settled(value);
+      };
+      const look = (one) => {
+        try {
+          if (test(one)) settle(resolve, one);
+        } catch (error) {
+          settle(reject, error);
+        }
+      };
+      const closed = () => settle(reject, new Error('the channel closed'));
+      const timer = setTimeout(() => settle(reject, new Error(`waited too long for ${test}`)), 10000);
+      this.on('frame', look);
+      this.on('close', closed);
+    });
   }
 
   /** A new client connection. */
   client(options = {}) {
     return new Client(this, this.nextStream++, options);
-  }
-}
-
-async function* onFrames(channel) {
-  const queue = [];
-  let wake = () => {};
-  let closed = false;
-  const add = (one) => { queue.push([one]); wake(); };
-  const close = () => { closed = true; wake(); };
-  channel.on('frame', add);
-  channel.on('close', close);
-  try {
-    while (true) {
-      while (queue.length > 0) yield queue.shift();
-      if (closed) return;
-      await new Promise((resolve) => { wake = resolve; });
-    }
-  } finally {
-    channel.off('frame', add);
-    channel.off('close', close);
   }
 }
 
@@ -154,7 +158,7 @@ export class Client {
   }
 
   /** The frames of a request; `send` writes them. */
-  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, end = true, keepAlive = true, http10 = false, trailers = '', numbers = true }) {
+  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, end = true, keepAlive = true, http10 = false, trailers = '', numbers = true } = {}) {
     this.generation = (this.generation + 1) & 255;
     this.channel.generations.set(this.stream, this.generation);
     const flags = [];
@@ -234,6 +238,7 @@ export class FakeProxy extends EventEmitter {
       proxy.paths.push(file);
       const server = net.createServer((socket) => {
         const channel = new ProxyChannel(proxy, socket);
+        channel.shard = shard;
         proxy.channels.push(channel);
         channel.on('frame', (one) => {
           if (one.type === 'HELLO' && auto) channel.sayHello({ shard, ...hello });
@@ -290,13 +295,13 @@ export class FakeProxy extends EventEmitter {
         const found = worker.reports.find((line) => line.step === step);
         if (found) return found;
         if (worker.code !== undefined || worker.signal) throw new Error(`worker ended (${worker.code}): ${worker.stderr}`);
-        await once(worker, 'report');
+        await next(worker, 'report', `report ${step}`);
       }
     };
     worker.line = async (text) => {
       while (!worker.stdout.includes(text)) {
         if (worker.code !== undefined) throw new Error(`worker ended: ${worker.stdout} ${worker.stderr}`);
-        await once(worker, 'stdout');
+        await next(worker, 'stdout', `"${text}" in ${worker.stdout}`);
       }
       return worker.stdout;
     };

@@ -40,8 +40,9 @@ export async function plainNode(script, { nodeArgs = [], env = {} } = {}) {
 
 /** A raw HTTP/1.1 connection. */
 export class RawClient {
-  constructor(port) {
-    this.socket = net.connect(port, '127.0.0.1');
+  /** @param {number | string} address port or path */
+  constructor(address) {
+    this.socket = typeof address === 'number' ? net.connect(address, '127.0.0.1') : net.connect(address);
     this.bytes = Buffer.alloc(0);
     this.ended = false;
     this.changed = new EventEmitter();

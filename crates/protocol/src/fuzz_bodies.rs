@@ -82,11 +82,8 @@ fn check_request(bytes: &[u8], head: &RequestHead) {
     assert!(head.framing != BodyFraming::Chunked || head.version == Version::Http11);
     assert!(head.version == Version::Http10 || head.host.is_some());
     // Encoding it anew, as the proxy does, gives a request that reads the same.
-    let version: &[u8] = if head.version == Version::Http10 {
-        b" HTTP/1.0\r\n"
-    } else {
-        b" HTTP/1.1\r\n"
-    };
+    let version: &[u8] =
+        if head.version == Version::Http10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" };
     let mut again = [head.method_span.of(raw), b" ", head.target.of(raw), version].concat();
     for field in head.fields() {
         again.extend([field.name.of(raw), b": ", field.value.of(raw), b"\r\n"].concat());
@@ -94,26 +91,11 @@ fn check_request(bytes: &[u8], head: &RequestHead) {
     again.extend_from_slice(b"\r\n");
     let mut second = RequestHead::new();
     // A space after every colon may push it over the limit.
-    let limits = HeadLimits {
-        head_bytes_max: u32::MAX,
-        ..HeadLimits::default()
-    };
+    let limits = HeadLimits { head_bytes_max: u32::MAX, ..HeadLimits::default() };
     assert_eq!(second.parse(&again, &limits), Ok(Parsed::Complete));
     assert_eq!(
-        (
-            second.method,
-            second.framing,
-            second.keep_alive,
-            second.upgrade,
-            second.expect_continue
-        ),
-        (
-            head.method,
-            head.framing,
-            head.keep_alive,
-            head.upgrade,
-            head.expect_continue
-        )
+        (second.method, second.framing, second.keep_alive, second.upgrade, second.expect_continue),
+        (head.method, head.framing, head.keep_alive, head.upgrade, head.expect_continue)
     );
     assert_eq!(second.fields().len(), head.fields().len());
     for (a, b) in head.fields().iter().zip(second.fields()) {
@@ -158,12 +140,7 @@ pub fn response_head(bytes: &[u8], cuts: u64) {
         let raw = &bytes[..head.head_len as usize];
         check_line_ends(raw);
         assert!((100..=999).contains(&head.status));
-        assert!(
-            head.reason
-                .of(raw)
-                .iter()
-                .all(|byte| !b"\r\n".contains(byte))
-        );
+        assert!(head.reason.of(raw).iter().all(|byte| !b"\r\n".contains(byte)));
         assert!(!head.keep_alive || head.framing != BodyFraming::UntilClose);
         assert!(!request_is_head || head.framing == BodyFraming::None);
     }
@@ -181,10 +158,7 @@ struct Decoded {
 
 /// Chunked bodies: neither content nor verdict depends on cuts, and decoder and scanner agree.
 pub fn chunked(bytes: &[u8], cuts: u64) {
-    let limits = ChunkLimits {
-        extension_bytes_max: 64,
-        trailer_bytes_max: 200,
-    };
+    let limits = ChunkLimits { extension_bytes_max: 64, trailer_bytes_max: 200 };
     let whole = decode(bytes, limits, std::iter::once(bytes.len()));
     let pieces = decode(bytes, limits, piece_ends(bytes.len(), cuts));
     assert_eq!(whole, pieces);
@@ -211,10 +185,7 @@ fn decode(bytes: &[u8], limits: ChunkLimits, ends: impl Iterator<Item = usize>) 
             let (consumed, piece) = match decoder.next(rest) {
                 Ok(step) => step,
                 Err(error) => {
-                    return Decoded {
-                        error: Some(error),
-                        ..decoded
-                    };
+                    return Decoded { error: Some(error), ..decoded };
                 }
             };
             assert!(consumed <= rest.len());
@@ -225,16 +196,11 @@ fn decode(bytes: &[u8], limits: ChunkLimits, ends: impl Iterator<Item = usize>) 
                     decoded.content.extend_from_slice(&rest[range]);
                 }
                 ChunkPiece::Trailer { name, value } => {
-                    decoded
-                        .trailers
-                        .push((rest[name].to_vec(), rest[value].to_vec()));
+                    decoded.trailers.push((rest[name].to_vec(), rest[value].to_vec()));
                 }
                 ChunkPiece::End => {
                     assert!(decoder.is_done());
-                    return Decoded {
-                        len: Some(at),
-                        ..decoded
-                    };
+                    return Decoded { len: Some(at), ..decoded };
                 }
                 ChunkPiece::NeedMore => break,
             }
@@ -254,10 +220,7 @@ fn scan_chunked(bytes: &[u8], limits: ChunkLimits, cuts: u64) -> Result<ChunkSca
         }
         assert_eq!(at, end);
     }
-    Ok(ChunkScan {
-        len: at,
-        done: decoder.is_done(),
-    })
+    Ok(ChunkScan { len: at, done: decoder.is_done() })
 }
 
 /// Frames from a worker: what is read does not depend on cuts.
@@ -286,12 +249,7 @@ fn read(bytes: &[u8], ends: impl Iterator<Item = usize>) -> Read {
             };
             match incoming {
                 None => break,
-                Some(Incoming::Body {
-                    tag,
-                    end,
-                    range,
-                    last,
-                }) => {
+                Some(Incoming::Body { tag, end, range, last }) => {
                     body.extend_from_slice(&buffer[range]);
                     if last {
                         seen.push(format!("{tag:?} {end:?} {}", body.escape_ascii()));

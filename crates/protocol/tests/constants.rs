@@ -11,8 +11,5 @@ fn the_loader_has_the_generated_constants() {
         std::fs::write(&path, constants_cjs()).expect("constants.cjs is writable");
     }
     let text = std::fs::read_to_string(&path).expect("constants.cjs is there");
-    assert!(
-        text == constants_cjs(),
-        "constants.cjs is old: run `cargo xtask codegen`"
-    );
+    assert!(text == constants_cjs(), "constants.cjs is old: run `cargo xtask codegen`");
 }

@@ -16,33 +16,20 @@ fn framing_of(lines: &[u8]) -> Result<BodyFraming, u16> {
     }
 }
 
-#[test]
-fn framing_fields() {
+const FRAMING_FIELDS: &[(&[u8], Result<BodyFraming, u16>)] = {
     use BodyFraming::{Chunked, Length};
-    let cases: &[(&[u8], Result<BodyFraming, u16>)] = &[
+    &[
         (b"Content-Length: 5\r\n", Ok(Length(5))),
         (b"CONTENT-LENGTH:5\t \r\n", Ok(Length(5))),
         (b"Content-Length: 007\r\n", Ok(Length(7))),
         (b"Content-Length: 0\r\n", Ok(Length(0))),
-        (
-            b"Content-Length: 9223372036854775807\r\n",
-            Ok(Length(i64::MAX as u64)),
-        ),
+        (b"Content-Length: 9223372036854775807\r\n", Ok(Length(i64::MAX as u64))),
         (b"Transfer-Encoding: chunked\r\n", Ok(Chunked)),
         (b"transfer-encoding:\tCHUNKED \r\n", Ok(Chunked)),
         // Both.
-        (
-            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            Err(400),
-        ),
-        (
-            b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-            Err(400),
-        ),
-        (
-            b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
-            Err(400),
-        ),
+        (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Err(400)),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(400)),
+        (b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n", Err(400)),
         (b"Transfer-Encoding:\r\nContent-Length: 5\r\n", Err(400)),
         // Lengths.
         (b"Content-Length: 5\r\nContent-Length: 5\r\n", Err(400)),
@@ -101,18 +88,9 @@ fn framing_fields() {
         (b"Transfer-Encoding:\r\n chunked\r\n", Err(400)),
         (b"Transfer-Encoding:\n chunked\r\n", Err(400)),
         (b"Transfer-Encoding: chunked\r\n\tx\r\n", Err(400)),
-        (
-            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            Err(400),
-        ),
-        (
-            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
-            Err(400),
-        ),
-        (
-            b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n",
-            Err(400),
-        ),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(400)),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", Err(400)),
+        (b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n", Err(400)),
         (b"Transfer-Encoding: chunked, identity\r\n", Err(400)),
         (b"Transfer-Encoding: chunked, chunked\r\n", Err(400)),
         (b"Transfer-Encoding: chunked, gzip\r\n", Err(400)),
@@ -129,8 +107,12 @@ fn framing_fields() {
         (b"Transfer-Encoding: gzip, chunked\r\n", Err(501)),
         (b"Transfer-Encoding: cow\r\n", Err(501)),
         (b"Transfer-Encoding: chunked;x=y\r\n", Err(501)),
-    ];
-    for (lines, want) in cases {
+    ]
+};
+
+#[test]
+fn framing_fields() {
+    for (lines, want) in FRAMING_FIELDS {
         assert_eq!(framing_of(lines), *want, "{}", lines.escape_ascii());
     }
 }
@@ -140,10 +122,7 @@ fn codings_of_http10_are_refused() {
     let mut head = RequestHead::new();
     let limits = HeadLimits::default();
     let bytes = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    assert_eq!(
-        head.parse(bytes, &limits).map_err(|error| error.status()),
-        Err(400)
-    );
+    assert_eq!(head.parse(bytes, &limits).map_err(|error| error.status()), Err(400));
 }
 
 /// What is left behind the message, or nothing when it is refused or not whole.
@@ -214,10 +193,6 @@ fn chunked_bodies_end_in_one_place_or_not_at_all() {
         assert_eq!(behind(&bytes), None, "{}", body.escape_ascii());
         // The scanner that watches responses agrees.
         let scan = ChunkedDecoder::new(ChunkLimits::default()).scan(&bytes);
-        assert!(
-            !scan.is_ok_and(|scan| scan.done),
-            "scan {}",
-            body.escape_ascii()
-        );
+        assert!(!scan.is_ok_and(|scan| scan.done), "scan {}", body.escape_ascii());
     }
 }

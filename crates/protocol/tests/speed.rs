@@ -41,15 +41,9 @@ fn time(name: &str, mut what: impl FnMut()) {
 fn speed() {
     let limits = HeadLimits::default();
     let mut request = RequestHead::new();
-    for (name, bytes) in [
-        ("request, 2 fields", SMALL),
-        ("request, 14 fields", BROWSER),
-    ] {
+    for (name, bytes) in [("request, 2 fields", SMALL), ("request, 14 fields", BROWSER)] {
         time(name, || {
-            assert_eq!(
-                request.parse(black_box(bytes), &limits),
-                Ok(Parsed::Complete)
-            );
+            assert_eq!(request.parse(black_box(bytes), &limits), Ok(Parsed::Complete));
         });
         time("  scanner", || {
             black_box(HeadScanner::new().scan(black_box(bytes))).expect("valid");
@@ -65,10 +59,7 @@ fn speed() {
                 listener: 0,
                 fields: request.fields().len(),
             };
-            let tag = StreamTag {
-                stream: 1,
-                generation: 0,
-            };
+            let tag = StreamTag { stream: 1, generation: 0 };
             let mut head = writer.begin_head(tag, &parts).expect("room");
             for field in request.fields() {
                 head.field(field.number, field.name.of(bytes), field.value.of(bytes))
@@ -89,15 +80,7 @@ fn speed() {
     });
     let mut frames = Vec::new();
     for stream in 1..=100 {
-        peer::put(
-            &mut frames,
-            FromWorker::End,
-            StreamTag {
-                stream,
-                generation: 3,
-            },
-            RESPONSE,
-        );
+        peer::put(&mut frames, FromWorker::End, StreamTag { stream, generation: 3 }, RESPONSE);
     }
     let mut reader = FrameReader::new();
     time("100 END frames", || {

@@ -58,11 +58,7 @@ fn check(
         let bytes = unhex(&text(&vector["hex"]));
         assert_eq!(decode(&bytes).as_ref(), Ok(frames), "{name}: decoded");
         if vector["decode_only"] != json!(true) {
-            assert_eq!(
-                hex(&encode_all(frames, &encode)),
-                hex(&bytes),
-                "{name}: encoded"
-            );
+            assert_eq!(hex(&encode_all(frames, &encode)), hex(&bytes), "{name}: encoded");
         }
     }
 }
@@ -154,7 +150,7 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
     let mut reader = PeerReader::default();
     reader.push(bytes);
     let mut frames = Vec::new();
-    while let Some(frame) = reader.next().map_err(|error| error.to_string())? {
+    while let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? {
         let name = |name: &str| base(name, frame.tag);
         frames.push(match frame.body {
             PeerBody::Head(head) => head_value(frame.tag, &head),
@@ -172,11 +168,8 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
 }
 
 fn head_value(tag: StreamTag, head: &PeerHead) -> Value {
-    let flags: Vec<&str> = FLAGS
-        .iter()
-        .filter(|(_, flag)| head.flags.has(*flag))
-        .map(|(name, _)| *name)
-        .collect();
+    let flags: Vec<&str> =
+        FLAGS.iter().filter(|(_, flag)| head.flags.has(*flag)).map(|(name, _)| *name).collect();
     let mut value = merge(
         base("HEAD", tag),
         json!({
@@ -188,10 +181,7 @@ fn head_value(tag: StreamTag, head: &PeerHead) -> Value {
         }),
     );
     if let Some((address, port)) = &head.client {
-        value = merge(
-            value,
-            json!({ "client": { "address": chars(address), "port": port } }),
-        );
+        value = merge(value, json!({ "client": { "address": chars(address), "port": port } }));
     }
     value
 }
@@ -235,17 +225,9 @@ fn decode_to_proxy(bytes: &[u8]) -> Result<Vec<Value>, String> {
     let mut reader = FrameReader::new();
     let mut frames = Vec::new();
     let mut at = 0;
-    while let Some(incoming) = reader
-        .next(bytes, &mut at)
-        .map_err(|error| error.to_string())?
-    {
+    while let Some(incoming) = reader.next(bytes, &mut at).map_err(|error| error.to_string())? {
         frames.push(match incoming {
-            Incoming::Body {
-                tag,
-                end,
-                range,
-                last,
-            } => {
+            Incoming::Body { tag, end, range, last } => {
                 assert!(last, "vectors hold whole frames");
                 let name = match end {
                     BodyEnd::More => "DATA",
@@ -275,10 +257,7 @@ fn decode_to_proxy(bytes: &[u8]) -> Result<Vec<Value>, String> {
                     FromWorker::Unlisten => reparse::<Unlisten>(bytes),
                     _ => reparse::<Settings>(bytes),
                 };
-                merge(
-                    base(kind.as_str(), StreamTag::CHANNEL),
-                    json!({ "json": typed? }),
-                )
+                merge(base(kind.as_str(), StreamTag::CHANNEL), json!({ "json": typed? }))
             }
         });
     }
@@ -295,9 +274,7 @@ where
 }
 
 fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("vectors")
-        .join(file)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(file)
 }
 
 fn vectors(file: &str) -> Vec<Value> {
@@ -306,22 +283,14 @@ fn vectors(file: &str) -> Vec<Value> {
 }
 
 fn tag(frame: &Value) -> StreamTag {
-    StreamTag {
-        stream: number(&frame["stream"]),
-        generation: number(&frame["generation"]) as u8,
-    }
+    StreamTag { stream: number(&frame["stream"]), generation: number(&frame["generation"]) as u8 }
 }
 
 fn flags(frame: &Value) -> HeadFlags {
-    list(&frame["flags"])
-        .iter()
-        .fold(HeadFlags::default(), |flags, name| {
-            let found = FLAGS
-                .iter()
-                .find(|(known, _)| *known == text(name))
-                .expect("a known flag");
-            flags | found.1
-        })
+    list(&frame["flags"]).iter().fold(HeadFlags::default(), |flags, name| {
+        let found = FLAGS.iter().find(|(known, _)| *known == text(name)).expect("a known flag");
+        flags | found.1
+    })
 }
 
 fn base(name: &str, tag: StreamTag) -> Value {
@@ -336,10 +305,7 @@ fn merge(mut value: Value, more: Value) -> Value {
 }
 
 fn pairs(pairs: &[(Vec<u8>, Vec<u8>)]) -> Value {
-    pairs
-        .iter()
-        .map(|(name, value)| json!([chars(name), chars(value)]))
-        .collect()
+    pairs.iter().map(|(name, value)| json!([chars(name), chars(value)])).collect()
 }
 
 fn text(value: &Value) -> String {
@@ -347,10 +313,7 @@ fn text(value: &Value) -> String {
 }
 
 fn number(value: &Value) -> u32 {
-    value
-        .as_u64()
-        .and_then(|number| number.try_into().ok())
-        .expect("a u32")
+    value.as_u64().and_then(|number| number.try_into().ok()).expect("a u32")
 }
 
 fn list(value: &Value) -> &Vec<Value> {
@@ -360,9 +323,7 @@ fn list(value: &Value) -> &Vec<Value> {
 /// The bytes of a latin1 string; nothing for an absent one.
 fn latin1(value: &Value) -> Vec<u8> {
     let text = value.as_str().unwrap_or_default();
-    text.chars()
-        .map(|char| u8::try_from(u32::from(char)).expect("latin1"))
-        .collect()
+    text.chars().map(|char| u8::try_from(u32::from(char)).expect("latin1")).collect()
 }
 
 fn chars(bytes: &[u8]) -> String {
@@ -375,7 +336,5 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Vec<u8> {
     let pairs = text.as_bytes().chunks_exact(2);
-    pairs
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).expect("hex"))
-        .collect()
+    pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).expect("hex")).collect()
 }

@@ -23,16 +23,12 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts at 0 ms.
     pub fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// The present moment.
     pub fn now(&self) -> Now {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
             unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),

@@ -8,18 +8,21 @@
 //! epoll reactor; the code is the same.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hostler_driver::Waker;
 use hostler_protocol::control::{
     FromProxy, IoChoice, LineBuffer, ProxyStatus, ToProxy, WorkerAddress, encode_line,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender};
 
+use crate::log_file::LogFile;
 use crate::shard::{ShardCommand, ShardEvent};
 use crate::stats::WorkerGauge;
 
@@ -34,6 +37,11 @@ pub struct ShardHandle {
     pub waker: Waker,
 }
 
+/// How long the last lines of the access log may take to reach the file.
+const LOG_WAIT: Duration = Duration::from_secs(1);
+/// Batches of log lines (32 KiB each) that may wait for a slow disk; further ones are dropped and counted.
+const LOG_BATCHES_MAX: usize = 256;
+
 /// News of shard number `.0`.
 pub type ShardNews = (u32, ShardEvent);
 
@@ -47,6 +55,7 @@ pub struct Control {
     cut: u32,
     io: IoChoice,
     io_reason: String,
+    log: Option<File>,
 }
 
 /// Why the loop ended.
@@ -59,8 +68,13 @@ pub enum ControlEnd {
 }
 
 impl Control {
-    /// Control of these shards.
-    pub fn new(shards: Vec<ShardHandle>, io: IoChoice, io_reason: String) -> Self {
+    /// Control of these shards. `log` is where their access-log lines go.
+    pub fn new(
+        shards: Vec<ShardHandle>,
+        io: IoChoice,
+        io_reason: String,
+        log: Option<File>,
+    ) -> Self {
         Self {
             shards,
             gauges: HashMap::new(),
@@ -69,6 +83,7 @@ impl Control {
             cut: 0,
             io,
             io_reason,
+            log,
         }
     }
 
@@ -77,7 +92,7 @@ impl Control {
         self,
         stream: StdUnixStream,
         lines: LineBuffer,
-        news: UnboundedReceiver<ShardNews>,
+        news: News,
     ) -> std::io::Result<ControlEnd> {
         stream.set_nonblocking(true)?;
         if self.io == IoChoice::Uring {
@@ -87,13 +102,36 @@ impl Control {
             ring.setup_coop_taskrun();
             let mut builder = tokio_uring::builder();
             builder.entries(64).uring_builder(&ring);
-            builder.start(self.serve(stream, lines, news))
+            builder.start(self.serve_and_log(stream, lines, news))
         } else {
             tokio::runtime::Builder::new_current_thread()
-                .enable_io()
+                .enable_all()
                 .build()?
-                .block_on(self.serve(stream, lines, news))
+                .block_on(self.serve_and_log(stream, lines, news))
         }
+    }
+
+    /// Both loops; at the end the log gets a moment to write what is left.
+    async fn serve_and_log(
+        mut self,
+        stream: StdUnixStream,
+        lines: LineBuffer,
+        news: News,
+    ) -> std::io::Result<ControlEnd> {
+        let log = write_log(self.log.take(), self.io, news.log);
+        let serve = self.serve(stream, lines, news.events);
+        tokio::pin!(log, serve);
+        let mut log_ended = false;
+        let end = loop {
+            tokio::select! {
+                end = &mut serve => break end,
+                () = &mut log, if !log_ended => log_ended = true,
+            }
+        };
+        if !log_ended && tokio::time::timeout(LOG_WAIT, log).await.is_err() {
+            tracing::warn!("the last lines of the access log could not be written in time");
+        }
+        end
     }
 
     async fn serve(
@@ -103,10 +141,7 @@ impl Control {
         mut news: UnboundedReceiver<ShardNews>,
     ) -> std::io::Result<ControlEnd> {
         let mut stream = UnixStream::from_std(stream)?;
-        let serving = FromProxy::Serving {
-            io: self.io,
-            io_reason: self.io_reason.clone(),
-        };
+        let serving = FromProxy::Serving { io: self.io, io_reason: self.io_reason.clone() };
         stream.write_all(&encode_line(&serving)).await?;
         let mut bytes = vec![0; 16 * 1024];
         loop {
@@ -166,10 +201,9 @@ impl Control {
                 self.tell_all(|| ShardCommand::Drain { deadline_ms });
                 None
             }
-            ToProxy::Status { request } => Some(FromProxy::Status {
-                request,
-                status: self.status(),
-            }),
+            ToProxy::Status { request } => {
+                Some(FromProxy::Status { request, status: self.status() })
+            }
         }
     }
 
@@ -200,14 +234,13 @@ impl Control {
                     return None;
                 }
                 self.drains.remove(&worker);
-                Some(FromProxy::WorkerDrained {
-                    worker: WorkerId(worker),
-                })
+                Some(FromProxy::WorkerDrained { worker: WorkerId(worker) })
             }
-            ShardEvent::WorkerLost { worker, why } => Some(FromProxy::WorkerLost {
-                worker: WorkerId(worker),
-                why,
-            }),
+            ShardEvent::WorkerLost { worker, why } => {
+                Some(FromProxy::WorkerLost { worker: WorkerId(worker), why })
+            }
+            // Lines take the log's own way, see `NewsSender`.
+            ShardEvent::Log(_) => None,
             ShardEvent::Drained { cut } => {
                 self.cut += cut;
                 self.drained_shards += 1;
@@ -219,9 +252,7 @@ impl Control {
 
     fn status(&self) -> ProxyStatus {
         let (reply, answers) = mpsc::channel();
-        self.tell_all(|| ShardCommand::Snapshot {
-            reply: reply.clone(),
-        });
+        self.tell_all(|| ShardCommand::Snapshot { reply: reply.clone() });
         drop(reply);
         let mut shards = Vec::new();
         // Shards answer within a turn; one that does not is left out rather than waited for.
@@ -233,25 +264,66 @@ impl Control {
         }
         shards.sort_by_key(|status| status.shard);
         let unix_ms = crate::clock::Clock::start().now().unix_ms;
-        let mut workers: Vec<_> = self
-            .gauges
-            .iter()
-            .map(|(worker, gauge)| gauge.load(*worker, unix_ms))
-            .collect();
+        let mut workers: Vec<_> =
+            self.gauges.iter().map(|(worker, gauge)| gauge.load(*worker, unix_ms)).collect();
         workers.sort_by_key(|load| load.worker);
-        ProxyStatus {
-            io: self.io,
-            io_reason: self.io_reason.clone(),
-            shards,
-            workers,
-        }
+        ProxyStatus { io: self.io, io_reason: self.io_reason.clone(), shards, workers }
     }
 }
 
-/// A shard's way to the control loop.
-pub fn sink(shard: u32, news: UnboundedSender<ShardNews>) -> crate::shard::EventSink {
-    Box::new(move |event| {
-        // The control loop ends only after the shards; if it failed, the process is ending anyway.
-        let _ = news.send((shard, event));
-    })
+/// The control thread's end of what shards have to say.
+pub struct News {
+    events: UnboundedReceiver<ShardNews>,
+    log: Receiver<Bytes>,
+}
+
+/// The shards' end; each has a clone.
+#[derive(Clone)]
+pub struct NewsSender {
+    events: UnboundedSender<ShardNews>,
+    log: Sender<Bytes>,
+}
+
+/// Both ends. Events are few (workers come and go); log lines are many and therefore bounded.
+pub fn news() -> (NewsSender, News) {
+    let (events_sender, events) = tokio::sync::mpsc::unbounded_channel();
+    let (log_sender, log) = tokio::sync::mpsc::channel(LOG_BATCHES_MAX);
+    (NewsSender { events: events_sender, log: log_sender }, News { events, log })
+}
+
+impl NewsSender {
+    /// A shard's way to the control thread.
+    pub fn sink(self, shard: u32) -> crate::shard::EventSink {
+        let mut dropped = 0_u64;
+        Box::new(move |event| {
+            if let ShardEvent::Log(lines) = event {
+                if self.log.try_send(lines).is_err() {
+                    dropped += 1;
+                    if dropped.is_power_of_two() {
+                        tracing::warn!(dropped, "access log too slow: batches of lines are lost");
+                    }
+                }
+                return;
+            }
+            // The control loop ends only after the shards; if it failed, the process is ending anyway.
+            let _ = self.events.send((shard, event));
+        })
+    }
+}
+
+/// Writes lines until all shards have ended. After an error (disk full) lines are thrown away, not requests.
+async fn write_log(file: Option<File>, io: IoChoice, mut lines: Receiver<Bytes>) {
+    let mut file = file.map(|file| LogFile::new(file, io));
+    let mut broken = false;
+    while let Some(batch) = lines.recv().await {
+        let Some(file) = &mut file else { continue };
+        match file.write(batch).await {
+            Ok(()) => broken = false,
+            Err(error) if !broken => {
+                broken = true;
+                tracing::error!(%error, "access log cannot be written; lines are lost");
+            }
+            Err(_) => {}
+        }
+    }
 }

@@ -141,9 +141,7 @@ impl Dispatch {
 
     /// The index of the process with this number.
     pub fn find(&self, worker: u32) -> Option<u16> {
-        self.iter()
-            .find(|(_, entry)| entry.address.worker.0 == worker)
-            .map(|(index, _)| index)
+        self.iter().find(|(_, entry)| entry.address.worker.0 == worker).map(|(index, _)| index)
     }
 
     /// All workers with their indexes.

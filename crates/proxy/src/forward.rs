@@ -55,18 +55,28 @@ impl<'a> Forwarding<'a> {
         }
     }
 
+    fn host(&self) -> &'a [u8] {
+        self.head.host.map_or(b"", |span| span.of(self.bytes))
+    }
+
+    /// The value that is forwarded. With a target in absolute form its authority replaces `Host` (RFC 9112 section
+    /// 3.2.2): two different hosts in one request are a way around access rules.
+    fn value(&self, field: &Field) -> &'a [u8] {
+        match field.known {
+            FieldName::Host => self.host(),
+            _ => field.value.of(self.bytes),
+        }
+    }
+
     /// The proxy's own fields; those without a value are left out.
     fn added(&self) -> impl Iterator<Item = (FieldName, &'a [u8])> {
-        let host = self.head.host.map_or(&b""[..], |span| span.of(self.bytes));
+        let host = self.host();
         let ip = self.client.ip();
         let fields: [(FieldName, &'a [u8]); ADDED_MAX] = [
             (FieldName::XForwardedFor, ip),
             (FieldName::XForwardedProto, b"http"),
             (FieldName::XForwardedHost, host),
-            (
-                FieldName::XForwardedPort,
-                self.listener.port_text.as_bytes(),
-            ),
+            (FieldName::XForwardedPort, self.listener.port_text.as_bytes()),
             (FieldName::XRealIp, ip),
             (FieldName::XRequestId, self.request_id),
             (FieldName::Via, VIA),
@@ -101,11 +111,7 @@ impl<'a> Forwarding<'a> {
         )?;
         for (index, field) in fields.iter().enumerate() {
             if dropped >> index & 1 == 0 {
-                writer.field(
-                    field.number,
-                    field.name.of(self.bytes),
-                    field.value.of(self.bytes),
-                )?;
+                writer.field(field.number, field.name.of(self.bytes), self.value(field))?;
             }
         }
         for (name, value) in self.added() {
@@ -116,10 +122,7 @@ impl<'a> Forwarding<'a> {
 
     fn flags(&self) -> HeadFlags {
         HeadFlags::default()
-            .with(
-                HeadFlags::NO_BODY,
-                matches!(self.head.framing, BodyFraming::None),
-            )
+            .with(HeadFlags::NO_BODY, matches!(self.head.framing, BodyFraming::None))
             .with(HeadFlags::KEEP_ALIVE, self.head.keep_alive)
             .with(HeadFlags::HTTP_1_0, self.head.version == Version::Http10)
             .with(HeadFlags::EXPECT_CONTINUE, self.head.expect_continue)
@@ -137,12 +140,7 @@ impl<'a> Forwarding<'a> {
         }
         for field in self.head.fields() {
             if !self.drops(field) {
-                write_field(
-                    out,
-                    pool,
-                    field.name.of(self.bytes),
-                    field.value.of(self.bytes),
-                );
+                write_field(out, pool, field.name.of(self.bytes), self.value(field));
             } else if self.head.upgrade && field.known == FieldName::Upgrade {
                 write_field(out, pool, b"Connection", b"Upgrade");
                 write_field(out, pool, b"Upgrade", field.value.of(self.bytes));

@@ -14,15 +14,18 @@
 //! 5. [`worker`]: links to workers: framed channels and plain HTTP/1.1 connections
 //! 6. [`forward`]: the fields that are added and removed on the way
 //! 7. [`respond`]: the answers that the proxy makes itself
-//! 8. [`process`], [`control`]: the process around the shards and its conversation with the supervisor
+//! 8. [`access_log`]: one line per request
+//! 9. [`process`], [`control`]: the process around the shards and its conversation with the supervisor
 #![forbid(unsafe_code)]
 
 pub mod accept;
+pub mod access_log;
 pub mod clock;
 pub mod conn;
 pub mod control;
 pub mod dispatch;
 pub mod forward;
+pub mod log_file;
 pub mod process;
 pub mod request_id;
 pub mod respond;

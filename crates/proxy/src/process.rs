@@ -16,7 +16,8 @@ use hostler_protocol::control::{
 };
 
 use crate::clock::Clock;
-use crate::control::{Control, ControlEnd, ShardHandle, ShardNews, sink};
+use crate::control::{Control, ControlEnd, News, NewsSender, ShardHandle, news};
+use crate::log_file::open_log;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardParts};
 
@@ -36,6 +37,8 @@ enum StartError {
     NoSetup(String),
     #[error("{0}")]
     IoRefused(String),
+    #[error("cannot open the access log: {0}")]
+    AccessLog(std::io::Error),
     #[error("cannot start shard {shard}: {why}")]
     Shard { shard: u32, why: String },
 }
@@ -63,9 +66,7 @@ pub fn run_process() -> u8 {
         },
         Err(error) => {
             tracing::error!("{error}");
-            let failed = FromProxy::Failed {
-                why: error.to_string(),
-            };
+            let failed = FromProxy::Failed { why: error.to_string() };
             // If the supervisor is gone too, the log line above has to do.
             let _ = std::io::Write::write_all(&mut stream, &encode_line(&failed));
             1
@@ -73,18 +74,16 @@ pub fn run_process() -> u8 {
     }
 }
 
-type Started = (
-    Control,
-    LineBuffer,
-    tokio::sync::mpsc::UnboundedReceiver<ShardNews>,
-);
+type Started = (Control, LineBuffer, News);
 
 fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
     let mut lines = LineBuffer::default();
     let setup = read_setup(stream, &mut lines)?;
     let (io, io_reason) = choose_io(setup.io)?;
     let mut fds = inherited_listeners(&setup)?;
-    let (news_sender, news) = tokio::sync::mpsc::unbounded_channel();
+    let log =
+        setup.access_log.as_deref().map(open_log).transpose().map_err(StartError::AccessLog)?;
+    let (news_sender, news) = news();
     let mut handles = Vec::new();
     for shard in 0..setup.shards {
         let settings = Settings::from_setup(&setup, shard);
@@ -100,14 +99,12 @@ fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
         let waker = start.spawn()?;
         handles.push(ShardHandle { commands, waker });
     }
-    Ok((Control::new(handles, io, io_reason), lines, news))
+    Ok((Control::new(handles, io, io_reason, log), lines, news))
 }
 
 fn read_setup(stream: &mut UnixStream, lines: &mut LineBuffer) -> Result<ProxySetup, StartError> {
     let no_setup = |why: &dyn std::fmt::Display| StartError::NoSetup(why.to_string());
-    stream
-        .set_read_timeout(Some(SETUP_WAIT))
-        .map_err(|error| no_setup(&error))?;
+    stream.set_read_timeout(Some(SETUP_WAIT)).map_err(|error| no_setup(&error))?;
     let mut bytes = [0; 4096];
     loop {
         match lines.next() {
@@ -155,9 +152,7 @@ fn inherited_listeners(setup: &ProxySetup) -> Result<Inherited, StartError> {
             shard.push(take()?);
         }
     }
-    let channels = (0..setup.shards)
-        .map(|_| take())
-        .collect::<Result<_, _>>()?;
+    let channels = (0..setup.shards).map(|_| take()).collect::<Result<_, _>>()?;
     Ok(Inherited { clients, channels })
 }
 
@@ -168,7 +163,7 @@ struct ShardStart {
     client_listeners: Vec<OwnedFd>,
     channel_listener: OwnedFd,
     commands: mpsc::Receiver<crate::shard::ShardCommand>,
-    news: tokio::sync::mpsc::UnboundedSender<ShardNews>,
+    news: NewsSender,
 }
 
 impl ShardStart {
@@ -222,7 +217,7 @@ impl ShardStart {
             client_listeners: self.client_listeners,
             channel_listener: self.channel_listener,
             commands: self.commands,
-            events: sink(shard, self.news),
+            events: self.news.sink(shard),
             seed: seed(),
         };
         let mut shard = Shard::new(driver, parts, clock.now())?;

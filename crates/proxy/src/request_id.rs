@@ -21,10 +21,7 @@ impl std::fmt::Debug for RequestId {
 
 impl RequestId {
     /// No id yet.
-    pub const NONE: Self = Self {
-        bytes: [0; REQUEST_ID_BYTES_MAX],
-        len: 0,
-    };
+    pub const NONE: Self = Self { bytes: [0; REQUEST_ID_BYTES_MAX], len: 0 };
 
     /// The client's id if it is harmless in logs and headers: 1 to 64 of `A-Z a-z 0-9 . _ : + / = @ -`.
     pub fn from_client(value: &[u8]) -> Option<Self> {
@@ -32,10 +29,7 @@ impl RequestId {
         if value.is_empty() || value.len() > REQUEST_ID_BYTES_MAX || !value.iter().all(sane) {
             return None;
         }
-        let mut id = Self {
-            len: value.len() as u8,
-            ..Self::NONE
-        };
+        let mut id = Self { len: value.len() as u8, ..Self::NONE };
         id.bytes[..value.len()].copy_from_slice(value);
         Some(id)
     }
@@ -73,17 +67,9 @@ impl RequestIds {
         let (a, b) = (self.random(), self.random());
         let high = (unix_ms << 16) | 0x7000 | (a & 0x0FFF);
         let low = (b & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000;
-        let mut id = RequestId {
-            len: 36,
-            ..RequestId::NONE
-        };
+        let mut id = RequestId { len: 36, ..RequestId::NONE };
         let mut at = 0;
-        for (index, byte) in high
-            .to_be_bytes()
-            .into_iter()
-            .chain(low.to_be_bytes())
-            .enumerate()
-        {
+        for (index, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
             if matches!(index, 4 | 6 | 8 | 10) {
                 id.bytes[at] = b'-';
                 at += 1;
@@ -114,12 +100,7 @@ mod tests {
 
     #[test]
     fn only_harmless_client_ids_are_kept() {
-        assert_eq!(
-            RequestId::from_client(b"abc-1.2:3")
-                .expect("sane")
-                .as_bytes(),
-            b"abc-1.2:3"
-        );
+        assert_eq!(RequestId::from_client(b"abc-1.2:3").expect("sane").as_bytes(), b"abc-1.2:3");
         for bad in [&b""[..], b"a b", b"a\"b", b"\xff", &[b'a'; 65]] {
             assert!(RequestId::from_client(bad).is_none());
         }

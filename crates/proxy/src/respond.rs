@@ -112,10 +112,7 @@ pub fn write_answer(out: &mut Outbox, pool: &Pool, answer: OwnAnswer, facts: &An
         "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n",
         text.len() + 1
     ));
-    head.push(format_args!(
-        "Cache-Control: no-store\r\nX-Hostler-Error: {}\r\n",
-        answer.id()
-    ));
+    head.push(format_args!("Cache-Control: no-store\r\nX-Hostler-Error: {}\r\n", answer.id()));
     if let Some(seconds) = answer.retry_after_s(facts.random) {
         head.push(format_args!("Retry-After: {seconds}\r\n"));
     }
@@ -145,18 +142,14 @@ struct HeadText {
 
 impl Default for HeadText {
     fn default() -> Self {
-        Self {
-            bytes: [0; 384],
-            len: 0,
-        }
+        Self { bytes: [0; 384], len: 0 }
     }
 }
 
 impl HeadText {
     fn push(&mut self, text: std::fmt::Arguments<'_>) {
         use std::fmt::Write as _;
-        self.write_fmt(text)
-            .expect("own answers have bounded heads");
+        self.write_fmt(text).expect("own answers have bounded heads");
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -166,10 +159,7 @@ impl HeadText {
 
 impl std::fmt::Write for HeadText {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = self
-            .bytes
-            .get_mut(self.len..self.len + text.len())
-            .ok_or(std::fmt::Error)?;
+        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(std::fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
         self.len += text.len();
         Ok(())

@@ -23,9 +23,7 @@ impl ListenerInfo {
         let tcp = display.parse::<std::net::SocketAddr>().ok();
         Self {
             display: display.to_owned(),
-            port_text: tcp
-                .map(|address| address.port().to_string())
-                .unwrap_or_default(),
+            port_text: tcp.map(|address| address.port().to_string()).unwrap_or_default(),
             tcp: tcp.map(|address| (address.ip().to_string(), address.port())),
         }
     }
@@ -66,6 +64,10 @@ pub struct Settings {
     pub response_limits: HeadLimits,
     /// Size of a request body.
     pub body_bytes_max: u64,
+    /// Requests are logged.
+    pub access_log: bool,
+    /// Logs are JSON lines.
+    pub log_json: bool,
     /// Bytes that slow readers may make the shard copy to the heap before they are cut off.
     pub spill_bytes_max: u64,
 }
@@ -76,25 +78,18 @@ pub const PLAIN_CONNS_PER_CLIENT: u32 = 1;
 const SPARE_SOCKETS: u32 = 256;
 /// An upgraded connection that says nothing for an hour has lost its client: WebSocket libraries ping far more often.
 const TUNNEL_IDLE_MS_MAX: u64 = 3_600_000;
-const RESPONSE_HEAD_BYTES_MAX: u32 = 60 * 1024;
 const SPILL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 impl Settings {
     /// The settings of shard `shard`.
     pub fn from_setup(setup: &ProxySetup, shard: u32) -> Self {
-        let head_limits = HeadLimits {
-            head_bytes_max: setup.head_bytes_max,
-            ..HeadLimits::default()
-        };
+        let head_limits =
+            HeadLimits { head_bytes_max: setup.head_bytes_max, ..HeadLimits::default() };
         Self {
             shard,
             shards: setup.shards,
             core: setup.cores.get(shard as usize).copied().flatten(),
-            listeners: setup
-                .listeners
-                .iter()
-                .map(|text| ListenerInfo::parse(text))
-                .collect(),
+            listeners: setup.listeners.iter().map(|text| ListenerInfo::parse(text)).collect(),
             conns_max: setup.conns_max,
             worker_requests_max: setup.worker_requests_max,
             queue_requests_max: setup.queue_requests_max,
@@ -105,12 +100,10 @@ impl Settings {
             worker_silence_ms_max: setup.worker_silence_ms_max.into(),
             tunnel_idle_ms_max: TUNNEL_IDLE_MS_MAX,
             head_limits,
-            response_limits: HeadLimits {
-                head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
-                fields_max: 128,
-                ..HeadLimits::default()
-            },
+            response_limits: HeadLimits::RESPONSE,
             body_bytes_max: setup.body_bytes_max.unwrap_or(u64::MAX),
+            access_log: setup.access_log.is_some(),
+            log_json: setup.log_json,
             spill_bytes_max: SPILL_BYTES_MAX,
         }
     }

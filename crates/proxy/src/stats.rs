@@ -64,11 +64,7 @@ impl WorkerGauge {
     /// The figures for `status`.
     pub fn load(&self, worker: u32, now_unix_ms: u64) -> WorkerLoad {
         let beat = self.heartbeat_ms.load(Ordering::Relaxed);
-        let age = if beat == 0 {
-            0
-        } else {
-            now_unix_ms.saturating_sub(beat)
-        };
+        let age = if beat == 0 { 0 } else { now_unix_ms.saturating_sub(beat) };
         WorkerLoad {
             worker,
             in_flight: self.in_flight(),

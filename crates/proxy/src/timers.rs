@@ -46,14 +46,7 @@ impl Wheel {
     fn node(&mut self, timer: u32) -> &mut Node {
         let index = timer as usize;
         if index >= self.nodes.len() {
-            self.nodes.resize(
-                index + 1,
-                Node {
-                    next: NONE,
-                    previous: NONE,
-                    tick: u64::MAX,
-                },
-            );
+            self.nodes.resize(index + 1, Node { next: NONE, previous: NONE, tick: u64::MAX });
         }
         &mut self.nodes[index]
     }
@@ -69,11 +62,7 @@ impl Wheel {
         let tick = tick.min(self.tick_next + BUCKETS as u64 - 1);
         let bucket = (tick as usize) % BUCKETS;
         let head = self.heads[bucket];
-        *self.node(timer) = Node {
-            next: head,
-            previous: NONE,
-            tick,
-        };
+        *self.node(timer) = Node { next: head, previous: NONE, tick };
         if head != NONE {
             self.nodes[head as usize].previous = timer;
         }
@@ -83,11 +72,7 @@ impl Wheel {
 
     /// Takes `timer` out of the wheel.
     pub fn disarm(&mut self, timer: u32) {
-        let Node {
-            next,
-            previous,
-            tick,
-        } = *self.node(timer);
+        let Node { next, previous, tick } = *self.node(timer);
         if tick == u64::MAX {
             return;
         }
@@ -125,8 +110,7 @@ impl Wheel {
 
     /// Number of empty buckets from `tick_next` on, at least 1, at most `limit`.
     fn empty_buckets(&self, limit: u64) -> u64 {
-        self.ticks_to_occupied()
-            .map_or(limit, |ticks| ticks.clamp(1, limit))
+        self.ticks_to_occupied().map_or(limit, |ticks| ticks.clamp(1, limit))
     }
 
     /// Milliseconds from `now_ms` to the next bucket with a timer, `None` when there is none.
@@ -223,9 +207,8 @@ mod tests {
             match random >> 60 {
                 0..=9 => {
                     let deadline = now_ms + (random >> 20) % 90_000;
-                    let tick = deadline
-                        .div_ceil(TICK_MS)
-                        .max(now_ms / TICK_MS + u64::from(now_ms > 0));
+                    let tick =
+                        deadline.div_ceil(TICK_MS).max(now_ms / TICK_MS + u64::from(now_ms > 0));
                     let entry = &mut model[timer as usize];
                     *entry = Some(entry.map_or(tick, |old| old.min(tick)));
                     wheel.arm(timer, deadline);

@@ -86,9 +86,7 @@ impl FromStr for ListenAddress {
         }
         // A name is resolved once, at start: a server that moves when DNS changes would surprise.
         let found = text.to_socket_addrs().ok().and_then(|mut list| list.next());
-        found
-            .map(Self::Tcp)
-            .ok_or_else(|| AddressError::UnknownHost(host.to_owned()))
+        found.map(Self::Tcp).ok_or_else(|| AddressError::UnknownHost(host.to_owned()))
     }
 }
 
@@ -98,12 +96,7 @@ mod tests {
 
     #[test]
     fn good_addresses_survive_a_round_trip() {
-        for text in [
-            "127.0.0.1:3000",
-            "[::1]:0",
-            "0.0.0.0:80",
-            "unix:/run/app.sock",
-        ] {
+        for text in ["127.0.0.1:3000", "[::1]:0", "0.0.0.0:80", "unix:/run/app.sock"] {
             let address: ListenAddress = text.parse().expect(text);
             assert_eq!(address.to_string(), text);
         }

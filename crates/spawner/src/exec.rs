@@ -3,10 +3,7 @@
 //! Owns: the only unsafe code of this crate. The supervisor blocks its signals here (it reads them
 //! from a signalfd) and the children unblock them here, so that nobody can change one without
 //! seeing the other. Must never know: why a process is started. Called by `children`.
-#![expect(
-    unsafe_code,
-    reason = "pre_exec hooks and signal masks have no safe form"
-)]
+#![expect(unsafe_code, reason = "pre_exec hooks and signal masks have no safe form")]
 
 use std::ffi::OsString;
 use std::io;
@@ -67,6 +64,10 @@ pub(crate) fn start(spec: ProcessSpec) -> io::Result<Started> {
     let fence = occupy_fds(last_fd)?;
 
     let mut command = Command::new(&spec.program);
+    // Removed first: what is set for this child may have a name that is removed from our own environment.
+    for name in spec.env_removed {
+        command.env_remove(name);
+    }
     command
         .args(&spec.args)
         .envs(spec.env)
@@ -74,19 +75,12 @@ pub(crate) fn start(spec: ProcessSpec) -> io::Result<Started> {
         .stdout(spec.stdout)
         .stderr(spec.stderr)
         .process_group(0);
-    for name in spec.env_removed {
-        command.env_remove(name);
-    }
     if let Some(cwd) = &spec.cwd {
         command.current_dir(cwd);
     }
     let mappings = spec.fds.into_iter().zip(FIRST_EXTRA_FD..);
-    let mappings = mappings
-        .map(|(parent_fd, child_fd)| FdMapping {
-            parent_fd,
-            child_fd,
-        })
-        .collect();
+    let mappings =
+        mappings.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
     command
         .fd_mappings(mappings)
         .expect("the child's fd numbers are counted up, so none comes twice");
@@ -188,18 +182,9 @@ mod tests {
     }
 
     fn scratch() -> File {
-        let name = format!(
-            "hostler-exec-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        );
+        let name = format!("hostler-exec-{}-{:?}", std::process::id(), std::thread::current().id());
         let path = std::env::temp_dir().join(name);
-        let file = File::options()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(&path);
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path);
         std::fs::remove_file(&path).expect("removed");
         file.expect("opened")
     }
@@ -207,24 +192,19 @@ mod tests {
     #[test]
     fn descriptors_arrive_in_order_and_a_failed_exec_is_still_reported() {
         let mut file = scratch();
-        let fds = (0..40)
-            .map(|_| file.try_clone().expect("dup").into())
-            .collect();
+        let fds = (0..40).map(|_| file.try_clone().expect("dup").into()).collect();
         let script =
             "echo fd 3 >&3; test -e /proc/self/fd/42 && test ! -e /proc/self/fd/43 && echo all >&3";
         let started = start(shell(script, fds)).expect("started");
-        let (_, status) = waitpid(Some(started.pid), WaitOptions::empty())
-            .expect("waits")
-            .expect("exited");
+        let (_, status) =
+            waitpid(Some(started.pid), WaitOptions::empty()).expect("waits").expect("exited");
         assert_eq!(status.exit_status(), Some(0));
         let mut text = String::new();
         file.rewind().expect("rewound");
         file.read_to_string(&mut text).expect("read");
         assert_eq!(text, "fd 3\nall\n");
 
-        let fds = (0..40)
-            .map(|_| file.try_clone().expect("dup").into())
-            .collect();
+        let fds = (0..40).map(|_| file.try_clone().expect("dup").into()).collect();
         let mut spec = shell("", fds);
         spec.program = "/nowhere/node".into();
         let error = start(spec).expect_err("no such program");
@@ -246,10 +226,7 @@ mod tests {
         let mut words = text.split_whitespace();
         assert_eq!(words.next(), words.next(), "{text}");
         assert!(text.contains("SigBlk:\t0000000000000000"), "{text}");
-        let ignored = text
-            .lines()
-            .find_map(|line| line.strip_prefix("SigIgn:\t"))
-            .expect("shown");
+        let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).expect("shown");
         // Bits 31 and 32 are the C library's own signals, which it does not let anybody change.
         let ignored = u64::from_str_radix(ignored, 16).expect("hex") & !(0b11 << 31);
         assert_eq!(ignored, 0, "{text}");

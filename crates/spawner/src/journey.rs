@@ -27,14 +27,8 @@ pub enum Step {
 
 impl Step {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [
-        Self::Fork,
-        Self::Exec,
-        Self::Preload,
-        Self::SelfTest,
-        Self::AppLoad,
-        Self::Connect,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Fork, Self::Exec, Self::Preload, Self::SelfTest, Self::AppLoad, Self::Connect];
 
     fn label(self) -> &'static str {
         match self {
@@ -239,10 +233,7 @@ mod tests {
         journey.done(Step::Exec, 103);
         journey.done(Step::Preload, 150);
         assert_eq!(journey.current(), Step::SelfTest);
-        assert_eq!(
-            states(&journey),
-            [Done, Done, Done, Running, Waiting, Waiting]
-        );
+        assert_eq!(states(&journey), [Done, Done, Done, Running, Waiting, Waiting]);
         let taken: Vec<u64> = journey.steps().iter().map(|r| r.duration_ms).collect();
         assert_eq!(taken, [1, 2, 47, 0, 0, 0]);
     }
@@ -275,10 +266,7 @@ mod tests {
             stderr_tail: vec!["Error: no database".into()],
         };
         let text = failure.to_string();
-        assert!(
-            text.contains("FAIL  load the app until listen()       50 ms"),
-            "{text}"
-        );
+        assert!(text.contains("FAIL  load the app until listen()       50 ms"), "{text}");
         assert!(text.contains("| Error: no database"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("json");
         assert_eq!(json["journey"][4]["state"], "failed");

@@ -85,10 +85,7 @@ impl Listeners {
         dir: &RuntimeDir,
     ) -> Result<(), ListenError> {
         for (index, address) in addresses.iter().enumerate() {
-            let fails = |why: String| ListenError {
-                address: address.to_string(),
-                why,
-            };
+            let fails = |why: String| ListenError { address: address.to_string(), why };
             if addresses[..index].contains(address) && address.port() != Some(0) {
                 return Err(fails("the address is given twice".to_owned()));
             }
@@ -103,8 +100,7 @@ impl Listeners {
                 ListenAddress::Unix(path) => {
                     let socket = self.open_client_file(path).map_err(fails)?;
                     self.names.push(address.to_string());
-                    self.push_copies(socket, shards)
-                        .map_err(|error| fails(error.to_string()))?;
+                    self.push_copies(socket, shards).map_err(|error| fails(error.to_string()))?;
                 }
             }
         }
@@ -216,9 +212,7 @@ fn clear_stale(path: &Path) -> Result<(), String> {
             std::fs::remove_file(path).map_err(|error| format!("removing the old socket: {error}"))
         }
         Ok(_) => Err("the socket is in use by another process".to_owned()),
-        Err(error) => Err(format!(
-            "a socket is there and its owner cannot be asked: {error}"
-        )),
+        Err(error) => Err(format!("a socket is there and its owner cannot be asked: {error}")),
     }
 }
 
@@ -249,10 +243,7 @@ mod tests {
         let port = listeners.port.expect("tcp");
         assert_eq!(
             listeners.names,
-            [
-                format!("127.0.0.1:{port}"),
-                format!("unix:{}", file.display())
-            ]
+            [format!("127.0.0.1:{port}"), format!("unix:{}", file.display())]
         );
         for (index, fd) in listeners.fds.iter().enumerate() {
             let socket = socket2::SockRef::from(fd);
@@ -263,9 +254,7 @@ mod tests {
                 _ => assert_eq!(address.as_pathname(), Some(&*listeners.channels[index - 6])),
             }
         }
-        let mode = std::fs::metadata(&listeners.channels[0])
-            .expect("there")
-            .mode();
+        let mode = std::fs::metadata(&listeners.channels[0]).expect("there").mode();
         assert_eq!(mode & 0o777, 0o600);
         listeners.remove_files();
         assert!(!file.exists());
@@ -278,15 +267,10 @@ mod tests {
         let held = Listeners::open(&[any_port()], 1, &dir).expect("opened");
         let wanted: ListenAddress = held.names[0].parse().expect("address");
         std::fs::remove_file(&held.channels[0]).expect("removed");
-        let error = Listeners::open(&[wanted], 1, &dir)
-            .expect_err("in use")
-            .to_string();
+        let error = Listeners::open(&[wanted], 1, &dir).expect_err("in use").to_string();
         let me = format!("cannot listen on {}: the port is in use by", held.names[0]);
         assert!(error.starts_with(&me), "{error}");
-        assert!(
-            error.contains(&format!("pid {}", std::process::id())),
-            "{error}"
-        );
+        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         dir.remove();
     }
 
@@ -296,18 +280,12 @@ mod tests {
         let file = dir.path().join("app.sock");
         let living = UnixListener::bind(&file).expect("bound");
         let address = [ListenAddress::Unix(file.clone())];
-        let error = Listeners::open(&address, 1, &dir)
-            .expect_err("in use")
-            .to_string();
+        let error = Listeners::open(&address, 1, &dir).expect_err("in use").to_string();
         assert!(error.contains("in use by another process"), "{error}");
         drop(living);
-        Listeners::open(&address, 1, &dir)
-            .expect("replaced")
-            .remove_files();
+        Listeners::open(&address, 1, &dir).expect("replaced").remove_files();
         std::fs::write(&file, "data").expect("written");
-        let error = Listeners::open(&address, 1, &dir)
-            .expect_err("a file")
-            .to_string();
+        let error = Listeners::open(&address, 1, &dir).expect_err("a file").to_string();
         assert!(error.contains("not a socket"), "{error}");
         std::fs::remove_file(&file).expect("removed");
         dir.remove();

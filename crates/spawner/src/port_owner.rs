@@ -21,11 +21,8 @@ pub(crate) fn find(port: u16) -> Option<String> {
         pid.parse::<u32>().ok()?;
         let fds = fs::read_dir(process.path().join("fd")).ok()?;
         let holds = fds.flatten().any(|fd| {
-            fs::read_link(fd.path()).is_ok_and(|target| {
-                inodes
-                    .iter()
-                    .any(|inode| target.as_os_str() == inode.as_str())
-            })
+            fs::read_link(fd.path())
+                .is_ok_and(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
         });
         let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
         holds.then(|| format!("{} (pid {pid})", name.trim()))

@@ -20,9 +20,7 @@ pub fn run(config: SupervisorConfig, out: &mut dyn FnMut(Notice)) -> ExitReason 
     let dir = match RuntimeDir::acquire(&config.runtime_dir, &config.app.name) {
         Ok(dir) => dir,
         Err(error) => {
-            return ExitReason::RuntimeDir {
-                why: error.to_string(),
-            };
+            return ExitReason::RuntimeDir { why: error.to_string() };
         }
     };
     let (reason, farewell) = run_in(&config, &dir, out);
@@ -39,15 +37,10 @@ fn run_in(
     let listeners = match Listeners::open(&config.listeners, config.proxy.shards, dir) {
         Ok(listeners) => listeners,
         Err(error) => {
-            return (
-                ExitReason::CannotListen {
-                    why: error.to_string(),
-                },
-                None,
-            );
+            return (ExitReason::CannotListen { why: error.to_string() }, None);
         }
     };
-    let ended = match dir.write_loader(crate::loader::FILES) {
+    let ended = match dir.write_loader(hostler_loader::FILES) {
         Ok(loader_dir) => match EventLoop::new(config, dir, &listeners, loader_dir, out) {
             Ok(event_loop) => {
                 let (reason, farewell) = event_loop.run();
@@ -58,12 +51,7 @@ fn run_in(
                 (ExitReason::System { why }, None)
             }
         },
-        Err(error) => (
-            ExitReason::RuntimeDir {
-                why: error.to_string(),
-            },
-            None,
-        ),
+        Err(error) => (ExitReason::RuntimeDir { why: error.to_string() }, None),
     };
     listeners.remove_files();
     ended

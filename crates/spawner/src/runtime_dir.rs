@@ -72,11 +72,8 @@ pub enum RuntimeDirError {
 /// Where an instance lives unless `--runtime-dir` says otherwise: `/run/hostler` for root, else
 /// `$XDG_RUNTIME_DIR/hostler`, else `$HOME/.hostler/run`. `None` when there is neither.
 pub fn default_runtime_dir() -> Option<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let variable =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if rustix::process::geteuid().is_root() {
         return Some(PathBuf::from("/run/hostler"));
     }
@@ -102,13 +99,8 @@ impl RuntimeDir {
         let created = create(&path)?;
         check_owner(&path)?;
         let lock = lock(&path)?;
-        let dir = Self {
-            path,
-            lock,
-            created,
-        };
-        dir.remove_stale()
-            .map_err(io(&dir.path, "removing old files"))?;
+        let dir = Self { path, lock, created };
+        dir.remove_stale().map_err(io(&dir.path, "removing old files"))?;
         Ok(dir)
     }
 
@@ -134,10 +126,7 @@ impl RuntimeDir {
             for (name, content) in files {
                 let file = folder.join(name);
                 if let Some(parent) = file.parent() {
-                    DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(parent)?;
+                    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
                 }
                 fs::write(&file, content)?;
             }
@@ -189,13 +178,7 @@ fn is_socket(entry: &fs::DirEntry) -> std::io::Result<bool> {
 /// The app's name as a part of file names: npm scopes have slashes.
 fn app_file_name(app: &str) -> String {
     app.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
         .take(APP_FILE_NAME_BYTES_MAX)
         .collect()
 }
@@ -236,10 +219,7 @@ fn check_owner(dir: &Path) -> Result<(), RuntimeDirError> {
     } else {
         return Ok(());
     };
-    Err(RuntimeDirError::Unsafe {
-        dir: dir.to_owned(),
-        problem,
-    })
+    Err(RuntimeDirError::Unsafe { dir: dir.to_owned(), problem })
 }
 
 fn lock(dir: &Path) -> Result<File, RuntimeDirError> {
@@ -263,10 +243,7 @@ fn lock(dir: &Path) -> Result<File, RuntimeDirError> {
                 "" => "unknown".to_owned(),
                 text => text.to_owned(),
             };
-            return Err(RuntimeDirError::InUse {
-                dir: dir.to_owned(),
-                pid,
-            });
+            return Err(RuntimeDirError::InUse { dir: dir.to_owned(), pid });
         }
         // An ending instance removes the file before it lets go of it: then this lock is on nothing.
         let held = file.metadata().map_err(io(dir, "locking it"))?;
@@ -283,11 +260,7 @@ fn lock(dir: &Path) -> Result<File, RuntimeDirError> {
 }
 
 fn io(dir: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> RuntimeDirError {
-    move |source| RuntimeDirError::Io {
-        dir: dir.to_owned(),
-        what,
-        source,
-    }
+    move |source| RuntimeDirError::Io { dir: dir.to_owned(), what, source }
 }
 
 #[cfg(test)]
@@ -304,13 +277,8 @@ mod tests {
     fn only_one_instance_at_a_time_and_nothing_left_behind() {
         let path = scratch("lock");
         let first = RuntimeDir::acquire(&path, "web").expect("free");
-        let second = RuntimeDir::acquire(&path, "web")
-            .expect_err("held")
-            .to_string();
-        assert!(
-            second.contains(&format!("pid {} runs in", std::process::id())),
-            "{second}"
-        );
+        let second = RuntimeDir::acquire(&path, "web").expect_err("held").to_string();
+        assert!(second.contains(&format!("pid {} runs in", std::process::id())), "{second}");
         first.write_loader(&[("lib/a.cjs", "1")]).expect("written");
         first.remove();
         assert!(!path.exists());
@@ -335,9 +303,7 @@ mod tests {
         let path = scratch("open");
         fs::create_dir_all(&path).expect("made");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("set");
-        let error = RuntimeDir::acquire(&path, "web")
-            .expect_err("unsafe")
-            .to_string();
+        let error = RuntimeDir::acquire(&path, "web").expect_err("unsafe").to_string();
         assert!(error.contains("writable by others (mode 777)"), "{error}");
         fs::remove_dir_all(&path).expect("removed");
     }
@@ -345,9 +311,7 @@ mod tests {
     #[test]
     fn too_long_a_path_is_told_before_anything_is_made() {
         let path = std::env::temp_dir().join("x".repeat(100));
-        let error = RuntimeDir::acquire(&path, "web")
-            .expect_err("long")
-            .to_string();
+        let error = RuntimeDir::acquire(&path, "web").expect_err("long").to_string();
         assert!(error.contains("bytes too long"), "{error}");
         assert!(!path.exists());
     }

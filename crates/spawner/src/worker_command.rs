@@ -62,10 +62,8 @@ struct WorkerVariable<'a> {
 
 /// The arguments behind `node`.
 pub(crate) fn args(app: &AppSpec, loader_dir: &Path) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec![
-        "--require".into(),
-        loader_dir.join("preload.cjs").into_os_string(),
-    ];
+    let mut args: Vec<OsString> =
+        vec!["--require".into(), loader_dir.join(hostler_loader::ENTRY).into_os_string()];
     args.extend(app.node_args.iter().map(OsString::from));
     args.push(app.script.clone().into_os_string());
     args.extend(app.args.iter().map(OsString::from));
@@ -92,11 +90,7 @@ pub(crate) fn env(app: &AppSpec, facts: &WorkerFacts<'_>) -> Vec<(OsString, OsSt
     if let Some(port) = facts.port {
         env.push(("PORT".into(), port.to_string().into()));
     }
-    env.extend(
-        app.env
-            .iter()
-            .map(|(name, value)| (name.into(), value.into())),
-    );
+    env.extend(app.env.iter().map(|(name, value)| (name.into(), value.into())));
     env.push(("NODE_APP_INSTANCE".into(), facts.slot.to_string().into()));
     let json = serde_json::to_string(&variable).unwrap_or_default();
     env.push(("HOSTLER_WORKER".into(), json.into()));
@@ -107,10 +101,7 @@ pub(crate) fn env(app: &AppSpec, facts: &WorkerFacts<'_>) -> Vec<(OsString, OsSt
 pub(crate) fn shown(app: &AppSpec) -> String {
     let node = app.node.display().to_string();
     let script = app.script.display().to_string();
-    let words = std::iter::once(&node)
-        .chain(&app.node_args)
-        .chain([&script])
-        .chain(&app.args);
+    let words = std::iter::once(&node).chain(&app.node_args).chain([&script]).chain(&app.args);
     words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
@@ -134,10 +125,7 @@ mod tests {
             args: vec!["--verbose".into()],
             node: "node".into(),
             node_args: vec!["--max-old-space-size=256".into()],
-            env: vec![
-                ("PORT".into(), "1".into()),
-                ("NODE_APP_INSTANCE".into(), "9".into()),
-            ],
+            env: vec![("PORT".into(), "1".into()), ("NODE_APP_INSTANCE".into(), "9".into())],
             workers: 1,
             transport: Transport::Frames,
         }
@@ -154,10 +142,7 @@ mod tests {
             "--verbose",
         ];
         assert_eq!(args, expected);
-        assert_eq!(
-            shown(&app()),
-            "node --max-old-space-size=256 '/srv/my app.js' --verbose"
-        );
+        assert_eq!(shown(&app()), "node --max-old-space-size=256 '/srv/my app.js' --verbose");
     }
 
     #[test]

@@ -19,9 +19,7 @@ pub(crate) fn codegen(check: bool) -> Outcome {
         return Ok(());
     }
     if check {
-        return Err(format!(
-            "{CONSTANTS} is out of date; run: cargo xtask codegen"
-        ));
+        return Err(format!("{CONSTANTS} is out of date; run: cargo xtask codegen"));
     }
     fs::write(&path, wanted).map_err(|error| format!("{CONSTANTS}: {error}"))?;
     eprintln!("{CONSTANTS} written");

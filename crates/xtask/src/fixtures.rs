@@ -17,15 +17,9 @@ pub(crate) fn check_node() -> Outcome {
     let Some(node) = version("node", "--version") else {
         return Err(format!("Node.js is missing. Install it: {install}"));
     };
-    let major = node
-        .trim_start_matches('v')
-        .split('.')
-        .next()
-        .and_then(|n| n.parse::<u32>().ok());
+    let major = node.trim_start_matches('v').split('.').next().and_then(|n| n.parse::<u32>().ok());
     if major.is_none_or(|major| major < NODE_MAJOR_MIN) {
-        return Err(format!(
-            "Node.js {node} is too old; {NODE_MAJOR_MIN} or later: {install}"
-        ));
+        return Err(format!("Node.js {node} is too old; {NODE_MAJOR_MIN} or later: {install}"));
     }
     if version("npm", "--version").is_none() {
         return Err("npm is missing. Install it: apt-get install -y npm".to_owned());
@@ -43,8 +37,7 @@ pub(crate) fn install() -> Outcome {
         return Ok(());
     }
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund"])
-        .current_dir(&folder);
+    npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
     run(npm).map_err(|why| format!("the fixtures' packages could not be installed: {why}"))?;
     fs::write(stamp, lockfile).map_err(|error| error.to_string())
 }

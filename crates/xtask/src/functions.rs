@@ -27,17 +27,11 @@ pub(crate) fn functions(text: &str, rust: bool) -> Vec<Function> {
             continue;
         };
         // A declaration without a body ends before the next line of the same depth.
-        if body[..end]
-            .iter()
-            .any(|line| indent_of(line) < indent && !line.trim().is_empty())
-        {
+        if body[..end].iter().any(|line| indent_of(line) < indent && !line.trim().is_empty()) {
             continue;
         }
         let code_lines = body[..end].iter().filter(|line| is_code(line)).count();
-        found.push(Function {
-            line: index + 1,
-            code_lines,
-        });
+        found.push(Function { line: index + 1, code_lines });
     }
     found
 }
@@ -66,20 +60,8 @@ mod tests {
     #[test]
     fn counts_code_and_not_comments() {
         let text = "impl X {\n    fn a(&self) {\n        one();\n\n        // why\n        two();\n    }\n\n    fn b();\n}\n";
-        assert_eq!(
-            functions(text, true),
-            [Function {
-                line: 2,
-                code_lines: 2
-            }]
-        );
+        assert_eq!(functions(text, true), [Function { line: 2, code_lines: 2 }]);
         let text = "function f() {\n  a();\n  b();\n}\n";
-        assert_eq!(
-            functions(text, false),
-            [Function {
-                line: 1,
-                code_lines: 2
-            }]
-        );
+        assert_eq!(functions(text, false), [Function { line: 1, code_lines: 2 }]);
     }
 }

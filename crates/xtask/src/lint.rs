@@ -9,14 +9,7 @@ use crate::{Outcome, codegen, tidy};
 pub(crate) fn lint() -> Outcome {
     let cargo_checks: [&[&str]; 2] = [
         &["fmt", "--all", "--check"],
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
+        &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
     ];
     let mut broken: Vec<String> = cargo_checks
         .iter()
@@ -29,11 +22,7 @@ pub(crate) fn lint() -> Outcome {
     broken.extend(codegen::codegen(true).err());
     broken.extend(tidy::tidy().err());
     broken.extend(deny().err());
-    if broken.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("\n  {}", broken.join("\n  ")))
-    }
+    if broken.is_empty() { Ok(()) } else { Err(format!("\n  {}", broken.join("\n  "))) }
 }
 
 fn deny() -> Outcome {

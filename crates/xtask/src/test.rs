@@ -35,26 +35,18 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
         broken.push(why);
     }
     println!("{}", sum.closing_line());
-    if broken.is_empty() {
-        Ok(())
-    } else {
-        Err(broken.join("\n"))
-    }
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
 }
 
 fn rust_tests(arguments: &[String]) -> Command {
     let mut command = cargo();
-    command
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .args(arguments);
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(arguments);
     command
 }
 
 fn node_tests(files: Vec<PathBuf>, filter: Option<&str>) -> Command {
     let mut command = Command::new("node");
-    command
-        .args(["--test", "--test-reporter=spec"])
-        .current_dir(root());
+    command.args(["--test", "--test-reporter=spec"]).current_dir(root());
     if let Some(filter) = filter {
         command.arg(format!("--test-name-pattern={filter}"));
     }
@@ -71,13 +63,9 @@ fn loader_tests() -> Vec<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
             name.is_some_and(|name| {
-                [".test.mjs", ".test.cjs", ".test.js"]
-                    .iter()
-                    .any(|end| name.ends_with(end))
+                [".test.mjs", ".test.cjs", ".test.js"].iter().any(|end| name.ends_with(end))
             })
         })
         .collect();
@@ -122,10 +110,7 @@ impl Sum {
         let (Some(what), Some(count), None) = (words.next(), words.next(), words.next()) else {
             return;
         };
-        let count = count
-            .parse::<u32>()
-            .ok()
-            .filter(|_| line.starts_with('\u{2139}'));
+        let count = count.parse::<u32>().ok().filter(|_| line.starts_with('\u{2139}'));
         match (what, count) {
             ("pass", Some(count)) => self.passed += count,
             ("fail" | "cancelled", Some(count)) => self.failed += count,
@@ -159,14 +144,7 @@ mod tests {
         sum.add_node("\u{2139} pass 7");
         sum.add_node("\u{2139} fail 2");
         sum.add_node("\u{2714} pass 7 (1.2ms)");
-        assert_eq!(
-            sum,
-            Sum {
-                passed: 14,
-                failed: 3,
-                ignored: 1
-            }
-        );
+        assert_eq!(sum, Sum { passed: 14, failed: 3, ignored: 1 });
         assert_eq!(sum.closing_line(), "14 passed, 3 failed, 1 ignored");
     }
 }

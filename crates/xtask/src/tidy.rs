@@ -27,14 +27,8 @@ pub(crate) struct Complaint {
     pub(crate) text: String,
 }
 
-const SKIPPED_FOLDERS: [&str; 6] = [
-    "target",
-    "node_modules",
-    ".git",
-    "corpus",
-    "artifacts",
-    "vectors",
-];
+const SKIPPED_FOLDERS: [&str; 6] =
+    ["target", "node_modules", ".git", "corpus", "artifacts", "vectors"];
 const EXTENSIONS: [&str; 8] = ["rs", "cjs", "mjs", "js", "md", "toml", "sh", "json"];
 
 /// Checks every file of the repository.
@@ -48,11 +42,7 @@ pub(crate) fn tidy() -> Outcome {
         let Ok(text) = fs::read_to_string(path) else {
             continue;
         };
-        let name = path
-            .strip_prefix(&root)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .into_owned();
+        let name = path.strip_prefix(&root).unwrap_or(path).to_string_lossy().into_owned();
         let source = Source::new(&name, &text);
         let mut complaints = check_file(&source);
         if name.ends_with("Cargo.toml") {
@@ -70,15 +60,8 @@ pub(crate) fn tidy() -> Outcome {
             }
         }
     }
-    eprintln!(
-        "tidy: {} files, {errors} errors, {warnings} warnings",
-        files.len()
-    );
-    if errors == 0 {
-        Ok(())
-    } else {
-        Err(format!("{errors} errors"))
-    }
+    eprintln!("tidy: {} files, {errors} errors, {warnings} warnings", files.len());
+    if errors == 0 { Ok(()) } else { Err(format!("{errors} errors")) }
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -91,10 +74,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_folder && !SKIPPED_FOLDERS.contains(&&*name) {
             collect(&path, files);
-        } else if path
-            .extension()
-            .is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
-        {
+        } else if path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known)) {
             files.push(path);
         }
     }

@@ -17,34 +17,15 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Where unsafe code may be: the unsafe fence of the data plane, and what happens between fork and exec.
 /// Test binaries with a counting allocator need it too (`GlobalAlloc` is an unsafe trait).
-const UNSAFE_ALLOWED: [&str; 3] = [
-    "crates/driver/",
-    "crates/spawner/src/exec",
-    "crates/proxy/tests/alloc",
-];
+const UNSAFE_ALLOWED: [&str; 3] =
+    ["crates/driver/", "crates/spawner/src/exec", "crates/proxy/tests/alloc"];
 
 /// Places that must work without a kernel: (prefix, what is banned there, what to do instead).
 const PURE: [(&str, &[&str], &str); 4] = [
-    (
-        "crates/protocol/src/",
-        WORLD,
-        "protocol is the meaning of bytes: the caller does the I/O",
-    ),
-    (
-        "crates/proxy/src/conn",
-        WORLD,
-        "take `now` as an argument and ask by an action",
-    ),
-    (
-        "crates/proxy/src/dispatch",
-        WORLD,
-        "take `now` as an argument and return a decision",
-    ),
-    (
-        "crates/spawner/src/supervisor",
-        CLOCK,
-        "take `now_ms` as an argument and ask by an action",
-    ),
+    ("crates/protocol/src/", WORLD, "protocol is the meaning of bytes: the caller does the I/O"),
+    ("crates/proxy/src/conn", WORLD, "take `now` as an argument and ask by an action"),
+    ("crates/proxy/src/dispatch", WORLD, "take `now` as an argument and return a decision"),
+    ("crates/spawner/src/supervisor", CLOCK, "take `now_ms` as an argument and ask by an action"),
 ];
 const WORLD: &[&str] = &[
     "Instant::now",
@@ -67,10 +48,7 @@ const DIRECTION: [(&str, &[&str]); 6] = [
     ("crates/loader/Cargo.toml", &[]),
     ("crates/proxy/Cargo.toml", &["protocol", "driver"]),
     ("crates/spawner/Cargo.toml", &["protocol", "loader"]),
-    (
-        "crates/sim/Cargo.toml",
-        &["protocol", "driver", "proxy", "spawner"],
-    ),
+    ("crates/sim/Cargo.toml", &["protocol", "driver", "proxy", "spawner"]),
 ];
 
 impl<'a> Source<'a> {
@@ -83,9 +61,7 @@ impl<'a> Source<'a> {
     }
 
     fn is_script(&self) -> bool {
-        [".cjs", ".mjs", ".js"]
-            .iter()
-            .any(|end| self.ends_with(end))
+        [".cjs", ".mjs", ".js"].iter().any(|end| self.ends_with(end))
     }
 
     /// Numbered lines without those of a trailing test module.
@@ -123,17 +99,10 @@ pub(crate) fn check_manifest(source: &Source<'_>) -> Vec<Complaint> {
     let Some((_, allowed)) = DIRECTION.iter().find(|(name, _)| *name == source.name) else {
         return Vec::new();
     };
-    let runtime = source
-        .text
-        .lines()
-        .take_while(|line| *line != "[dev-dependencies]")
-        .enumerate();
+    let runtime = source.text.lines().take_while(|line| *line != "[dev-dependencies]").enumerate();
     runtime
         .filter_map(|(index, line)| {
-            let named = line
-                .strip_prefix("hostler-")?
-                .split(['.', ' ', '='])
-                .next()?;
+            let named = line.strip_prefix("hostler-")?.split(['.', ' ', '=']).next()?;
             (!allowed.contains(&named)).then(|| {
                 error(
                     index + 1,
@@ -148,28 +117,19 @@ fn check_opening(source: &Source<'_>, found: &mut Vec<Complaint>) {
     // What stands beside a file as its tests is described there.
     let is_part = source.name.ends_with("tests.rs") || source.name.starts_with("fuzz/");
     if !source.text.starts_with("//!") && !is_part {
-        found.push(error(
-            1,
-            "a file opens with `//!`: what it owns, what it must never know",
-        ));
+        found.push(error(1, "a file opens with `//!`: what it owns, what it must never know"));
     }
 }
 
 fn check_unsafe(source: &Source<'_>, found: &mut Vec<Complaint>) {
-    if UNSAFE_ALLOWED
-        .iter()
-        .any(|place| source.name.starts_with(place))
-    {
+    if UNSAFE_ALLOWED.iter().any(|place| source.name.starts_with(place)) {
         return;
     }
     for (number, line) in source.text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
         let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
         if words.any(|word| word == "unsafe") && !code.contains('"') {
-            found.push(error(
-                number + 1,
-                "unsafe code lives in crates/driver and in exec.rs only",
-            ));
+            found.push(error(number + 1, "unsafe code lives in crates/driver and in exec.rs only"));
         }
     }
 }
@@ -198,10 +158,8 @@ fn check_sleeps(source: &Source<'_>, found: &mut Vec<Complaint>) {
     for (number, line) in source.lines_before_tests() {
         let code = line.split("//").next().unwrap_or_default();
         if code.contains("thread::sleep") {
-            found.push(error(
-                number,
-                "`thread::sleep`: wait for the event with a deadline instead",
-            ));
+            found
+                .push(error(number, "`thread::sleep`: wait for the event with a deadline instead"));
         }
     }
 }
@@ -240,10 +198,7 @@ fn check_leftovers(source: &Source<'_>, found: &mut Vec<Complaint>) {
             found.push(error(number, "space at the end of the line"));
         }
         if in_loader && line.contains("console.log(") {
-            found.push(error(
-                number,
-                "the loader prints nothing into the app's output",
-            ));
+            found.push(error(number, "the loader prints nothing into the app's output"));
         }
         if source.ends_with("package-lock.json") && line.contains("\"resolved\":") {
             found.push(error(
@@ -256,11 +211,7 @@ fn check_leftovers(source: &Source<'_>, found: &mut Vec<Complaint>) {
 }
 
 fn error(line: usize, text: impl Into<String>) -> Complaint {
-    Complaint {
-        weight: Weight::Error,
-        line,
-        text: text.into(),
-    }
+    Complaint { weight: Weight::Error, line, text: text.into() }
 }
 
 #[cfg(test)]
@@ -268,10 +219,7 @@ mod tests {
     use super::*;
 
     fn complaints(name: &str, text: &str) -> Vec<String> {
-        check_file(&Source::new(name, text))
-            .into_iter()
-            .map(|complaint| complaint.text)
-            .collect()
+        check_file(&Source::new(name, text)).into_iter().map(|complaint| complaint.text).collect()
     }
 
     #[test]

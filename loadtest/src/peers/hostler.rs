@@ -16,9 +16,7 @@ use crate::scenarios::Scenario;
 
 /// The binary beside this one: both are built into the same folder.
 pub(super) fn binary() -> PathBuf {
-    let beside = std::env::current_exe()
-        .ok()
-        .map(|own| own.with_file_name("hostler"));
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name("hostler"));
     beside
         .filter(|path| path.exists())
         .unwrap_or_else(|| repository().join("target/release/hostler"))
@@ -42,45 +40,19 @@ pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<R
     let runtime_dir = folder.path().join("run");
     let mut command = Command::new(binary());
     command.arg("run").arg(scenario.app());
-    command.args([
-        "--workers",
-        "1",
-        "--shards",
-        "1",
-        "--io",
-        io,
-        "--transport",
-        transport,
-    ]);
-    command.args([
-        "--listen",
-        &format!("127.0.0.1:{port}"),
-        "--log-format",
-        "json",
-    ]);
+    command.args(["--workers", "1", "--shards", "1", "--io", io, "--transport", transport]);
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json"]);
     command.arg("--runtime-dir").arg(&runtime_dir);
     // Its own settings decide; what this shell happens to export must not.
-    for name in [
-        "PORT",
-        "HOST",
-        "WEB_CONCURRENCY",
-        "NODE_ENV",
-        "HOSTLER_RUNTIME_DIR",
-    ] {
+    for name in ["PORT", "HOST", "WEB_CONCURRENCY", "NODE_ENV", "HOSTLER_RUNTIME_DIR"] {
         command.env_remove(name);
     }
     let log =
         std::fs::File::create(folder.path().join("hostler.log")).map_err(|e| e.to_string())?;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let mut supervisor = Owned::new(command.spawn().map_err(|error| error.to_string())?);
     let found = wait_for(Duration::from_secs(20), || {
-        supervisor
-            .ended()
-            .map(Err)
-            .or_else(|| processes(&runtime_dir).map(Ok))
+        supervisor.ended().map(Err).or_else(|| processes(&runtime_dir).map(Ok))
     });
     let (proxy, worker) = match found {
         Some(Ok(found)) => found,
@@ -103,14 +75,9 @@ pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<R
 /// Pids of the proxy and of the ready worker.
 fn processes(runtime_dir: &Path) -> Option<(u32, u32)> {
     let mut command = Command::new(binary());
-    command
-        .args(["status", "--json", "--runtime-dir"])
-        .arg(runtime_dir);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    command.args(["status", "--json", "--runtime-dir"]).arg(runtime_dir);
+    let output =
+        command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     let status: Value = serde_json::from_slice(&output.stdout).ok()?;
     let worker = &status["workers"][0];
     if worker["state"] != "ready" {

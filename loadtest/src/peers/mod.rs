@@ -33,13 +33,7 @@ pub(crate) enum Peer {
     UringHttp,
 }
 
-const ALL: [Peer; 5] = [
-    Peer::Node,
-    Peer::Nginx,
-    Peer::Uring,
-    Peer::Epoll,
-    Peer::UringHttp,
-];
+const ALL: [Peer; 5] = [Peer::Node, Peer::Nginx, Peer::Uring, Peer::Epoll, Peer::UringHttp];
 
 /// Names for the command line.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -85,9 +79,9 @@ impl Peer {
         }
         match self {
             Self::Node => None,
-            Self::Nginx => ask("nginx", &["-v"])
-                .is_empty()
-                .then(|| "apt-get install -y nginx".to_owned()),
+            Self::Nginx => {
+                ask("nginx", &["-v"]).is_empty().then(|| "apt-get install -y nginx".to_owned())
+            }
             Self::Uring | Self::UringHttp => hostler::missing("uring"),
             Self::Epoll => hostler::missing("epoll"),
         }
@@ -111,9 +105,7 @@ impl Peer {
             Self::Epoll => hostler::start(scenario, "epoll", "frames"),
             Self::UringHttp => hostler::start(scenario, "uring", "http"),
         }?;
-        running
-            .wait_right(scenario)
-            .map_err(|why| format!("{self}: {why}"))?;
+        running.wait_right(scenario).map_err(|why| format!("{self}: {why}"))?;
         if self == Self::Nginx {
             running.front = nginx::processes(running.front[0]);
         }
@@ -159,11 +151,7 @@ impl Running {
             }
             None
         });
-        if right == Some(true) {
-            Ok(())
-        } else {
-            Err(last)
-        }
+        if right == Some(true) { Ok(()) } else { Err(last) }
     }
 
     /// Ends its processes; the front first, so that it does not complain about a lost app.

@@ -22,10 +22,7 @@ pub(super) fn start(scenario: &Scenario, cores: Cores) -> Outcome<Running> {
     let mut command = Command::new("nginx");
     command.arg("-p").arg(folder.path()).arg("-c").arg(config);
     command.arg("-e").arg(folder.path().join("error.log"));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let front = Owned::new(spawn_on(cores.front, &mut command)?);
     Ok(Running {
         address: ([127, 0, 0, 1], port).into(),
@@ -44,11 +41,7 @@ pub(super) fn processes(master: u32) -> Vec<u32> {
 fn config(folder: &Path, socket: &Path, port: u16) -> String {
     let (folder, socket) = (folder.display(), socket.display());
     // The folder belongs to whoever runs the test; as root, nginx would switch to a user that cannot enter it.
-    let user = if rustix::process::getuid().is_root() {
-        "user root;"
-    } else {
-        ""
-    };
+    let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
     format!(
         "{user}
 daemon off;

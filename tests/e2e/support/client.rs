@@ -51,17 +51,10 @@ pub(crate) struct Response {
 impl Response {
     /// The value of a field that occurs at most once.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .fields
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| &**v);
+        let mut values =
+            self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| &**v);
         let value = values.next();
-        assert!(
-            values.next().is_none(),
-            "{name} occurs twice: {:?}",
-            self.fields
-        );
+        assert!(values.next().is_none(), "{name} occurs twice: {:?}", self.fields);
         value
     }
 
@@ -93,10 +86,7 @@ impl Client {
             }
             Target::Unix(path) => Stream::Unix(UnixStream::connect(path).expect("connect")),
         };
-        let mut client = Self {
-            stream,
-            input: Vec::new(),
-        };
+        let mut client = Self { stream, input: Vec::new() };
         client.set_patience(PATIENCE);
         client
     }
@@ -151,10 +141,7 @@ impl Client {
             Stream::Tcp(stream) => Stream::Tcp(stream.try_clone().expect("dup")),
             Stream::Unix(stream) => Stream::Unix(stream.try_clone().expect("dup")),
         };
-        Self {
-            stream,
-            input: Vec::new(),
-        }
+        Self { stream, input: Vec::new() }
     }
 
     /// Sends FIN.
@@ -168,9 +155,7 @@ impl Client {
     /// Closes with a reset instead of FIN.
     pub(crate) fn reset(self) {
         if let Stream::Tcp(stream) = &self.stream {
-            socket2::SockRef::from(stream)
-                .set_linger(Some(Duration::ZERO))
-                .expect("linger");
+            socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("linger");
         }
     }
 
@@ -182,14 +167,12 @@ impl Client {
 
     /// Reads the response to a request that was not HEAD; panics if there is none.
     pub(crate) fn response(&mut self) -> Response {
-        self.try_response("GET")
-            .unwrap_or_else(|error| panic!("no response: {error}"))
+        self.try_response("GET").unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
     /// Reads the response to a HEAD request.
     pub(crate) fn head_response(&mut self) -> Response {
-        self.try_response("HEAD")
-            .unwrap_or_else(|error| panic!("no response: {error}"))
+        self.try_response("HEAD").unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
     /// Reads one response with its interim responses.
@@ -218,39 +201,24 @@ impl Client {
             lines.push(line);
         }
         let broken = |what: &str| ClientError::Broken(format!("{what}: {lines:?}"));
-        let mut start = lines
-            .first()
-            .ok_or_else(|| broken("no status line"))?
-            .splitn(3, ' ');
+        let mut start = lines.first().ok_or_else(|| broken("no status line"))?.splitn(3, ' ');
         let version = start.next().unwrap_or_default().to_owned();
         let status = start.next().and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| broken("bad status line"))?;
-        let fields = lines[1..]
-            .iter()
-            .map(|line| split_field(line))
-            .collect::<Result<_, _>>()?;
-        Ok(Response {
-            version,
-            status,
-            fields,
-            ..Response::default()
-        })
+        let fields = lines[1..].iter().map(|line| split_field(line)).collect::<Result<_, _>>()?;
+        Ok(Response { version, status, fields, ..Response::default() })
     }
 
     fn read_body(&mut self, method: &str, response: &mut Response) -> Result<(), ClientError> {
         if method == "HEAD" || matches!(response.status, 101 | 204 | 304) {
             return Ok(());
         }
-        if response
-            .field("transfer-encoding")
-            .is_some_and(|te| te.eq_ignore_ascii_case("chunked"))
+        if response.field("transfer-encoding").is_some_and(|te| te.eq_ignore_ascii_case("chunked"))
         {
             return self.read_chunks(response);
         }
         if let Some(length) = response.field("content-length") {
-            let length = length
-                .parse()
-                .map_err(|_| ClientError::Broken(length.to_owned()))?;
+            let length = length.parse().map_err(|_| ClientError::Broken(length.to_owned()))?;
             response.body = self.read_exact(length)?;
             return Ok(());
         }
@@ -286,12 +254,7 @@ impl Client {
     fn read_line(&mut self) -> Result<String, ClientError> {
         loop {
             if let Some(end) = self.input.windows(2).position(|pair| pair == b"\r\n") {
-                let line = self
-                    .input
-                    .drain(..end + 2)
-                    .take(end)
-                    .map(char::from)
-                    .collect();
+                let line = self.input.drain(..end + 2).take(end).map(char::from).collect();
                 return Ok(line);
             }
             if self.fill()? == 0 {
@@ -339,11 +302,7 @@ impl Client {
     /// Asserts that nothing more comes and the server closes.
     pub(crate) fn expect_close(&mut self) {
         let rest = self.read_to_close();
-        assert!(
-            rest.is_empty(),
-            "bytes after the last response: {}",
-            show(&rest)
-        );
+        assert!(rest.is_empty(), "bytes after the last response: {}", show(&rest));
     }
 
     fn fill(&mut self) -> Result<usize, ClientError> {
@@ -368,9 +327,8 @@ impl Client {
 }
 
 fn split_field(line: &str) -> Result<(String, String), ClientError> {
-    let (name, value) = line
-        .split_once(':')
-        .ok_or_else(|| ClientError::Broken(format!("field {line:?}")))?;
+    let (name, value) =
+        line.split_once(':').ok_or_else(|| ClientError::Broken(format!("field {line:?}")))?;
     Ok((name.to_owned(), value.trim().to_owned()))
 }
 

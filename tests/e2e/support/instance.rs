@@ -39,10 +39,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Where clients connect; the first listener.
     pub(crate) fn target(&self) -> Target {
-        self.targets
-            .first()
-            .expect("an address in the ready line")
-            .clone()
+        self.targets.first().expect("an address in the ready line").clone()
     }
 
     /// All addresses of the ready line.
@@ -95,9 +92,7 @@ impl Instance {
         eventually("a ready worker", || {
             let status = self.status();
             let worker = status.workers.iter().find(|worker| worker.slot == slot)?;
-            (worker.state == WorkerState::Ready)
-                .then_some(worker.pid)
-                .flatten()
+            (worker.state == WorkerState::Ready).then_some(worker.pid).flatten()
         })
     }
 
@@ -110,16 +105,12 @@ impl Instance {
     pub(crate) fn try_status(&self) -> Option<InstanceStatus> {
         let mut stream = UnixStream::connect(self.runtime_dir.join("control.sock")).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        stream
-            .write_all(&encode_line(&CommandRequest::Status))
-            .ok()?;
+        stream.write_all(&encode_line(&CommandRequest::Status)).ok()?;
         let mut lines = LineBuffer::default();
         let mut piece = [0; 4096];
         loop {
             if let Some(answer) = lines.next::<CommandAnswer>().expect("a valid answer") {
-                let CommandAnswer::Status(status) = answer else {
-                    panic!("{answer:?}")
-                };
+                let CommandAnswer::Status(status) = answer else { panic!("{answer:?}") };
                 return Some(*status);
             }
             let count = stream.read(&mut piece).ok().filter(|&count| count > 0)?;
@@ -131,36 +122,27 @@ impl Instance {
     pub(crate) fn shards(&self) -> ShardStatus {
         eventually("proxy figures", || {
             let proxy = self.status().proxy?;
-            Some(
-                proxy
-                    .shards
-                    .iter()
-                    .fold(ShardStatus::default(), |sum, shard| ShardStatus {
-                        shard: 0,
-                        conns: sum.conns + shard.conns,
-                        in_flight: sum.in_flight + shard.in_flight,
-                        queued: sum.queued + shard.queued,
-                        requests: sum.requests + shard.requests,
-                        refused: sum.refused + shard.refused,
-                        failed: sum.failed + shard.failed,
-                        retried: sum.retried + shard.retried,
-                        starved: sum.starved + shard.starved,
-                        sockets: sum.sockets + shard.sockets,
-                        buffers_out: sum.buffers_out + shard.buffers_out,
-                    }),
-            )
+            Some(proxy.shards.iter().fold(ShardStatus::default(), |sum, shard| ShardStatus {
+                shard: 0,
+                conns: sum.conns + shard.conns,
+                in_flight: sum.in_flight + shard.in_flight,
+                queued: sum.queued + shard.queued,
+                requests: sum.requests + shard.requests,
+                refused: sum.refused + shard.refused,
+                failed: sum.failed + shard.failed,
+                retried: sum.retried + shard.retried,
+                starved: sum.starved + shard.starved,
+                sockets: sum.sockets + shard.sockets,
+                buffers_out: sum.buffers_out + shard.buffers_out,
+            }))
         })
     }
 
     /// Waits until a line of stdout or stderr satisfies `accept`.
     pub(crate) fn wait_output(&self, what: &str, accept: impl Fn(&str) -> bool) -> String {
-        self.output.wait(PATIENCE, accept).unwrap_or_else(|| {
-            panic!(
-                "{}: no output with {what}; all output:\n{}",
-                self.variant,
-                self.output.dump()
-            )
-        })
+        self.output
+            .wait(PATIENCE, accept)
+            .unwrap_or_else(|| panic!("{}: no output with {what}", self.variant))
     }
 
     /// Everything printed so far.
@@ -181,11 +163,7 @@ impl Instance {
                 return status;
             }
             if start.elapsed() > limit {
-                panic!(
-                    "{}: still runs; output:\n{}",
-                    self.variant,
-                    self.output.dump()
-                );
+                panic!("{}: still runs", self.variant);
             }
             std::thread::sleep(super::STEP);
         }
@@ -219,13 +197,7 @@ impl Instance {
         self.assert_idle();
         self.signal(Signal::TERM);
         let status = self.wait_exit(PATIENCE);
-        assert_eq!(
-            status.code(),
-            Some(0),
-            "{}: {}",
-            self.variant,
-            self.output.dump()
-        );
+        assert_eq!(status.code(), Some(0), "{}: {}", self.variant, self.output.dump());
         self.assert_gone();
     }
 
@@ -240,26 +212,16 @@ impl Instance {
     }
 
     pub(super) fn assert_no_process_left(&self) {
-        within(
-            Duration::from_secs(2),
-            "all processes of the instance are gone",
-            || processes_with_tag(&self.tag).is_empty().then_some(()),
-        );
+        within(Duration::from_secs(2), "all processes of the instance are gone", || {
+            processes_with_tag(&self.tag).is_empty().then_some(())
+        });
     }
 
     pub(super) fn wait_ready(&mut self) {
         let line = self
             .output
-            .wait_or_exit(&mut self.child, PATIENCE * 2, |line| {
-                !addresses_in(line).is_empty()
-            });
-        let line = line.unwrap_or_else(|| {
-            panic!(
-                "{}: not ready; output:\n{}",
-                self.variant,
-                self.output.dump()
-            )
-        });
+            .wait_or_exit(&mut self.child, PATIENCE * 2, |line| !addresses_in(line).is_empty());
+        let line = line.unwrap_or_else(|| panic!("{}: not ready", self.variant));
         self.targets = addresses_in(&line);
     }
 
@@ -280,12 +242,10 @@ impl Drop for Instance {
                 signal(pid, Signal::KILL);
             }
             let _ = self.child.kill();
+            // What is in the pipes arrives now that their writers are gone.
+            self.output.wait_closed();
             if std::thread::panicking() {
-                eprintln!(
-                    "--- output of the instance ({}):\n{}",
-                    self.variant,
-                    self.output.dump()
-                );
+                eprintln!("--- output of the instance ({}):\n{}", self.variant, self.output.dump());
             }
         }
         let _ = self.child.wait();

@@ -39,12 +39,7 @@ impl Output {
         std::thread::spawn(move || {
             for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                output
-                    .state
-                    .lock()
-                    .expect("lock")
-                    .lines
-                    .push((source, line));
+                output.state.lock().expect("lock").lines.push((source, line));
                 output.bell.notify_all();
             }
             output.state.lock().expect("lock").closed += 1;
@@ -88,10 +83,7 @@ impl Output {
     pub(super) fn wait_closed(&self) {
         let state = self.state.lock().expect("lock");
         let open = |state: &mut Lines| state.closed < 2;
-        let _ = self
-            .bell
-            .wait_timeout_while(state, Duration::from_secs(2), open)
-            .expect("lock");
+        let _ = self.bell.wait_timeout_while(state, Duration::from_secs(2), open).expect("lock");
     }
 
     pub(super) fn text(&self, source: Source) -> String {
@@ -114,11 +106,7 @@ pub(super) fn addresses_in(line: &str) -> Vec<Target> {
     let Some(Value::Array(addresses)) = fields.get("listeners").filter(|_| is_ready) else {
         return Vec::new();
     };
-    addresses
-        .iter()
-        .filter_map(Value::as_str)
-        .map(parse_target)
-        .collect()
+    addresses.iter().filter_map(Value::as_str).map(parse_target).collect()
 }
 
 /// `http://127.0.0.1:3000`, `127.0.0.1:3000` or `unix:/path`.

@@ -14,18 +14,11 @@ pub(crate) fn processes_with_tag(tag: &str) -> Vec<u32> {
     let needle = format!("{TAG}={tag}");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environ
-            .split(|&byte| byte == 0)
-            .any(|variable| variable == needle.as_bytes())
-        {
+        if environ.split(|&byte| byte == 0).any(|variable| variable == needle.as_bytes()) {
             found.push(pid);
         }
     }
@@ -35,28 +28,17 @@ pub(crate) fn processes_with_tag(tag: &str) -> Vec<u32> {
 /// A `VmRSS`-like line of `/proc/PID/status`, KiB.
 pub(crate) fn memory_kib(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("process lives");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with(key))
-        .expect("memory line");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse().ok())
-        .expect("a number")
+    let line = status.lines().find(|line| line.starts_with(key)).expect("memory line");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
 /// Number of open descriptors.
 pub(crate) fn fd_count(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd"))
-        .map(Iterator::count)
-        .unwrap_or(0)
+    fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0)
 }
 
 /// Sends a signal to one process; a process that is already gone is not an error.
 pub(crate) fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a pid");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
     let _ = kill_process(pid, signal);
 }

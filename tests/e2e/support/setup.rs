@@ -45,8 +45,7 @@ impl Setup {
 
     /// Adds options, split at spaces.
     pub(crate) fn options(mut self, options: &str) -> Self {
-        self.options
-            .extend(options.split_whitespace().map(str::to_owned));
+        self.options.extend(options.split_whitespace().map(str::to_owned));
         self
     }
 
@@ -138,25 +137,14 @@ impl Setup {
             // The shell sets the limit and becomes the binary: no unsafe code in a test.
             Some(limit) => {
                 let mut shell = Command::new("/bin/sh");
-                shell.args([
-                    "-c",
-                    &format!("ulimit -n {limit}; exec \"$0\" \"$@\""),
-                    binary,
-                ]);
+                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), binary]);
                 shell
             }
             None => Command::new(binary),
         };
         command.arg("run").arg(&self.app);
-        command.args([
-            "--io",
-            self.variant.io(),
-            "--transport",
-            self.variant.transport(),
-        ]);
-        command
-            .args(["--log-format", "json", "--runtime-dir"])
-            .arg(runtime_dir);
+        command.args(["--io", self.variant.io(), "--transport", self.variant.transport()]);
+        command.args(["--log-format", "json", "--runtime-dir"]).arg(runtime_dir);
         for (option, default) in [("--workers", "1"), ("--shards", "1"), ("--pin", "off")] {
             if !self.options.iter().any(|given| given == option) {
                 command.args([option, default]);
@@ -172,19 +160,10 @@ impl Setup {
         if !self.app_args.is_empty() {
             command.arg("--").args(&self.app_args);
         }
-        for name in [
-            "PORT",
-            "HOST",
-            "WEB_CONCURRENCY",
-            "NODE_ENV",
-            "HOSTLER_RUNTIME_DIR",
-        ] {
+        for name in ["PORT", "HOST", "WEB_CONCURRENCY", "NODE_ENV", "HOSTLER_RUNTIME_DIR"] {
             command.env_remove(name);
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 }
@@ -211,9 +190,5 @@ impl Failure {
 
 fn unique_tag() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "e2e-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

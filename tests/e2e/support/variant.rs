@@ -29,10 +29,7 @@ pub(crate) struct Variant {
 
 impl Variant {
     /// For tests where the backend and the transport make no difference: runs everywhere.
-    pub(crate) const PLAIN: Self = Self {
-        io: Io::Epoll,
-        transport: Transport::Frames,
-    };
+    pub(crate) const PLAIN: Self = Self { io: Io::Epoll, transport: Transport::Frames };
 
     /// Value of `--io`.
     pub(crate) const fn io(self) -> &'static str {
@@ -64,16 +61,11 @@ pub(crate) fn uring_or_skip(variant: Variant) -> bool {
         return true;
     }
     let refused = REFUSED.get_or_init(|| {
-        hostler_driver::probe::probe_uring()
-            .err()
-            .map(|refused| refused.to_string())
+        hostler_driver::probe::probe_uring().err().map(|refused| refused.to_string())
     });
     if let Some(why) = refused {
         // Straight to fd 2: the test runner swallows what `eprintln!` writes in a passing test.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nSKIPPED (io_uring is refused here): {why}\n"
-        );
+        let _ = writeln!(std::io::stderr(), "\nSKIPPED (io_uring is refused here): {why}\n");
         return false;
     }
     true

@@ -22,11 +22,7 @@ pub(super) fn kernel(release: &str) -> Finding {
             format!("{release} is older than 6.1, the first one that io_uring is used on"),
             "nothing breaks: epoll is used; a newer kernel saves some CPU",
         ),
-        None => Finding::warn(
-            "kernel",
-            format!("{release} is not a known form"),
-            "nothing to do",
-        ),
+        None => Finding::warn("kernel", format!("{release} is not a known form"), "nothing to do"),
     }
 }
 
@@ -70,10 +66,9 @@ pub(super) fn seccomp(status: &str, ring_works: bool) -> Finding {
     match field("Seccomp:") {
         None => Finding::ok("seccomp", "the kernel does not say"),
         Some(0) => Finding::ok("seccomp", "no filter on this process"),
-        Some(_) if ring_works => Finding::ok(
-            "seccomp",
-            format!("filtered{filters}; io_uring is let through"),
-        ),
+        Some(_) if ring_works => {
+            Finding::ok("seccomp", format!("filtered{filters}; io_uring is let through"))
+        }
         Some(mode) => Finding::warn(
             "seccomp",
             format!("filtered (mode {mode}{filters}); this may be what refuses io_uring"),
@@ -100,14 +95,7 @@ fn judge_locked_memory(limit: Option<u64>, kernel: Option<(u32, u32)>) -> Findin
         ),
         _ => Finding::ok(
             name,
-            format!(
-                "{shown}{}",
-                if counts {
-                    ""
-                } else {
-                    "; rings do not count here"
-                }
-            ),
+            format!("{shown}{}", if counts { "" } else { "; rings do not count here" }),
         ),
     }
 }
@@ -137,12 +125,7 @@ mod tests {
     fn the_switch() {
         assert_eq!(sysctl(None).level, Level::Ok);
         assert_eq!(sysctl(Some(0)).level, Level::Ok);
-        assert!(
-            sysctl(Some(1))
-                .remedy
-                .expect("one")
-                .contains("io_uring_group")
-        );
+        assert!(sysctl(Some(1)).remedy.expect("one").contains("io_uring_group"));
         assert_eq!(sysctl(Some(2)).level, Level::Warn);
     }
 
@@ -153,24 +136,14 @@ mod tests {
         assert_eq!(seccomp(filtered, true).level, Level::Ok);
         let finding = seccomp(filtered, false);
         assert_eq!(finding.level, Level::Warn);
-        assert!(
-            finding.text.contains("mode 2, 1 filters"),
-            "{}",
-            finding.text
-        );
+        assert!(finding.text.contains("mode 2, 1 filters"), "{}", finding.text);
         assert!(!finding.remedy.expect("one").contains("unconfined"));
     }
 
     #[test]
     fn locked_memory_matters_only_to_old_kernels() {
-        assert_eq!(
-            judge_locked_memory(Some(65_536), Some((5, 10))).level,
-            Level::Warn
-        );
-        assert_eq!(
-            judge_locked_memory(Some(65_536), Some((6, 1))).level,
-            Level::Ok
-        );
+        assert_eq!(judge_locked_memory(Some(65_536), Some((5, 10))).level, Level::Warn);
+        assert_eq!(judge_locked_memory(Some(65_536), Some((6, 1))).level, Level::Ok);
         assert_eq!(judge_locked_memory(None, Some((5, 10))).level, Level::Ok);
     }
 }

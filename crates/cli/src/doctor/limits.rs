@@ -34,10 +34,7 @@ pub(super) fn cores(cores: &UsableCores) -> Finding {
 pub(super) fn open_files(hard_limit: u64) -> Finding {
     let name = "RLIMIT_NOFILE";
     if hard_limit >= OPEN_FILES_ENOUGH {
-        return Finding::ok(
-            name,
-            format!("{hard_limit} (the soft limit is raised to it)"),
-        );
+        return Finding::ok(name, format!("{hard_limit} (the soft limit is raised to it)"));
     }
     Finding::warn(
         name,
@@ -60,10 +57,7 @@ pub(super) fn memory(limit: Option<Limit<u64>>, workers: u32) -> Finding {
     }
     Finding::warn(
         "memory",
-        format!(
-            "{text}; {workers} workers of a small app take about {}",
-            show_memory(needed)
-        ),
+        format!("{text}; {workers} workers of a small app take about {}", show_memory(needed)),
         "use fewer --workers or raise the limit; set --max-old-space-size in scripts.start",
     )
 }
@@ -110,10 +104,7 @@ mod tests {
     use super::*;
 
     fn limit<T>(value: T) -> Option<Limit<T>> {
-        Some(Limit {
-            value,
-            file: "/sys/fs/cgroup/x".into(),
-        })
+        Some(Limit { value, file: "/sys/fs/cgroup/x".into() })
     }
 
     #[test]
@@ -143,12 +134,8 @@ mod tests {
 
     #[test]
     fn a_part_of_a_core_is_a_warning() {
-        let mut usable = UsableCores {
-            allowed: vec![0, 1],
-            count: 1,
-            quota: None,
-            why: "affinity 0-1".into(),
-        };
+        let mut usable =
+            UsableCores { allowed: vec![0, 1], count: 1, quota: None, why: "affinity 0-1".into() };
         assert_eq!(cores(&usable).level, Level::Ok);
         usable.quota = limit(0.5);
         assert_eq!(cores(&usable).level, Level::Warn);

@@ -46,30 +46,15 @@ struct Finding {
 
 impl Finding {
     fn ok(name: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            name,
-            level: Level::Ok,
-            text: text.into(),
-            remedy: None,
-        }
+        Self { name, level: Level::Ok, text: text.into(), remedy: None }
     }
 
     fn warn(name: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            name,
-            level: Level::Warn,
-            text: text.into(),
-            remedy: Some(remedy.into()),
-        }
+        Self { name, level: Level::Warn, text: text.into(), remedy: Some(remedy.into()) }
     }
 
     fn fail(name: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            name,
-            level: Level::Fail,
-            text: text.into(),
-            remedy: Some(remedy.into()),
-        }
+        Self { name, level: Level::Fail, text: text.into(), remedy: Some(remedy.into()) }
     }
 }
 
@@ -89,11 +74,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> ExitCode {
     };
     let ok = findings.iter().all(|finding| finding.level != Level::Fail);
     if args.json {
-        print_json(&Report {
-            version: env!("CARGO_PKG_VERSION"),
-            ok,
-            findings: &findings,
-        });
+        print_json(&Report { version: env!("CARGO_PKG_VERSION"), ok, findings: &findings });
     } else {
         print(&report(&findings));
     }
@@ -109,10 +90,7 @@ fn examine(args: &DoctorArgs) -> Result<Vec<Finding>, crate::settings::SettingsE
         let node = find_node(args.node.as_deref(), &search_path, &around.current_folder);
         let probe = hostler_driver::probe::probe_uring();
         let status = read(Path::new("/proc/self/status")).unwrap_or_default();
-        let kernel = rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned();
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         let groups = Cgroups::find(read);
         let found = [
             Some(io::kernel(&kernel)),
@@ -142,22 +120,13 @@ fn report(findings: &[Finding]) -> String {
             Level::Warn => "warn",
             Level::Fail => "FAIL",
         };
-        rows.push(vec![
-            level.to_owned(),
-            finding.name.to_owned(),
-            finding.text.clone(),
-        ]);
+        rows.push(vec![level.to_owned(), finding.name.to_owned(), finding.text.clone()]);
         if let Some(remedy) = &finding.remedy {
             rows.push(vec![String::new(), String::new(), format!("-> {remedy}")]);
         }
     }
     let mut text = table(&columns, &rows);
-    let count = |level| {
-        findings
-            .iter()
-            .filter(|finding| finding.level == level)
-            .count()
-    };
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (warnings, failures) = (count(Level::Warn), count(Level::Fail));
     text.push_str(&match (failures, warnings) {
         (0, 0) => "\nAll is well.\n".to_owned(),
@@ -175,19 +144,14 @@ mod tests {
 
     #[test]
     fn each_finding_is_a_line_with_its_remedy_below() {
-        let findings = [
-            Finding::ok("kernel", "6.12"),
-            Finding::warn("io_uring", "refused", "allow it"),
-        ];
+        let findings =
+            [Finding::ok("kernel", "6.12"), Finding::warn("io_uring", "refused", "allow it")];
         let text = report(&findings);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "ok    kernel    6.12");
         assert_eq!(lines[1], "warn  io_uring  refused");
         assert_eq!(lines[2].trim(), "-> allow it");
-        assert!(
-            text.contains("1 of the lines above could be better"),
-            "{text}"
-        );
+        assert!(text.contains("1 of the lines above could be better"), "{text}");
     }
 
     #[test]

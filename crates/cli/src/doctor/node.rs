@@ -34,10 +34,7 @@ pub(super) fn version(node: Result<PathBuf, NoNode>) -> Finding {
 
 fn judge_version(version: &str, path: &Path) -> Finding {
     let text = format!("{version} ({})", path.display());
-    let major = version
-        .split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok());
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     match major {
         Some(major) if TESTED.contains(&major) => Finding::ok("node", text),
         Some(major) if FRAMES.contains(&major) => Finding::warn(
@@ -52,11 +49,9 @@ fn judge_version(version: &str, path: &Path) -> Finding {
             ),
             "use Node.js 20, 22 or 24",
         ),
-        None => Finding::warn(
-            "node",
-            format!("{text} is not a known form"),
-            "use Node.js 20, 22 or 24",
-        ),
+        None => {
+            Finding::warn("node", format!("{text} is not a known form"), "use Node.js 20, 22 or 24")
+        }
     }
 }
 
@@ -64,11 +59,7 @@ pub(super) fn runtime_dir(dir: &Path) -> Finding {
     let name = "runtime dir";
     // The folder is made at the first start; until then the nearest one above it decides.
     let Some(existing) = dir.ancestors().find(|folder| folder.exists()) else {
-        return Finding::fail(
-            name,
-            format!("{} cannot be reached", dir.display()),
-            remedy(),
-        );
+        return Finding::fail(name, format!("{} cannot be reached", dir.display()), remedy());
     };
     let writable = access(existing, Access::WRITE_OK | Access::EXEC_OK).is_ok();
     if !(writable && existing.is_dir()) {
@@ -78,11 +69,7 @@ pub(super) fn runtime_dir(dir: &Path) -> Finding {
             remedy(),
         );
     }
-    let state = if existing == dir {
-        "writable"
-    } else {
-        "made at the first start"
-    };
+    let state = if existing == dir { "writable" } else { "made at the first start" };
     Finding::ok(name, format!("{} ({state})", dir.display()))
 }
 
@@ -108,10 +95,7 @@ mod tests {
 
     #[test]
     fn no_node_is_a_failure() {
-        assert_eq!(
-            version(Err(NoNode::NotInPath("node".into()))).level,
-            Level::Fail
-        );
+        assert_eq!(version(Err(NoNode::NotInPath("node".into()))).level, Level::Fail);
         assert_eq!(version(Ok("/bin/false".into())).level, Level::Fail);
     }
 
@@ -120,11 +104,7 @@ mod tests {
         let dir = std::env::temp_dir().join("hostler-doctor-not-there/x");
         let finding = runtime_dir(&dir);
         assert_eq!(finding.level, Level::Ok);
-        assert!(
-            finding.text.contains("made at the first start"),
-            "{}",
-            finding.text
-        );
+        assert!(finding.text.contains("made at the first start"), "{}", finding.text);
         assert_eq!(runtime_dir(Path::new("/etc/passwd/x")).level, Level::Fail);
     }
 }

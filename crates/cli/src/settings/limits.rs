@@ -33,17 +33,14 @@ impl Limits {
         descriptors: &Descriptors,
     ) -> Result<Self, SettingsError> {
         let count = |name: &str, typed: &Option<String>, default: u32, least: u32| {
-            read_or(name, typed.as_deref(), default, |text| {
-                text.count(&(least..=100_000))
-            })
+            read_or(name, typed.as_deref(), default, |text| text.count(&(least..=100_000)))
         };
         let body_size = |text: Named<'_>| match text.text.trim() {
             "none" => Ok(None),
             _ => text.size_bytes(&(0..=BODY_BYTES_LARGEST)).map(Some),
         };
         let head_size = |text: Named<'_>| {
-            text.size_bytes(&(1_024..=HEAD_BYTES_LARGEST))
-                .map(|bytes| bytes as u32)
+            text.size_bytes(&(1_024..=HEAD_BYTES_LARGEST)).map(|bytes| bytes as u32)
         };
         let queue_time = |text: Named<'_>| text.duration_ms(&(QUEUE_MS_LEAST..=HOUR_MS));
         let head = typed.max_head_size.as_deref();
@@ -95,22 +92,12 @@ pub(super) fn read_conns_max(
 ) -> Result<Setting<u32>, SettingsError> {
     let range = CONNS_MAX_LEAST..=1_000_000;
     if let Some(text) = typed {
-        let value = Named {
-            name: "--max-connections",
-            text,
-        }
-        .count(&range)?;
-        return Ok(Setting {
-            value,
-            source: Source::Option,
-        });
+        let value = Named { name: "--max-connections", text }.count(&range)?;
+        return Ok(Setting { value, source: Source::Option });
     }
     let possible = u32::try_from(descriptors.conns_max()).unwrap_or(u32::MAX);
     if possible >= CONNS_MAX_DEFAULT {
-        return Ok(Setting {
-            value: CONNS_MAX_DEFAULT,
-            source: Source::Default,
-        });
+        return Ok(Setting { value: CONNS_MAX_DEFAULT, source: Source::Default });
     }
     let why = format!("RLIMIT_NOFILE is {}", descriptors.open_files_max);
     Ok(Setting::because(possible.max(CONNS_MAX_LEAST), why))

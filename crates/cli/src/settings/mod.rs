@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) cores: UsableCores,
     pub(crate) placement: Placement,
     pub(crate) runtime_dir: Setting<PathBuf>,
+    pub(crate) access_log: Option<PathBuf>,
     pub(crate) log_format: Setting<LogFormat>,
     pub(crate) times: Times,
     pub(crate) limits: Limits,
@@ -76,6 +77,7 @@ impl Settings {
             runtime_dir: read_runtime_dir(args.instance.runtime_dir.as_deref(), around, &app.name)?,
             io: Setting::typed_or(args.processes.io.map(Into::into), IoChoice::Auto),
             pin: processes::read_pin(args, &cores),
+            access_log: args.access_log.clone(),
             log_format: Setting::typed_or(args.log_format, LogFormat::Text),
             times: Times::read(&args.times)?,
             limits: Limits::read(&args.limits, &descriptors)?,
@@ -110,22 +112,13 @@ pub(crate) fn runtime_dir(
 ) -> Result<Setting<PathBuf>, SettingsError> {
     let (dir, source) = match (typed, (around.env)("HOSTLER_RUNTIME_DIR")) {
         (Some(dir), _) => (dir.to_owned(), Source::Option),
-        (None, Some(dir)) => (
-            PathBuf::from(dir),
-            Source::Environment("HOSTLER_RUNTIME_DIR"),
-        ),
+        (None, Some(dir)) => (PathBuf::from(dir), Source::Environment("HOSTLER_RUNTIME_DIR")),
         (None, None) => {
-            let dir = around
-                .default_runtime_dir
-                .clone()
-                .ok_or(SettingsError::NoRuntimeDir)?;
+            let dir = around.default_runtime_dir.clone().ok_or(SettingsError::NoRuntimeDir)?;
             (dir, Source::Default)
         }
     };
-    Ok(Setting {
-        value: around.current_folder.join(dir),
-        source,
-    })
+    Ok(Setting { value: around.current_folder.join(dir), source })
 }
 
 fn read_runtime_dir(
@@ -143,11 +136,7 @@ fn read_runtime_dir(
     let bytes_max = SOCKET_PATH_BYTES_MAX - 1 - app_bytes - ".9999.4294967295.sock".len();
     if bytes > bytes_max {
         let dir = setting.value.display().to_string();
-        return Err(SettingsError::LongRuntimeDir {
-            dir,
-            bytes,
-            bytes_max,
-        });
+        return Err(SettingsError::LongRuntimeDir { dir, bytes, bytes_max });
     }
     Ok(setting)
 }

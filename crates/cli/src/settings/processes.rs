@@ -21,11 +21,7 @@ pub(super) fn read_workers(
     let variable = (around.env)("WEB_CONCURRENCY");
     let (text, name, source) = match (&args.processes.workers, &variable) {
         (Some(typed), _) => (Some(typed), "--workers", Source::Option),
-        (None, Some(set)) => (
-            Some(set),
-            "WEB_CONCURRENCY",
-            Source::Environment("WEB_CONCURRENCY"),
-        ),
+        (None, Some(set)) => (Some(set), "WEB_CONCURRENCY", Source::Environment("WEB_CONCURRENCY")),
         (None, None) => (None, "", Source::Default),
     };
     let number = match text {
@@ -45,18 +41,9 @@ pub(super) fn read_shards(
     let Some(text) = &args.processes.shards else {
         return Ok(auto(cores, SHARDS_MAX));
     };
-    let number = Named {
-        name: "--shards",
-        text,
-    }
-    .count_or_auto(&(1..=SHARDS_MAX))?;
-    Ok(number.map_or_else(
-        || auto(cores, SHARDS_MAX),
-        |value| Setting {
-            value,
-            source: Source::Option,
-        },
-    ))
+    let number = Named { name: "--shards", text }.count_or_auto(&(1..=SHARDS_MAX))?;
+    Ok(number
+        .map_or_else(|| auto(cores, SHARDS_MAX), |value| Setting { value, source: Source::Option }))
 }
 
 fn auto(cores: &UsableCores, most: u32) -> Setting<u32> {
@@ -65,14 +52,8 @@ fn auto(cores: &UsableCores, most: u32) -> Setting<u32> {
 
 pub(super) fn read_pin(args: &RunArgs, cores: &UsableCores) -> Setting<bool> {
     match (args.processes.pin, &cores.quota) {
-        (Some(switch), _) => Setting {
-            value: switch == Switch::On,
-            source: Source::Option,
-        },
-        (None, None) => Setting {
-            value: true,
-            source: Source::Default,
-        },
+        (Some(switch), _) => Setting { value: switch == Switch::On, source: Source::Option },
+        (None, None) => Setting { value: true, source: Source::Default },
         (None, Some(quota)) => Setting::because(
             false,
             format!(
@@ -90,11 +71,8 @@ pub(super) fn read_node(
 ) -> Result<Setting<PathBuf>, SettingsError> {
     let typed = args.processes.node.as_deref();
     let search_path = (around.env)("PATH").unwrap_or_default();
-    let value = find_node(typed, &search_path, &around.current_folder).map_err(|error| {
-        SettingsError::NoNode {
-            why: error.to_string(),
-        }
-    })?;
+    let value = find_node(typed, &search_path, &around.current_folder)
+        .map_err(|error| SettingsError::NoNode { why: error.to_string() })?;
     let source = match typed {
         Some(_) => Source::Option,
         None => Source::DefaultBecause("node in PATH".to_owned()),

@@ -34,9 +34,7 @@ pub(crate) fn with_surroundings<T>(
     use_it: impl FnOnce(&Surroundings<'_>) -> Result<T, SettingsError>,
 ) -> Result<T, SettingsError> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let hard_limit = getrlimit(Resource::Nofile)
-        .maximum
-        .unwrap_or(OPEN_FILES_MOST);
+    let hard_limit = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES_MOST);
     use_it(&Surroundings {
         env: &env,
         cores: UsableCores::detect(&read_system_file),

@@ -36,12 +36,7 @@ impl Times {
             idle_ms_max: read("--idle-timeout", &typed.idle_timeout, 75_000, DAY_MS)?,
             client_silence_ms_max: read("--client-timeout", &typed.client_timeout, 60_000, DAY_MS)?,
             worker_silence_ms_max: read("--worker-timeout", &typed.worker_timeout, 60_000, DAY_MS)?,
-            start_ms_max: read(
-                "--start-timeout",
-                &typed.start_timeout,
-                start_default,
-                HOUR_MS,
-            )?,
+            start_ms_max: read("--start-timeout", &typed.start_timeout, start_default, HOUR_MS)?,
             stop_ms_max: read("--stop-timeout", &typed.stop_timeout, stop_default, HOUR_MS)?,
         })
     }

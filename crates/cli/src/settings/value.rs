@@ -46,23 +46,14 @@ impl<T> Setting<T> {
     /// What was typed, else the default.
     pub(crate) fn typed_or(typed: Option<T>, default: T) -> Self {
         match typed {
-            Some(value) => Self {
-                value,
-                source: Source::Option,
-            },
-            None => Self {
-                value: default,
-                source: Source::Default,
-            },
+            Some(value) => Self { value, source: Source::Option },
+            None => Self { value: default, source: Source::Default },
         }
     }
 
     /// A default that needs a reason.
     pub(crate) fn because(value: T, why: impl Into<String>) -> Self {
-        Self {
-            value,
-            source: Source::DefaultBecause(why.into()),
-        }
+        Self { value, source: Source::DefaultBecause(why.into()) }
     }
 }
 
@@ -70,11 +61,7 @@ impl<T> Setting<T> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("{name}: `{value}` is not usable: {expected} is expected")]
-    BadValue {
-        name: String,
-        value: String,
-        expected: String,
-    },
+    BadValue { name: String, value: String, expected: String },
     #[error("{name}: {why}")]
     BadAddress { name: String, why: String },
     #[error(transparent)]
@@ -85,11 +72,7 @@ pub(crate) enum SettingsError {
         "--runtime-dir: {dir} is {bytes} bytes long, at most {bytes_max} are possible, because the path of a unix \
          socket in it may have 107; choose a shorter one"
     )]
-    LongRuntimeDir {
-        dir: String,
-        bytes: usize,
-        bytes_max: usize,
-    },
+    LongRuntimeDir { dir: String, bytes: usize, bytes_max: usize },
     #[error(
         "--runtime-dir: neither XDG_RUNTIME_DIR nor HOME is set, so there is no default; name a folder"
     )]
@@ -118,18 +101,9 @@ impl Named<'_> {
 
     /// A whole number within the range.
     pub(crate) fn count(self, range: &RangeInclusive<u32>) -> Result<u32, SettingsError> {
-        let number = self
-            .text
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number| range.contains(number));
+        let number = self.text.trim().parse().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| {
-            self.expected(format!(
-                "a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ))
+            self.expected(format!("a whole number from {} to {}", range.start(), range.end()))
         })
     }
 
@@ -206,60 +180,27 @@ mod tests {
         }
         assert_eq!(named("auto").count_or_auto(&(1..=8)).expect("good"), None);
         assert_eq!(named("8").count_or_auto(&(1..=8)).expect("good"), Some(8));
-        let error = named("all")
-            .count_or_auto(&(1..=8))
-            .expect_err("bad")
-            .to_string();
-        assert!(
-            error.contains("auto or a whole number from 1 to 8"),
-            "{error}"
-        );
+        let error = named("all").count_or_auto(&(1..=8)).expect_err("bad").to_string();
+        assert!(error.contains("auto or a whole number from 1 to 8"), "{error}");
     }
 
     #[test]
     fn durations_and_sizes() {
-        assert_eq!(
-            named("2s").duration_ms(&(100..=3_600_000)).expect("good"),
-            2_000
-        );
-        let error = named("2")
-            .duration_ms(&(100..=3_600_000))
-            .expect_err("no unit")
-            .to_string();
-        assert!(
-            error.contains("with a unit") && error.contains("from 100ms to 1h"),
-            "{error}"
-        );
+        assert_eq!(named("2s").duration_ms(&(100..=3_600_000)).expect("good"), 2_000);
+        let error = named("2").duration_ms(&(100..=3_600_000)).expect_err("no unit").to_string();
+        assert!(error.contains("with a unit") && error.contains("from 100ms to 1h"), "{error}");
         assert!(named("99999h").duration_ms(&(0..=u32::MAX)).is_err());
-        assert_eq!(
-            named("16K").size_bytes(&(1_024..=65_536)).expect("good"),
-            16_384
-        );
-        let error = named("1G")
-            .size_bytes(&(1_024..=65_536))
-            .expect_err("large")
-            .to_string();
+        assert_eq!(named("16K").size_bytes(&(1_024..=65_536)).expect("good"), 16_384);
+        let error = named("1G").size_bytes(&(1_024..=65_536)).expect_err("large").to_string();
         assert!(error.contains("from 1K to 64K"), "{error}");
     }
 
     #[test]
     fn typed_wins_over_the_default() {
         let typed = read_or("--x", Some("3"), 1, |text| text.count(&(1..=8))).expect("good");
-        assert_eq!(
-            typed,
-            Setting {
-                value: 3,
-                source: Source::Option
-            }
-        );
+        assert_eq!(typed, Setting { value: 3, source: Source::Option });
         let silent = read_or("--x", None, 1, |text| text.count(&(1..=8))).expect("good");
-        assert_eq!(
-            silent,
-            Setting {
-                value: 1,
-                source: Source::Default
-            }
-        );
+        assert_eq!(silent, Setting { value: 1, source: Source::Default });
     }
 
     #[test]

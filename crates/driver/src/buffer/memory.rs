@@ -1,14 +1,15 @@
 //! One area of anonymous memory.
 //!
-//! Owns: the mapping and its length. Must never know: what lies where in it. Used by the pool and by the
-//! buffer rings.
+//! Owns: the mapping and its length. Must never know: what lies where in it. Used by the pool and
+//! by the buffer rings.
 
 use std::io;
 use std::ptr::NonNull;
 
 /// Page-aligned, zeroed, writable memory that stays at its address until dropped.
 pub(crate) struct Memory {
-    /// INVARIANT: points to `len` bytes that were mapped (under Miri: allocated) by `new` and are mapped until drop.
+    /// INVARIANT: points to `len` bytes that were mapped (under Miri: allocated) by `new` and are
+    /// mapped until drop.
     start: NonNull<u8>,
     len: usize,
 }
@@ -32,12 +33,13 @@ impl Memory {
 
         let len = len.max(1);
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new private mapping at an address of the kernel's choice touches no existing memory.
+        // SAFETY: a new private mapping at an address of the kernel's choice touches no existing
+        // memory.
         let start =
             unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, MapFlags::PRIVATE) }?;
-        // With transparent huge pages set to "always" the first byte touched would cost 2 MiB of resident
-        // memory. A refusal is harmless (kernels without huge pages say EINVAL).
-        // SAFETY: the range is the mapping just made; this advice does not change its contents.
+        // With transparent huge pages set to "always" the first byte touched would cost 2 MiB of
+        // resident memory. A refusal is harmless (kernels without huge pages say EINVAL). SAFETY:
+        // the range is the mapping just made; this advice does not change its contents.
         let _advice = unsafe { madvise(start, len, Advice::LinuxNoHugepage) };
         let start = NonNull::new(start.cast()).expect("mmap never gives address zero");
         Ok(Self { start, len })
@@ -47,8 +49,8 @@ impl Memory {
 #[cfg(not(miri))]
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: by the invariant of `start` the range is our mapping; whoever lends pointers into it (the pool's
-        // handles, the buffer rings) keeps this value alive as long as they exist.
+        // SAFETY: by the invariant of `start` the range is our mapping; whoever lends pointers into
+        // it (the pool's handles, the buffer rings) keeps this value alive as long as they exist.
         let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "munmap of an own mapping");
     }

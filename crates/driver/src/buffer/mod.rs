@@ -1,13 +1,16 @@
 //! Buffers: all payload memory of the data plane, allocated once at start.
 //!
-//! Owns: the areas of memory, who holds which buffer, the sizes. Must never know: sockets, rings, what the
-//! bytes mean. Used by the drivers (to receive into) and by the proxy (to compose output and to hold input).
+//! Owns: the areas of memory, who holds which buffer, the sizes. Must never know: sockets, rings,
+//! what the bytes mean. Used by the drivers (to receive into) and by the proxy (to compose output
+//! and to hold input).
 //!
-//! Every class of buffers has one area of anonymous memory. A buffer is in exactly one of four places:
-//! in the free list of its class, with the kernel (`offered`), with one writer ([`BufferMut`]), or with one or
-//! more readers ([`Buffer`]). The last reader to go gives it back. Pools belong to one thread.
+//! Every class of buffers has one area of anonymous memory. A buffer is in exactly one of four
+//! places: in the free list of its class, with the kernel (`offered`), with one writer
+//! ([`BufferMut`]), or with one or more readers ([`Buffer`]). The last reader to go gives it back.
+//! Pools belong to one thread.
 
 mod handle;
+mod lease;
 mod memory;
 mod pool;
 
@@ -15,8 +18,8 @@ pub use handle::{Buffer, BufferMut};
 pub(crate) use memory::Memory;
 pub use pool::Pool;
 
-/// What a buffer is for. Classes never lend to each other: a flood of client reads cannot take the buffers
-/// that the answers need.
+/// What a buffer is for. Classes never lend to each other: a flood of client reads cannot take the
+/// buffers that the answers need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PoolClass {
@@ -34,13 +37,7 @@ pub enum PoolClass {
 
 impl PoolClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Head,
-        Self::Body,
-        Self::Channel,
-        Self::Send,
-        Self::Batch,
-    ];
+    pub const ALL: [Self; 5] = [Self::Head, Self::Body, Self::Channel, Self::Send, Self::Batch];
 
     /// The classes that sockets receive into.
     pub const RECEIVE: [Self; 3] = [Self::Head, Self::Body, Self::Channel];
@@ -106,42 +103,26 @@ impl PoolSizes {
     /// The sum of all classes in bytes: what the pools take when every buffer has been touched.
     #[must_use]
     pub fn bytes_total(&self) -> u64 {
-        self.iter()
-            .map(|(_, count, bytes)| u64::from(count) * u64::from(bytes))
-            .sum()
+        self.iter().map(|(_, count, bytes)| u64::from(count) * u64::from(bytes)).sum()
     }
 }
 
 impl Default for PoolSizes {
-    /// 13 MiB in all. Memory is touched only as concurrency grows, so an idle proxy holds a small part of it.
+    /// 13 MiB in all. Memory is touched only as concurrency grows, so an idle proxy holds a small
+    /// part of it.
     fn default() -> Self {
         const KIB: u32 = 1024;
         Self {
             // One head in flight per active client; nearly all heads are below 2 KiB.
-            head: PoolSize {
-                count: 2048,
-                bytes: 2 * KIB,
-            },
+            head: PoolSize { count: 2048, bytes: 2 * KIB },
             // Bodies being relayed at one time; one receive per 64 KiB keeps calls rare.
-            body: PoolSize {
-                count: 32,
-                bytes: 64 * KIB,
-            },
+            body: PoolSize { count: 32, bytes: 64 * KIB },
             // A read of a worker's channel carries many answers; a handful of channels per shard.
-            channel: PoolSize {
-                count: 32,
-                bytes: 64 * KIB,
-            },
+            channel: PoolSize { count: 32, bytes: 64 * KIB },
             // One rewritten head or own answer per exchange that is being sent.
-            send: PoolSize {
-                count: 1024,
-                bytes: 4 * KIB,
-            },
+            send: PoolSize { count: 1024, bytes: 4 * KIB },
             // One batch being filled and one in flight per channel.
-            batch: PoolSize {
-                count: 16,
-                bytes: 64 * KIB,
-            },
+            batch: PoolSize { count: 16, bytes: 64 * KIB },
         }
     }
 }

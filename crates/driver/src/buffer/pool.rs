@@ -1,7 +1,7 @@
 //! The pool: which buffer of which class is where.
 //!
-//! Owns: the areas, the free lists, the reference counts. Must never know: what is in a buffer. Used by
-//! the drivers and, through [`Pool::take`], by the proxy.
+//! Owns: the areas, the free lists, the reference counts. Must never know: what is in a buffer.
+//! Used by the drivers and, through [`Pool::take`], by the proxy.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,14 +9,16 @@ use std::io;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use super::handle::{Buffer, BufferMut, Lease};
+use super::handle::{Buffer, BufferMut};
+use super::lease::Lease;
 use super::memory::Memory;
 use super::{PoolClass, PoolSize, PoolSizes};
 
 /// Buffers are aligned to cache lines, so that two of them never share one.
 const ALIGNMENT: u32 = 64;
 
-/// The kernel's limit of entries in a buffer ring; every buffer of a receive class must fit into one.
+/// The kernel's limit of entries in a buffer ring; every buffer of a receive class must fit into
+/// one.
 const RING_ENTRIES_MAX: u32 = 1 << 15;
 
 /// End of a free list.
@@ -37,13 +39,11 @@ impl Pool {
         let [head, body, channel, send, batch] =
             PoolClass::ALL.map(|class| Area::new(class, sizes.of(class)));
         let areas = [head?, body?, channel?, send?, batch?];
-        Ok(Self {
-            shared: Rc::new(Shared { areas }),
-        })
+        Ok(Self { shared: Rc::new(Shared { areas }) })
     }
 
-    /// A buffer to write into, or `None` when the class is exhausted. The most recently returned buffer comes
-    /// first: it is the one most likely to be in the cache.
+    /// A buffer to write into, or `None` when the class is exhausted. The most recently returned
+    /// buffer comes first: it is the one most likely to be in the cache.
     #[must_use]
     pub fn take(&self, class: PoolClass) -> Option<BufferMut> {
         let area = self.shared.area(class);
@@ -75,10 +75,7 @@ impl Pool {
     /// Buffers of all classes that somebody holds.
     #[must_use]
     pub fn out(&self) -> u32 {
-        PoolClass::ALL
-            .into_iter()
-            .map(|class| self.capacity(class) - self.free(class))
-            .sum()
+        PoolClass::ALL.into_iter().map(|class| self.capacity(class) - self.free(class)).sum()
     }
 
     /// Buffers that could be offered to the kernel now.
@@ -86,8 +83,8 @@ impl Pool {
         self.shared.area(class).free.get()
     }
 
-    /// Takes a free buffer for the kernel to write into: its number and address. It stays with the kernel until
-    /// [`Self::claim`].
+    /// Takes a free buffer for the kernel to write into: its number and address. It stays with the
+    /// kernel until [`Self::claim`].
     pub(crate) fn offer(&self, class: PoolClass) -> Option<(u32, NonNull<u8>)> {
         let area = self.shared.area(class);
         let index = area.pop()?;
@@ -98,16 +95,12 @@ impl Pool {
 
     /// Takes a buffer back from the kernel, which has written `len` bytes into it.
     ///
-    /// # Panics
-    /// When the buffer was not offered or is shorter: the kernel and we disagree, and to go on would corrupt memory.
+    /// # Panics When the buffer was not offered or is shorter: the kernel and we disagree, and to
+    /// go on would corrupt memory.
     pub(crate) fn claim(&self, class: PoolClass, index: u32, len: u32) -> Buffer {
         let area = self.shared.area(class);
         let slot = &area.slots[index as usize];
-        assert_eq!(
-            slot.references.get(),
-            OFFERED,
-            "buffer is not with the kernel"
-        );
+        assert_eq!(slot.references.get(), OFFERED, "buffer is not with the kernel");
         assert!(len <= area.bytes, "more bytes than the buffer has");
         slot.references.set(1);
         area.offered.set(area.offered.get() - 1);
@@ -192,7 +185,8 @@ impl Area {
         assert!(index < self.count, "buffer {index} of {}", self.count);
         let offset = index as usize * self.bytes as usize;
         debug_assert!(offset + self.bytes as usize <= self.memory.len());
-        // SAFETY: `index < count`, so by the invariant of `memory` the offset lies inside the mapping.
+        // SAFETY: `index < count`, so by the invariant of `memory` the offset lies inside the
+        // mapping.
         unsafe { self.memory.start().add(offset) }
     }
 
@@ -230,10 +224,7 @@ impl Area {
     pub(super) fn release(&self, index: u32) {
         let references = &self.slots[index as usize].references;
         let count = references.get();
-        debug_assert!(
-            count != 0 && count != OFFERED,
-            "released more often than retained"
-        );
+        debug_assert!(count != 0 && count != OFFERED, "released more often than retained");
         references.set(count - 1);
         if count == 1 {
             self.push(index);
@@ -268,11 +259,7 @@ mod tests {
         drop(first);
         drop(second);
         assert_eq!((pool.free(PoolClass::Head), pool.out()), (2, 0));
-        assert_eq!(
-            pool.buffer_bytes(PoolClass::Head),
-            128,
-            "rounded to cache lines"
-        );
+        assert_eq!(pool.buffer_bytes(PoolClass::Head), 128, "rounded to cache lines");
     }
 
     #[test]
@@ -309,10 +296,7 @@ mod tests {
 
     #[test]
     fn too_many_receive_buffers_are_refused() {
-        let size = PoolSize {
-            count: RING_ENTRIES_MAX + 1,
-            bytes: 64,
-        };
+        let size = PoolSize { count: RING_ENTRIES_MAX + 1, bytes: 64 };
         assert!(Area::new(PoolClass::Head, size).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The system calls that move bytes.
 //!
-//! Owns: their flags and the meaning of what they return. Must never know: readiness. Used by `serve`.
+//! Owns: their flags and the meaning of what they return. Must never know: readiness. Used by
+//! `serve`.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -34,10 +35,7 @@ pub(super) fn receive(fd: &OwnedFd, mut buffer: BufferMut) -> Result<Received, E
     }
     buffer.advance(count);
     let filled = buffer.spare_capacity() == 0;
-    Ok(Received::Bytes {
-        buffer: buffer.freeze(),
-        filled,
-    })
+    Ok(Received::Bytes { buffer: buffer.freeze(), filled })
 }
 
 /// How far a send got.
@@ -64,8 +62,8 @@ pub(super) fn send(fd: &OwnedFd, sends: &mut SendSlots, id: SendId) -> Result<Se
                 unsafe { libc::send(fd, start.cast(), len, SEND_FLAGS) }
             }
             Remainder::Many(header) => {
-                // SAFETY: the header and its vectors belong to the send slot, which does not change during the call;
-                // it keeps the bytes they point to.
+                // SAFETY: the header and its vectors belong to the send slot, which does not change
+                // during the call; it keeps the bytes they point to.
                 unsafe { libc::sendmsg(fd, header, SEND_FLAGS) }
             }
         };

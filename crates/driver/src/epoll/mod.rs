@@ -1,11 +1,11 @@
 //! The driver over epoll: the same contract where io_uring is refused.
 //!
-//! Owns: the sockets and listeners, what is known of their readiness. Must never know: what the bytes mean. Used by
-//! the proxy's shards, each of which makes its own.
+//! Owns: the sockets and listeners, what is known of their readiness. Must never know: what the
+//! bytes mean. Used by the proxy's shards, each of which makes its own.
 //!
-//! Readiness is remembered, not asked for: an event marks a socket readable, a short read marks it drained. A send is
-//! tried at once; only a peer that does not keep up makes it wait for an event. Buffers are taken only
-//! when there is something to receive.
+//! Readiness is remembered, not asked for: an event marks a socket readable, a short read marks it
+//! drained. A send is tried at once; only a peer that does not keep up makes it wait for an event.
+//! Buffers are taken only when there is something to receive.
 
 mod calls;
 mod poll;
@@ -56,7 +56,8 @@ struct Socket {
     parked: Option<PoolClass>,
     /// A receive will find something, as far as we know.
     readable: bool,
-    /// The kernel has announced FIN or an error; it may lie behind bytes that have not been received.
+    /// The kernel has announced FIN or an error; it may lie behind bytes that have not been
+    /// received.
     ended: bool,
     /// FIN or an error has been reported; there is nothing more to receive.
     finished: bool,
@@ -117,8 +118,8 @@ impl EpollDriver {
         })
     }
 
-    /// Starts to watch a socket. The kernel refuses only when it has no memory or the user has too many watches
-    /// (fs.epoll.max_user_watches); the socket is of no use then.
+    /// Starts to watch a socket. The kernel refuses only when it has no memory or the user has too
+    /// many watches (fs.epoll.max_user_watches); the socket is of no use then.
     fn watch(&mut self, id: SocketId) -> io::Result<()> {
         let Some(socket) = self.sockets.get_mut(id) else {
             return Ok(());
@@ -127,12 +128,7 @@ impl EpollDriver {
     }
 
     fn fail_locally(&mut self, socket: SocketId, key: Key, operation: Operation, error: io::Error) {
-        self.local.push_back(Completion::Failed {
-            socket,
-            key,
-            operation,
-            error,
-        });
+        self.local.push_back(Completion::Failed { socket, key, operation, error });
     }
 
     /// Reports what happened between the turns.
@@ -239,9 +235,7 @@ impl Driver for EpollDriver {
         let connecting = net::connect_unix(path)?;
         let id = self.insert(connecting.fd, key).map_err(io::Error::other)?;
         match connecting.outcome.and_then(|()| self.watch(id)) {
-            Ok(()) => self
-                .local
-                .push_back(Completion::Connected { socket: id, key }),
+            Ok(()) => self.local.push_back(Completion::Connected { socket: id, key }),
             Err(error) => self.fail_locally(id, key, Operation::Connect, error),
         }
         Ok(id)
@@ -272,10 +266,7 @@ impl Driver for EpollDriver {
 
     fn shutdown_write(&mut self, socket: SocketId) {
         if let Some(state) = self.sockets.get_mut(socket) {
-            assert!(
-                state.send.is_none(),
-                "nothing may be in flight before a FIN"
-            );
+            assert!(state.send.is_none(), "nothing may be in flight before a FIN");
             net::shutdown_write(&state.fd);
         }
     }
@@ -298,8 +289,7 @@ impl Driver for EpollDriver {
         // One less, so that a wake always finds room.
         self.report_local(out, limit - 1);
         let wait = out.is_empty() && !self.has_work();
-        self.poll
-            .wait(if wait { timeout } else { Some(Duration::ZERO) })?;
+        self.poll.wait(if wait { timeout } else { Some(Duration::ZERO) })?;
         self.note_events(out);
         self.unpark_all();
         self.serve_sends(out, limit);

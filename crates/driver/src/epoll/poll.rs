@@ -1,6 +1,7 @@
 //! The event list: which descriptors have become readable or writable.
 //!
-//! Owns: the epoll descriptor and the array of events. Must never know: what a socket wants. Used by `mod`.
+//! Owns: the epoll descriptor and the array of events. Must never know: what a socket wants. Used
+//! by `mod`.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,15 +13,14 @@ use rustix::io::Errno;
 
 use crate::table::Token;
 
-/// Events taken by one call. What does not fit comes with the next, sockets that were not served first.
+/// Events taken by one call. What does not fit comes with the next, sockets that were not served
+/// first.
 const EVENTS: usize = 256;
 
-/// What a socket is watched for all its life. Edge-triggered: one event per arrival instead of one per turn.
-/// Writability is not part of it: a unix socket becomes "writable" each time the peer reads, and would
-/// wake us once for each message sent.
-const ALWAYS: EventFlags = EventFlags::IN
-    .union(EventFlags::RDHUP)
-    .union(EventFlags::ET);
+/// What a socket is watched for all its life. Edge-triggered: one event per arrival instead of one
+/// per turn. Writability is not part of it: a unix socket becomes "writable" each time the peer
+/// reads, and would wake us once for each message sent.
+const ALWAYS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 
 /// What has happened to a descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -40,26 +40,20 @@ pub(super) struct Poll {
 
 impl Poll {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            fd: epoll::create(CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(EVENTS),
-        })
+        Ok(Self { fd: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(EVENTS) })
     }
 
-    /// Watches a descriptor until it is closed. When another process holds the same description open, events may
-    /// come even after that; their token is stale then.
+    /// Watches a descriptor until it is closed. When another process holds the same description
+    /// open, events may come even after that; their token is stale then.
     pub(super) fn add(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         let data = EventData::new_u64(token.encode());
         Ok(epoll::add(&self.fd, fd, data, ALWAYS)?)
     }
 
-    /// Watches for writability too, or no longer. If the descriptor is writable already, an event comes.
+    /// Watches for writability too, or no longer. If the descriptor is writable already, an event
+    /// comes.
     pub(super) fn watch_writable(&self, fd: impl AsFd, token: Token, on: bool) -> io::Result<()> {
-        let flags = if on {
-            ALWAYS.union(EventFlags::OUT)
-        } else {
-            ALWAYS
-        };
+        let flags = if on { ALWAYS.union(EventFlags::OUT) } else { ALWAYS };
         let data = EventData::new_u64(token.encode());
         Ok(epoll::modify(&self.fd, fd, data, flags)?)
     }
@@ -89,17 +83,14 @@ impl Poll {
     }
 }
 
-/// To whole milliseconds, the resolution of epoll_wait, and never to less than asked: a wait that ends just before
-/// its deadline would be repeated with nothing to do.
+/// To whole milliseconds, the resolution of epoll_wait, and never to less than asked: a wait that
+/// ends just before its deadline would be repeated with nothing to do.
 fn round_up(timeout: Duration) -> Timespec {
     const NANOS_PER_MILLI: u128 = 1_000_000;
     // A day is as good as for ever, and fits.
     const MILLIS_MAX: u128 = 24 * 60 * 60 * 1000;
     let millis = timeout.as_nanos().div_ceil(NANOS_PER_MILLI).min(MILLIS_MAX) as i64;
-    Timespec {
-        tv_sec: millis / 1000,
-        tv_nsec: millis % 1000 * NANOS_PER_MILLI as i64,
-    }
+    Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * NANOS_PER_MILLI as i64 }
 }
 
 #[cfg(test)]

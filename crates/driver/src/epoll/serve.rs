@@ -1,13 +1,15 @@
 //! Serving what is ready: accepting, receiving, sending, each within bounds.
 //!
-//! Owns: the order and the fairness of a turn. Must never know: how readiness is learned. Used by `mod`.
+//! Owns: the order and the fairness of a turn. Must never know: how readiness is learned. Used by
+//! `mod`.
 
 use super::calls::{self, Received, Sent};
 use super::{EpollDriver, Socket};
 use crate::table::{Op, Token};
 use crate::{Completion, Key, ListenerId, Operation, PoolClass, ReceiveMode, SocketId, net};
 
-/// Connections taken from one listener in one turn, so that a flood of them does not hold up the others.
+/// Connections taken from one listener in one turn, so that a flood of them does not hold up the
+/// others.
 const ACCEPTS_PER_TURN: usize = 64;
 
 impl EpollDriver {
@@ -20,9 +22,7 @@ impl EpollDriver {
         if watch != socket.watches_writable {
             socket.watches_writable = watch;
             // Cannot fail for a descriptor that is watched already.
-            let _watched = self
-                .poll
-                .watch_writable(&socket.fd, Token::of(Op::Receive, id), watch);
+            let _watched = self.poll.watch_writable(&socket.fd, Token::of(Op::Receive, id), watch);
         }
         if let Ok(Sent::Stalled { progress }) = outcome {
             return progress.then_some(Completion::SendProgress { socket: id, key });
@@ -53,8 +53,8 @@ impl EpollDriver {
         }
     }
 
-    /// One receive for every socket that is readable and wants to. Those with more to read go to the end of the
-    /// queue, behind the others.
+    /// One receive for every socket that is readable and wants to. Those with more to read go to
+    /// the end of the queue, behind the others.
     pub(super) fn serve_receives(&mut self, out: &mut Vec<Completion>, limit: usize) {
         for _ in 0..self.readable.len() {
             if out.len() >= limit {
@@ -87,17 +87,13 @@ impl EpollDriver {
         };
         match calls::receive(&socket.fd, buffer) {
             Ok(Received::Bytes { buffer, filled }) => {
-                // A stream socket gives less than asked only when it has no more. But the event for a FIN behind these
-                // bytes has come already, and there will be no second one.
+                // A stream socket gives less than asked only when it has no more. But the event for
+                // a FIN behind these bytes has come already, and there will be no second one.
                 socket.readable = filled || socket.ended;
                 if matches!(socket.wanted, ReceiveMode::Once(_)) {
                     socket.wanted = ReceiveMode::Paused;
                 }
-                Some(Completion::Received {
-                    socket: id,
-                    key,
-                    buffer,
-                })
+                Some(Completion::Received { socket: id, key, buffer })
             }
             Ok(Received::End) => {
                 socket.finish_receiving();
@@ -183,11 +179,7 @@ impl EpollDriver {
                 Err(error) if net::accept_can_go_on(error) => {}
                 Err(error) => {
                     listener.wanted = false;
-                    out.push(Completion::AcceptFailed {
-                        id,
-                        listener: key,
-                        error: error.into(),
-                    });
+                    out.push(Completion::AcceptFailed { id, listener: key, error: error.into() });
                 }
             }
         }
@@ -205,7 +197,8 @@ impl EpollDriver {
 }
 
 impl Socket {
-    /// The class to receive into, if there is something to receive and it is wanted and can be tried.
+    /// The class to receive into, if there is something to receive and it is wanted and can be
+    /// tried.
     fn class_to_receive(&self) -> Option<PoolClass> {
         let class = match self.wanted {
             ReceiveMode::Paused => return None,

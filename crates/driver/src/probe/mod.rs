@@ -1,11 +1,11 @@
 //! Whether io_uring can be had here, and if not, why and what can be done.
 //!
-//! Owns: the start-up self-test and the wording of its outcome. Must never know: what `--io` was given; the
-//! caller decides between failing and falling back. Used by the proxy before it makes its drivers, by `status`
-//! and by `hostler check`.
+//! Owns: the start-up self-test and the wording of its outcome. Must never know: what `--io` was
+//! given; the caller decides between failing and falling back. Used by the proxy before it makes
+//! its drivers, by `status` and by `hostler check`.
 //!
-//! Version numbers do not tell: distributions backport, containers filter, administrators switch off. So the
-//! probe builds the ring as it will be used and moves a few bytes through it.
+//! Version numbers do not tell: distributions backport, containers filter, administrators switch
+//! off. So the probe builds the ring as it will be used and moves a few bytes through it.
 
 mod self_test;
 
@@ -29,11 +29,7 @@ pub struct UringFeatures {
 
 impl fmt::Display for UringFeatures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let array = if self.without_array {
-            " NO_SQARRAY"
-        } else {
-            ""
-        };
+        let array = if self.without_array { " NO_SQARRAY" } else { "" };
         write!(
             formatter,
             "io_uring on Linux {}: SINGLE_ISSUER DEFER_TASKRUN SUBMIT_ALL{array}, queues {}/{}, \
@@ -98,20 +94,16 @@ fn group_advice(value: u8) -> &'static str {
     }
 }
 
-/// Builds a ring with the flags and buffer rings of the real one on this thread, accepts, receives, sends, cancels
-/// and closes over it, and takes it down again. Takes a few milliseconds at most when all is well.
+/// Builds a ring with the flags and buffer rings of the real one on this thread, accepts, receives,
+/// sends, cancels and closes over it, and takes it down again. Takes a few milliseconds at most
+/// when all is well.
 pub fn probe_uring() -> Result<UringFeatures, UringRefused> {
     let kernel = release();
     let mut driver = UringDriver::build(&self_test::config())
         .map_err(|(setup, error)| classify(setup, error, sysctl(), &kernel))?;
     self_test::run(&mut driver).map_err(|(step, error)| UringRefused::SelfTest { step, error })?;
     let (submissions, completions) = driver.entries();
-    Ok(UringFeatures {
-        kernel,
-        submissions,
-        completions,
-        without_array: driver.without_array(),
-    })
+    Ok(UringFeatures { kernel, submissions, completions, without_array: driver.without_array() })
 }
 
 /// Why the set-up failed, given what the machine says about itself.
@@ -122,15 +114,16 @@ fn classify(setup: Setup, error: io::Error, sysctl: Option<u8>, kernel: &str) ->
             UringRefused::DisabledBySysctl { value }
         }
         (Setup::Ring, Some(libc::EPERM), _) => UringRefused::Seccomp,
-        // Filters answer with either. A kernel that was built without io_uring looks the same from here.
+        // Filters answer with either. A kernel that was built without io_uring looks the same from
+        // here.
         (Setup::Ring, Some(libc::ENOSYS), _) if has_io_uring(kernel) => UringRefused::Seccomp,
         (Setup::Ring, Some(libc::ENOSYS), _) => UringRefused::KernelWithout,
-        (Setup::Ring, Some(libc::EINVAL), _) => UringRefused::TooOld {
-            missing: "SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1)",
-        },
-        (Setup::BufferRings, Some(libc::EINVAL), _) => UringRefused::TooOld {
-            missing: "provided buffer rings (Linux 5.19)",
-        },
+        (Setup::Ring, Some(libc::EINVAL), _) => {
+            UringRefused::TooOld { missing: "SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1)" }
+        }
+        (Setup::BufferRings, Some(libc::EINVAL), _) => {
+            UringRefused::TooOld { missing: "provided buffer rings (Linux 5.19)" }
+        }
         (Setup::Ring | Setup::BufferRings, Some(libc::ENOMEM), _) => UringRefused::NoMemory,
         (Setup::Ring, ..) => failed("set up the ring", error),
         (Setup::BufferRings, ..) => failed("register the buffer rings", error),
@@ -142,7 +135,8 @@ fn failed(step: &'static str, error: io::Error) -> UringRefused {
     UringRefused::SelfTest { step, error }
 }
 
-/// Whether a kernel of this release can have io_uring (5.1). One that cannot be read is taken for a new one.
+/// Whether a kernel of this release can have io_uring (5.1). One that cannot be read is taken for a
+/// new one.
 fn has_io_uring(release: &str) -> bool {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
     let mut number = || numbers.next()?.parse::<u32>().ok();
@@ -154,10 +148,7 @@ fn has_io_uring(release: &str) -> bool {
 
 /// The release of the running kernel.
 fn release() -> String {
-    rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
 /// The switch in the kernel, if there is one (6.6, and backports).
@@ -171,12 +162,7 @@ mod tests {
     use super::*;
 
     fn refused(errno: i32, sysctl: Option<u8>, kernel: &str) -> UringRefused {
-        classify(
-            Setup::Ring,
-            io::Error::from_raw_os_error(errno),
-            sysctl,
-            kernel,
-        )
+        classify(Setup::Ring, io::Error::from_raw_os_error(errno), sysctl, kernel)
     }
 
     #[test]
@@ -187,14 +173,8 @@ mod tests {
                 matches!(refused, UringRefused::DisabledBySysctl { value: found } if found == value)
             );
         }
-        assert!(matches!(
-            refused(libc::EPERM, Some(0), "6.8.0"),
-            UringRefused::Seccomp
-        ));
-        assert!(matches!(
-            refused(libc::EPERM, None, "6.1.0"),
-            UringRefused::Seccomp
-        ));
+        assert!(matches!(refused(libc::EPERM, Some(0), "6.8.0"), UringRefused::Seccomp));
+        assert!(matches!(refused(libc::EPERM, None, "6.1.0"), UringRefused::Seccomp));
     }
 
     #[test]
@@ -203,38 +183,17 @@ mod tests {
             refused(libc::ENOSYS, Some(0), "6.8.0-45-generic"),
             UringRefused::Seccomp
         ));
-        assert!(matches!(
-            refused(libc::ENOSYS, None, "5.1.0"),
-            UringRefused::Seccomp
-        ));
-        assert!(matches!(
-            refused(libc::ENOSYS, None, "4.4.0"),
-            UringRefused::KernelWithout
-        ));
-        assert!(matches!(
-            refused(libc::ENOSYS, None, "5.0.21"),
-            UringRefused::KernelWithout
-        ));
-        assert!(matches!(
-            refused(libc::ENOSYS, None, "strange"),
-            UringRefused::Seccomp
-        ));
+        assert!(matches!(refused(libc::ENOSYS, None, "5.1.0"), UringRefused::Seccomp));
+        assert!(matches!(refused(libc::ENOSYS, None, "4.4.0"), UringRefused::KernelWithout));
+        assert!(matches!(refused(libc::ENOSYS, None, "5.0.21"), UringRefused::KernelWithout));
+        assert!(matches!(refused(libc::ENOSYS, None, "strange"), UringRefused::Seccomp));
     }
 
     #[test]
     fn other_errors() {
-        assert!(matches!(
-            refused(libc::EINVAL, Some(0), "5.15.0"),
-            UringRefused::TooOld { .. }
-        ));
-        assert!(matches!(
-            refused(libc::ENOMEM, Some(0), "6.8.0"),
-            UringRefused::NoMemory
-        ));
-        assert!(matches!(
-            refused(libc::EMFILE, Some(0), "6.8.0"),
-            UringRefused::SelfTest { .. }
-        ));
+        assert!(matches!(refused(libc::EINVAL, Some(0), "5.15.0"), UringRefused::TooOld { .. }));
+        assert!(matches!(refused(libc::ENOMEM, Some(0), "6.8.0"), UringRefused::NoMemory));
+        assert!(matches!(refused(libc::EMFILE, Some(0), "6.8.0"), UringRefused::SelfTest { .. }));
         let error = || io::Error::from_raw_os_error(libc::EINVAL);
         let refused = classify(Setup::BufferRings, error(), None, "5.15.0");
         assert!(matches!(refused, UringRefused::TooOld { .. }));

@@ -24,19 +24,10 @@ type Failure = (&'static str, io::Error);
 
 /// Small: the self-test costs next to no memory.
 pub(super) fn config() -> DriverConfig {
-    let few = PoolSize {
-        count: 4,
-        bytes: 1024,
-    };
+    let few = PoolSize { count: 4, bytes: 1024 };
     DriverConfig {
         sockets_max: 4,
-        pools: PoolSizes {
-            head: few,
-            body: few,
-            channel: few,
-            send: few,
-            batch: few,
-        },
+        pools: PoolSizes { head: few, body: few, channel: few, send: few, batch: few },
     }
 }
 
@@ -46,9 +37,7 @@ pub(super) fn run(driver: &mut impl Driver) -> Result<(), Failure> {
     let listener = driver.listen(listener, KEY).map_err(at("listen"))?;
     let client = client(&address).map_err(at("connect"))?;
     let fd = accept(driver)?;
-    let socket = driver
-        .adopt(fd, KEY)
-        .map_err(|full| ("adopt", io::Error::other(full)))?;
+    let socket = driver.adopt(fd, KEY).map_err(|full| ("adopt", io::Error::other(full)))?;
     for mode in [ReceiveMode::Stream, ReceiveMode::Once(PoolClass::Body)] {
         echo(driver, socket, &client, mode)?;
     }
@@ -104,25 +93,17 @@ fn echo(
     let received = received.filter(|bytes| **bytes == *PING);
     let bytes = received.ok_or(("receive", io::ErrorKind::InvalidData.into()))?;
     driver.send(socket, bytes.into());
-    until(driver, "send", |_, happened| {
-        matches!(happened.pop(), Some(Completion::Sent { .. }))
-    })?;
+    until(driver, "send", |_, happened| matches!(happened.pop(), Some(Completion::Sent { .. })))?;
     let mut pong = [0; PING.len()];
     let (_, count) = recv(client, &mut pong, RecvFlags::DONTWAIT)
         .map_err(|error| ("send", io::Error::from(error)))?;
-    if pong[..count] == *PING {
-        Ok(())
-    } else {
-        Err(("send", io::ErrorKind::InvalidData.into()))
-    }
+    if pong[..count] == *PING { Ok(()) } else { Err(("send", io::ErrorKind::InvalidData.into())) }
 }
 
 /// One turn that waits for nothing and in which nothing happens.
 fn turn(driver: &mut impl Driver, step: &'static str) -> Result<(), Failure> {
     let mut happened = Vec::new();
-    driver
-        .turn(Some(Duration::ZERO), &mut happened)
-        .map_err(at(step))?;
+    driver.turn(Some(Duration::ZERO), &mut happened).map_err(at(step))?;
     match happened.pop() {
         None => Ok(()),
         Some(completion) => Err((step, unexpected(completion))),
@@ -156,8 +137,8 @@ fn unexpected(completion: Completion) -> io::Error {
     }
 }
 
-/// A unix listener under a name that the kernel makes up: it needs neither a network nor a writable folder, and
-/// is gone with its descriptor.
+/// A unix listener under a name that the kernel makes up: it needs neither a network nor a writable
+/// folder, and is gone with its descriptor.
 fn listener() -> io::Result<(OwnedFd, SocketAddrUnix)> {
     let socket = unix_socket()?;
     bind(&socket, &SocketAddrUnix::new_unnamed())?;
@@ -173,12 +154,7 @@ fn client(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
 }
 
 fn unix_socket() -> io::Result<OwnedFd> {
-    let socket = socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     Ok(socket)
 }
 

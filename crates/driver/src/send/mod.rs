@@ -1,7 +1,7 @@
 //! What is sent: parts of buffers, in order.
 //!
-//! Owns: the list the caller hands over, and the slab of sends in flight. Must never know: which system call
-//! sends it. Used by the proxy (to build [`Parts`]) and by the drivers (to send them).
+//! Owns: the list the caller hands over, and the slab of sends in flight. Must never know: which
+//! system call sends it. Used by the proxy (to build [`Parts`]) and by the drivers (to send them).
 
 mod parts;
 mod slots;

@@ -1,7 +1,7 @@
 //! The list of parts that a caller hands to a send.
 //!
-//! Owns: how a list of any length is kept without allocating in steady state. Must never know: the kernel.
-//! Used by the proxy.
+//! Owns: how a list of any length is kept without allocating in steady state. Must never know: the
+//! kernel. Used by the proxy.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -31,10 +31,7 @@ impl Part {
     {
         let start = range.start.try_into().expect("start of a part");
         let end = range.end.try_into().expect("end of a part");
-        assert!(
-            start <= end && end as usize <= buffer.len(),
-            "part lies inside its buffer"
-        );
+        assert!(start <= end && end as usize <= buffer.len(), "part lies inside its buffer");
         Self { buffer, start, end }
     }
 
@@ -42,11 +39,7 @@ impl Part {
     #[must_use]
     pub fn whole(buffer: Buffer) -> Self {
         let end = buffer.len() as u32;
-        Self {
-            buffer,
-            start: 0,
-            end,
-        }
+        Self { buffer, start: 0, end }
     }
 
     /// Number of bytes.
@@ -73,16 +66,9 @@ impl Part {
     /// When the range does not lie inside the part.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
-        assert!(
-            range.start <= range.end && range.end <= self.len(),
-            "slice lies inside its part"
-        );
+        assert!(range.start <= range.end && range.end <= self.len(), "slice lies inside its part");
         let start = self.start + range.start as u32;
-        Self {
-            buffer: self.buffer.clone(),
-            start,
-            end: start + range.len() as u32,
-        }
+        Self { buffer: self.buffer.clone(), start, end: start + range.len() as u32 }
     }
 
     /// Where in its buffer the part lies.
@@ -113,8 +99,8 @@ const BLOCK: usize = 32;
 /// Blocks kept for reuse by each thread: one per channel to a worker being filled, and some.
 const SPARE_BLOCKS_MAX: usize = 64;
 
-/// Parts in the order in which they are sent. Up to four lie in the list itself; longer lists borrow a block that is
-/// reused, so that building one does not allocate after warm-up.
+/// Parts in the order in which they are sent. Up to four lie in the list itself; longer lists
+/// borrow a block that is reused, so that building one does not allocate after warm-up.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
     list: SmallVec<[Part; INLINE]>,
@@ -149,10 +135,7 @@ impl Parts {
     #[cold]
     fn move_into_block(&mut self) {
         let spare = SPARE_BLOCKS.try_with(|blocks| blocks.borrow_mut().pop());
-        let mut block = spare
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| Vec::with_capacity(BLOCK));
+        let mut block = spare.ok().flatten().unwrap_or_else(|| Vec::with_capacity(BLOCK));
         block.extend(self.list.drain(..));
         self.list = SmallVec::from_vec(block);
     }

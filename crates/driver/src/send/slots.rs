@@ -1,7 +1,7 @@
 //! The sends in flight: their parts, how far they are, and the vectors the kernel reads.
 //!
-//! Owns: the parts from `send` until the last byte has left, at addresses that do not move. Must never know: how
-//! they are sent. Used by the ring and by epoll.
+//! Owns: the parts from `send` until the last byte has left, at addresses that do not move. Must
+//! never know: how they are sent. Used by the ring and by epoll.
 //!
 //! A socket that sends nothing has no slot here, so idle sockets carry no send memory.
 
@@ -86,13 +86,11 @@ impl SendSlots {
     #[cold]
     fn grow(&mut self) {
         let first = self.chunks.len() * CHUNK + 1;
-        self.chunks
-            .push(Box::new(std::array::from_fn(|_| SendSlot::new())));
+        self.chunks.push(Box::new(std::array::from_fn(|_| SendSlot::new())));
         let numbers = (first..first + CHUNK).rev();
         let ids = numbers.filter_map(|number| NonZeroU32::new(number as u32).map(SendId));
         self.free.extend(ids);
-        self.free
-            .reserve(self.chunks.len() * CHUNK - self.free.len());
+        self.free.reserve(self.chunks.len() * CHUNK - self.free.len());
     }
 }
 
@@ -108,20 +106,11 @@ struct SendSlot {
 
 impl SendSlot {
     fn new() -> Self {
-        let empty = libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        };
-        // SAFETY: all zeroes is a valid msghdr (no name, no vectors, no control data), and the only way to make one on
-        // every libc, some of which have private padding.
+        let empty = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        // SAFETY: all zeroes is a valid msghdr (no name, no vectors, no control data), and the only
+        // way to make one on every libc, some of which have private padding.
         let header = unsafe { std::mem::zeroed() };
-        Self {
-            parts: Parts::new(),
-            part: 0,
-            offset: 0,
-            vectors: [empty; VECTORS],
-            header,
-        }
+        Self { parts: Parts::new(), part: 0, offset: 0, vectors: [empty; VECTORS], header }
     }
 
     fn remainder(&mut self) -> Remainder {
@@ -133,10 +122,8 @@ impl SendSlot {
             if bytes.is_empty() {
                 continue;
             }
-            self.vectors[count] = libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            };
+            self.vectors[count] =
+                libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             count += 1;
             if count == VECTORS {
                 break;
@@ -179,9 +166,7 @@ mod tests {
     use crate::{Buffer, Part};
 
     fn parts(texts: &[&str]) -> Parts {
-        let buffers = texts
-            .iter()
-            .map(|text| Buffer::from_vec(text.as_bytes().to_vec()));
+        let buffers = texts.iter().map(|text| Buffer::from_vec(text.as_bytes().to_vec()));
         buffers.map(Part::whole).collect()
     }
 
@@ -255,9 +240,7 @@ mod tests {
         let Remainder::Many(before) = slots.remainder(first) else {
             panic!("two parts");
         };
-        let more: Vec<SendId> = (0..CHUNK * 3)
-            .map(|_| slots.insert(parts(&["c"])))
-            .collect();
+        let more: Vec<SendId> = (0..CHUNK * 3).map(|_| slots.insert(parts(&["c"]))).collect();
         assert_eq!(bytes(Remainder::Many(before)), (2, b"ab".to_vec()));
         let heap = Buffer::heap_count();
         for id in more {

@@ -1,7 +1,8 @@
 //! What the kernel reports: the only file that reads the fields of a completion.
 //!
-//! Owns: the meaning of results and flags, one `handle_*` for each operation, in pairs with the `submit_*` of
-//! `submit`. Must never know: how entries are made. Used by `mod` (each turn) and `drain` (at the end).
+//! Owns: the meaning of results and flags, one `handle_*` for each operation, in pairs with the
+//! `submit_*` of `submit`. Must never know: how entries are made. Used by `mod` (each turn) and
+//! `drain` (at the end).
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -78,9 +79,7 @@ impl UringDriver {
             let class = class.expect("a receive in flight has a class");
             let len = event.result.unwrap_or(0);
             let memory = &mut *self.memory;
-            let ring = memory.offered[class.index()]
-                .as_mut()
-                .expect("buffers are on offer");
+            let ring = memory.offered[class.index()].as_mut().expect("buffers are on offer");
             ring.take(&memory.pool, index, len)
         });
         if !event.more {
@@ -99,11 +98,7 @@ impl UringDriver {
                 if state.receive.delivered(last, event.more_waits) {
                     self.unsettle(id);
                 }
-                out.push(Completion::Received {
-                    socket: id,
-                    key,
-                    buffer,
-                });
+                out.push(Completion::Received { socket: id, key, buffer });
             }
             (Ok(_), None) => self.receive_failed(id, key, Errno::IO, out),
             (Err(error), _) => self.handle_receive_error(id, key, error, out),
@@ -122,15 +117,15 @@ impl UringDriver {
         };
         match error {
             // Not an error of the connection: the buffers of the class are used up.
-            Errno::NOBUFS => {
-                let class = socket.receive.armed_class();
-                let wanted = socket.receive.class();
-                if class.is_some() && class == wanted {
-                    self.park(id, class.expect("just checked"));
-                } else if socket.receive.finished() {
-                    self.unsettle(id);
+            Errno::NOBUFS => match socket.receive.armed_class() {
+                Some(class) if socket.receive.class() == Some(class) => self.park(id, class),
+                // The wish has changed meanwhile.
+                _ => {
+                    if socket.receive.finished() {
+                        self.unsettle(id);
+                    }
                 }
-            }
+            },
             Errno::AGAIN | Errno::CANCELED | Errno::INTR => {
                 if error == Errno::AGAIN {
                     // The descriptor came with O_NONBLOCK, which the ring takes as "never wait".
@@ -145,21 +140,13 @@ impl UringDriver {
     }
 
     fn receive_ended(&mut self, id: SocketId, key: Key, out: &mut Vec<Completion>) {
-        if self
-            .sockets
-            .get_mut(id)
-            .is_some_and(|socket| socket.receive.end())
-        {
+        if self.sockets.get_mut(id).is_some_and(|socket| socket.receive.end()) {
             out.push(Completion::ReceiveEnded { socket: id, key });
         }
     }
 
     fn receive_failed(&mut self, id: SocketId, key: Key, error: Errno, out: &mut Vec<Completion>) {
-        if self
-            .sockets
-            .get_mut(id)
-            .is_some_and(|socket| socket.receive.end())
-        {
+        if self.sockets.get_mut(id).is_some_and(|socket| socket.receive.end()) {
             out.push(Completion::Failed {
                 socket: id,
                 key,
@@ -263,7 +250,8 @@ impl UringDriver {
         match event.result {
             Ok(number) => {
                 let number = i32::try_from(number).expect("descriptors are positive");
-                // SAFETY: the kernel made this descriptor for us, and only this completion names it.
+                // SAFETY: the kernel made this descriptor for us, and only this completion names
+                // it.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
                 // After `unlisten` nobody asks for it; it closes here.
                 if !listener.closing {

@@ -1,6 +1,7 @@
 //! The end of a driver: nothing may be freed that the kernel still works on.
 //!
-//! Owns: the order of the end. Must never know: what the operations were for. Runs when the driver is dropped.
+//! Owns: the order of the end. Must never know: what the operations were for. Runs when the driver
+//! is dropped.
 
 use std::mem::ManuallyDrop;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use super::UringDriver;
 use super::provided::group;
 use crate::{ListenerId, net};
 
-/// Waits for the last completions. Cancelled operations complete within the first; the others are for a machine
-/// that is busy with something else.
+/// Waits for the last completions. Cancelled operations complete within the first; the others are
+/// for a machine that is busy with something else.
 const ROUNDS: u32 = 100;
 
 /// How long each may take.
@@ -55,18 +56,15 @@ impl UringDriver {
 impl Drop for UringDriver {
     fn drop(&mut self) {
         if !self.drain() {
-            // The kernel may still write into the buffers and read the sends. Memory that is never freed is the lesser
-            // evil: `self.memory` is not dropped.
+            // The kernel may still write into the buffers and read the sends. Memory that is never
+            // freed is the lesser evil: `self.memory` is not dropped.
             return;
         }
         for ring in self.memory.offered.iter().flatten() {
-            let _unregistered = self
-                .ring
-                .submitter()
-                .unregister_buf_ring(group(ring.class()));
+            let _unregistered = self.ring.submitter().unregister_buf_ring(group(ring.class()));
         }
-        // SAFETY: dropped only here, and `self` is not used afterwards. No operation is in flight and the buffer rings are
-        // unregistered, so the kernel works on none of it.
+        // SAFETY: dropped only here, and `self` is not used afterwards. No operation is in flight
+        // and the buffer rings are unregistered, so the kernel works on none of it.
         unsafe { ManuallyDrop::drop(&mut self.memory) };
     }
 }

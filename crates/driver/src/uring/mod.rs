@@ -1,19 +1,23 @@
 //! The driver over io_uring.
 //!
-//! Owns: one ring, the sockets and listeners on it, the memory the kernel works on. Must never know: what the bytes
-//! mean. Used by the proxy's shards, each of which makes its own on its own thread.
+//! Owns: one ring, the sockets and listeners on it, the memory the kernel works on. Must never
+//! know: what the bytes mean. Used by the proxy's shards, each of which makes its own on its own
+//! thread.
 //!
 //! One turn, in this order:
 //!
 //! 1. take the completions that are there (`complete`)
-//! 2. offer buffers again, and bring what sockets do in line with what is wanted of them (`submit`, `receive`)
+//! 2. offer buffers again, and bring what sockets do in line with what is wanted
+//!    of them (`submit`, `receive`)
 //! 3. one `io_uring_enter`: hands over everything asked, and waits if there is nothing to report
 //! 4. take the completions that it brought
 //!
-//! A completion that concerns only the driver (a cancel, say) also ends the wait, so a turn may report nothing.
+//! A completion that concerns only the driver (a cancel, say) also ends the wait, so a turn may
+//! report nothing.
 
 mod complete;
 mod drain;
+mod park;
 mod provided;
 mod receive;
 mod ring;
@@ -37,7 +41,8 @@ use crate::{
     Parts, Pool, PoolClass, ReceiveMode, SocketId, Usage, Waker, net,
 };
 
-/// Sockets by completion over io_uring. Needs Linux 6.1; see [`crate::probe`] for whether it can be had.
+/// Sockets by completion over io_uring. Needs Linux 6.1; see [`crate::probe`] for whether it can be
+/// had.
 pub struct UringDriver {
     sockets: Table<Socket>,
     listeners: Vec<Listener>,
@@ -82,7 +87,8 @@ struct Socket {
 const _: () = assert!(size_of::<Slot<Socket>>() <= 96);
 
 struct Listener {
-    /// `None` after `unlisten`, once nothing is in flight. Numbers of listeners are not used again: there are few.
+    /// `None` after `unlisten`, once nothing is in flight. Numbers of listeners are not used again:
+    /// there are few.
     fd: Option<OwnedFd>,
     key: Key,
     wanted: bool,
@@ -139,11 +145,7 @@ impl UringDriver {
             wake_armed: false,
             ending: false,
             ring,
-            memory: ManuallyDrop::new(KernelMemory {
-                sends: SendSlots::default(),
-                offered,
-                pool,
-            }),
+            memory: ManuallyDrop::new(KernelMemory { sends: SendSlots::default(), offered, pool }),
         };
         driver.submit_wake();
         Ok(driver)
@@ -188,52 +190,6 @@ impl UringDriver {
             self.settle(id);
         }
         self.unsettled = unsettled;
-    }
-
-    /// Buffers of this class that the kernel can still take.
-    fn available(&self, class: PoolClass) -> u32 {
-        self.memory.offered[class.index()]
-            .as_ref()
-            .map_or(0, BufferRing::available)
-    }
-
-    /// Puts the socket into the line for buffers of this class. It is armed again when buffers have come back, never
-    /// by a timer and never at once: an empty ring makes every attempt fail immediately.
-    fn park(&mut self, id: SocketId, class: PoolClass) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        socket.receive.park(class);
-        self.parked[class.index()].push_back(id);
-        if self.memory.pool.idle(class) > 0
-            && let Some(ring) = &mut self.memory.offered[class.index()]
-        {
-            // Too few were on offer, although there are more.
-            ring.grow();
-        } else {
-            self.starved += 1;
-        }
-    }
-
-    /// Lets as many sockets try again as there are buffers.
-    fn unpark(&mut self, class: PoolClass) {
-        for _ in 0..self.available(class) {
-            let Some(id) = self.parked[class.index()].pop_front() else {
-                return;
-            };
-            if self
-                .open(id)
-                .is_some_and(|socket| socket.receive.unpark(class))
-            {
-                self.unsettle(id);
-            }
-        }
-    }
-
-    /// Whether a parked socket could be served now, so that there must be no waiting.
-    fn can_unpark(&self) -> bool {
-        let mut classes = PoolClass::RECEIVE.into_iter();
-        classes.any(|class| !self.parked[class.index()].is_empty() && self.available(class) > 0)
     }
 
     /// Reports what happened without the kernel.
@@ -307,12 +263,7 @@ impl Driver for UringDriver {
         let socket = self.insert(connecting.fd, key).map_err(io::Error::other)?;
         self.local.push_back(match connecting.outcome {
             Ok(()) => Completion::Connected { socket, key },
-            Err(error) => Completion::Failed {
-                socket,
-                key,
-                operation: Operation::Connect,
-                error,
-            },
+            Err(error) => Completion::Failed { socket, key, operation: Operation::Connect, error },
         });
         Ok(socket)
     }
@@ -321,10 +272,7 @@ impl Driver for UringDriver {
         if let ReceiveMode::Once(class) = mode {
             assert!(class.is_receive(), "{class:?} buffers are for sending");
         }
-        if self
-            .open(socket)
-            .is_some_and(|socket| socket.receive.want(mode))
-        {
+        if self.open(socket).is_some_and(|socket| socket.receive.want(mode)) {
             self.unsettle(socket);
         }
     }
@@ -348,11 +296,9 @@ impl Driver for UringDriver {
 
     fn shutdown_write(&mut self, socket: SocketId) {
         if let Some(state) = self.open(socket) {
-            assert!(
-                state.send.is_none(),
-                "nothing may be in flight before a FIN"
-            );
-            // A plain call: the ring hands every shutdown to a kernel worker thread, which costs far more.
+            assert!(state.send.is_none(), "nothing may be in flight before a FIN");
+            // A plain call: the ring hands every shutdown to a kernel worker thread, which costs
+            // far more.
             net::shutdown_write(&state.fd);
         }
     }

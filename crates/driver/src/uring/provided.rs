@@ -1,11 +1,12 @@
 //! Buffers offered to the kernel, which picks one when bytes arrive.
 //!
-//! Owns: one ring of offered buffers per receive class. Must never know: sockets. Used by `mod` (refills once per
-//! turn) and by `complete` (takes filled buffers out).
+//! Owns: one ring of offered buffers per receive class. Must never know: sockets. Used by `mod`
+//! (refills once per turn) and by `complete` (takes filled buffers out).
 //!
-//! The kernel takes buffers in the order in which they were offered. With all of a pool on offer, each
-//! receive would therefore touch the buffer that has been cold the longest. So only a part is on offer, which
-//! grows when it turns out to be too small, and what comes back is offered again soon, still warm.
+//! The kernel takes buffers in the order in which they were offered. With all of a pool on offer,
+//! each receive would therefore touch the buffer that has been cold the longest. So only a part is
+//! on offer, which grows when it turns out to be too small, and what comes back is offered again
+//! soon, still warm.
 
 use std::io;
 use std::ptr::NonNull;
@@ -23,7 +24,8 @@ const OFFERED_SHARE_INITIAL: u32 = 16;
 /// But at least this many.
 const OFFERED_MIN: u32 = 8;
 
-/// When less than one in this many is left at the end of a turn, twice as many are offered from then on.
+/// When less than one in this many is left at the end of a turn, twice as many are offered from
+/// then on.
 const LOW_SHARE: u32 = 4;
 
 /// The buffers of one class that the kernel may take.
@@ -54,12 +56,11 @@ impl BufferRing {
         let memory = Memory::new(entries as usize * size_of::<BufRingEntry>())?;
         let address = memory.start().as_ptr() as u64;
         let entries = entries as u16;
-        // The memory is ours rather than the kernel's (IOU_PBUF_RING_MMAP), which had a use-after-free
-        // (CVE-2024-0582).
-        // SAFETY: the memory holds `entries` entries, and the driver keeps it until the ring is gone.
+        // The memory is ours rather than the kernel's (IOU_PBUF_RING_MMAP), which had a
+        // use-after-free (CVE-2024-0582). SAFETY: the memory holds `entries` entries, and the
+        // driver keeps it until the ring is gone.
         unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(address, entries, group(class), 0)
+            ring.submitter().register_buf_ring_with_flags(address, entries, group(class), 0)
         }?;
         let target = (count / OFFERED_SHARE_INITIAL).max(OFFERED_MIN).min(count);
         let mut offered = Self {
@@ -125,8 +126,9 @@ impl BufferRing {
         let position = (self.tail & self.mask) as usize;
         // SAFETY: `position` is at most `mask`, so the entry lies inside the memory.
         let entry = unsafe { entries.add(position) };
-        // SAFETY: the memory is initialised (it starts zeroed), only this thread writes it, and the kernel reads the
-        // entry only after the tail says so. There is room: no more than `count` entries are ever on offer.
+        // SAFETY: the memory is initialised (it starts zeroed), only this thread writes it, and the
+        // kernel reads the entry only after the tail says so. There is room: no more than `count`
+        // entries are ever on offer.
         let entry = unsafe { &mut *entry.as_ptr() };
         entry.set_addr(address.as_ptr() as u64);
         entry.set_len(self.buffer_bytes);
@@ -139,7 +141,8 @@ impl BufferRing {
         let first = self.memory.start().cast::<BufRingEntry>().as_ptr();
         // SAFETY: `first` is the first entry of the ring, initialised.
         let tail = unsafe { BufRingEntry::tail(first) };
-        // SAFETY: the field is two aligned bytes inside the memory and is only ever accessed through this.
+        // SAFETY: the field is two aligned bytes inside the memory and is only ever accessed
+        // through this.
         unsafe { AtomicU16::from_ptr(tail.cast_mut()) }
     }
 }

@@ -1,7 +1,7 @@
 //! What a socket should receive, what the kernel was asked to receive, and how the two meet.
 //!
-//! Owns: the decision to arm, to cancel, to wait. Must never know: rings, descriptors, buffers. Used by
-//! `submit` (which carries out a [`Step`]) and `complete` (which reports what came).
+//! Owns: the decision to arm, to cancel, to wait. Must never know: rings, descriptors, buffers.
+//! Used by `submit` (which carries out a [`Step`]) and `complete` (which reports what came).
 //!
 //! ```text
 //!            Step::Arm                     final completion
@@ -11,8 +11,8 @@
 //!                         Cancelling ------------------------+
 //! ```
 //!
-//! Only `next` moves to the right, and it is called once before each hand-over to the kernel: a wish that is
-//! taken back before then has cost nothing.
+//! Only `next` moves to the right, and it is called once before each hand-over to the kernel: a
+//! wish that is taken back before then has cost nothing.
 
 use crate::{PoolClass, ReceiveMode};
 
@@ -29,9 +29,9 @@ enum Armed {
     Cancelling { class: PoolClass, cancel: Cancel },
 }
 
-/// How a receive is being given up. On some 6.11 kernels the first attempt, by token, is reported not to find a
-/// multishot receive, where the second, by descriptor, does. If that fails too, the receive stays as it is until
-/// it ends by itself; what it brings is delivered.
+/// How a receive is being given up. On some 6.11 kernels the first attempt, by token, is reported
+/// not to find a multishot receive, where the second, by descriptor, does. If that fails too, the
+/// receive stays as it is until it ends by itself; what it brings is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cancel {
     /// Asked for, by token.
@@ -53,7 +53,8 @@ pub(super) enum Step {
     ArmOnce {
         /// Buffers to receive into.
         class: PoolClass,
-        /// There are no bytes as far as we know, so that trying before waiting would be work for nothing.
+        /// There are no bytes as far as we know, so that trying before waiting would be work for
+        /// nothing.
         wait_first: bool,
     },
     /// To give up the receive.
@@ -99,17 +100,8 @@ impl Receive {
     pub(super) fn next(&mut self) -> Step {
         match (self.armed, self.wanted) {
             _ if self.ended && self.armed == Armed::Idle => Step::Nothing,
-            (
-                Armed::Cancelling {
-                    class,
-                    cancel: Cancel::Missed,
-                },
-                _,
-            ) => {
-                self.armed = Armed::Cancelling {
-                    class,
-                    cancel: Cancel::Second,
-                };
+            (Armed::Cancelling { class, cancel: Cancel::Missed }, _) => {
+                self.armed = Armed::Cancelling { class, cancel: Cancel::Second };
                 Step::CancelByDescriptor
             }
             (Armed::Cancelling { .. }, _)
@@ -132,10 +124,7 @@ impl Receive {
     }
 
     fn cancel(&mut self, class: PoolClass) -> Step {
-        self.armed = Armed::Cancelling {
-            class,
-            cancel: Cancel::First,
-        };
+        self.armed = Armed::Cancelling { class, cancel: Cancel::First };
         Step::CancelByToken
     }
 
@@ -157,7 +146,8 @@ impl Receive {
         }
     }
 
-    /// Bytes have come. `last`: the kernel's operation is over. Says whether there may be something to do.
+    /// Bytes have come. `last`: the kernel's operation is over. Says whether there may be something
+    /// to do.
     pub(super) fn delivered(&mut self, last: bool, more_waits: bool) -> bool {
         self.more_waits = more_waits;
         if matches!(self.wanted, ReceiveMode::Once(_)) {
@@ -184,17 +174,10 @@ impl Receive {
 
     /// A cancel has not found its target. Says whether to try once more.
     pub(super) fn cancel_missed(&mut self) -> bool {
-        let Armed::Cancelling {
-            class,
-            cancel: Cancel::First,
-        } = self.armed
-        else {
+        let Armed::Cancelling { class, cancel: Cancel::First } = self.armed else {
             return false;
         };
-        self.armed = Armed::Cancelling {
-            class,
-            cancel: Cancel::Missed,
-        };
+        self.armed = Armed::Cancelling { class, cancel: Cancel::Missed };
         true
     }
 
@@ -225,10 +208,7 @@ mod tests {
     use super::*;
 
     const BODY: ReceiveMode = ReceiveMode::Once(PoolClass::Body);
-    const ARM_BODY: Step = Step::ArmOnce {
-        class: PoolClass::Body,
-        wait_first: true,
-    };
+    const ARM_BODY: Step = Step::ArmOnce { class: PoolClass::Body, wait_first: true };
 
     fn armed(mode: ReceiveMode) -> Receive {
         let mut receive = Receive::new();
@@ -301,10 +281,7 @@ mod tests {
         assert!(!receive.delivered(true, true));
         assert_eq!(receive.next(), Step::Nothing);
         receive.want(BODY);
-        let step = Step::ArmOnce {
-            class: PoolClass::Body,
-            wait_first: false,
-        };
+        let step = Step::ArmOnce { class: PoolClass::Body, wait_first: false };
         assert_eq!(receive.next(), step, "more bytes wait, so try at once");
     }
 

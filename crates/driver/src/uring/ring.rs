@@ -1,7 +1,8 @@
 //! The ring itself: set up, filled, entered, emptied.
 //!
-//! Owns: the `io_uring` instance, the rule of one enter per turn. Must never know: sockets, tokens, what an entry
-//! means. Used by `submit` (pushes), `complete` (pops), `provided` (registers) and the probe.
+//! Owns: the `io_uring` instance, the rule of one enter per turn. Must never know: sockets, tokens,
+//! what an entry means. Used by `submit` (pushes), `complete` (pops), `provided` (registers) and
+//! the probe.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,23 +12,25 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, cqueue, squeue};
 
-/// Entries of the submission queue. A turn reports at most 256 completions and most of them ask for one or
-/// two operations; when it is full all the same, it is handed over early, which costs one system call.
+/// Entries of the submission queue. A turn reports at most 256 completions and most of them ask for
+/// one or two operations; when it is full all the same, it is handed over early, which costs one
+/// system call.
 pub(super) const SUBMISSIONS: u32 = 1024;
 
-/// Completions per submission entry. Multishot operations complete many times for one submission, so the
-/// kernel's default of two is too few. What does not fit is kept by the kernel (NODROP), but slowly.
+/// Completions per submission entry. Multishot operations complete many times for one submission,
+/// so the kernel's default of two is too few. What does not fit is kept by the kernel (NODROP), but
+/// slowly.
 const COMPLETIONS_PER_SUBMISSION: u32 = 4;
 
-/// Kernel worker threads, bounded and unbounded. No operation of ours should ever need one; a low limit
-/// keeps a mistake from becoming a thread storm.
+/// Kernel worker threads, bounded and unbounded. No operation of ours should ever need one; a low
+/// limit keeps a mistake from becoming a thread storm.
 const KERNEL_WORKERS_MAX: [u32; 2] = [2, 2];
 
 /// An instance of io_uring, used by the thread that made it.
 pub(super) struct Ring {
     // The fields drop in this order: the three views first, then what they look at.
-    /// The only submitter: the index of the registered ring descriptor is kept in it, and a fresh one from
-    /// `IoUring::submitter` would not know it.
+    /// The only submitter: the index of the registered ring descriptor is kept in it, and a fresh
+    /// one from `IoUring::submitter` would not know it.
     submitter: Submitter<'static>,
     submissions: SubmissionQueue<'static>,
     completions: CompletionQueue<'static>,
@@ -42,12 +45,12 @@ impl Ring {
     pub(super) fn new() -> io::Result<Self> {
         let (instance, without_array) = setup()?;
         let instance = Instance(NonNull::from(Box::leak(Box::new(instance))));
-        // SAFETY: the box was leaked just now and is freed only by `Instance`, which is dropped after the views; this
-        // is the only reference ever made to it.
+        // SAFETY: the box was leaked just now and is freed only by `Instance`, which is dropped
+        // after the views; this is the only reference ever made to it.
         let ring: &'static mut IoUring = unsafe { &mut *instance.0.as_ptr() };
         let (mut submitter, submissions, completions) = ring.split();
-        // Saves a look-up of the descriptor in each enter (since 5.18). There are 16 places per thread: when
-        // they are taken, the plain descriptor works as well.
+        // Saves a look-up of the descriptor in each enter (since 5.18). There are 16 places per
+        // thread: when they are taken, the plain descriptor works as well.
         let _optional = submitter.register_ring_fd();
         let _optional = submitter.register_iowq_max_workers(&mut { KERNEL_WORKERS_MAX });
         Ok(Self {
@@ -72,17 +75,14 @@ impl Ring {
 
     /// Entries of the submission and of the completion queue.
     pub(super) fn entries(&self) -> (u32, u32) {
-        (
-            self.submissions.capacity() as u32,
-            self.completions.capacity() as u32,
-        )
+        (self.submissions.capacity() as u32, self.completions.capacity() as u32)
     }
 
     /// Queues an entry for the next enter.
     ///
-    /// # Safety
-    /// Whatever memory the entry points to must stay valid, and if the kernel writes to it unaliased, until the
-    /// operation's final completion. Its descriptor must be open until the entry has been handed over.
+    /// # Safety Whatever memory the entry points to must stay valid, and if the kernel writes to it
+    /// unaliased, until the operation's final completion. Its descriptor must be open until the
+    /// entry has been handed over.
     pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
         if self.submissions.is_full() || !self.backlog.is_empty() {
             self.backlog.push_back(entry);
@@ -104,8 +104,8 @@ impl Ring {
         self.completions.next()
     }
 
-    /// Hands all entries to the kernel, runs its deferred work, and waits for a completion if `wait` says so,
-    /// at most for `timeout`.
+    /// Hands all entries to the kernel, runs its deferred work, and waits for a completion if
+    /// `wait` says so, at most for `timeout`.
     pub(super) fn enter(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<()> {
         self.flush_backlog();
         self.completions.sync();
@@ -117,10 +117,11 @@ impl Ring {
             args = args.timespec(timespec);
         }
         let count = self.submissions.len() as u32;
-        // Deferred work runs only in an enter with GETEVENTS, also when there is nothing to wait for.
+        // Deferred work runs only in an enter with GETEVENTS, also when there is nothing to wait
+        // for.
         let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
-        // SAFETY: `args` is what EXT_ARG announces, and it and the time it points to outlive the call; the caller of
-        // `push` vouched for the entries.
+        // SAFETY: `args` is what EXT_ARG announces, and it and the time it points to outlive the
+        // call; the caller of `push` vouched for the entries.
         let entered = unsafe { self.submitter.enter(count, wait.into(), flags, Some(&args)) };
         self.submissions.sync();
         self.completions.sync();
@@ -163,8 +164,8 @@ impl Drop for Ring {
     }
 }
 
-/// Errors of an enter that mean "not now": the time is up, a signal came, or the kernel wants completions to be
-/// taken or memory to be freed first. Entries that were not taken stay queued.
+/// Errors of an enter that mean "not now": the time is up, a signal came, or the kernel wants
+/// completions to be taken or memory to be freed first. Entries that were not taken stay queued.
 fn tolerate(entered: io::Result<usize>) -> io::Result<()> {
     match entered {
         Ok(_) => Ok(()),
@@ -187,13 +188,15 @@ fn setup() -> io::Result<(IoUring, bool)> {
 fn build(without_array: bool) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder
-        // 6.0: the kernel need not lock against other submitters. A second thread that enters gets EEXIST.
+        // 6.0: the kernel need not lock against other submitters. A second thread that enters gets
+        // EEXIST.
         .setup_single_issuer()
-        // 6.1, needs SINGLE_ISSUER: completions are worked off in our enter instead of by interrupting us at
-        // any moment. Of all flags this one saves most; without it the ring is slower than epoll.
+        // 6.1, needs SINGLE_ISSUER: completions are worked off in our enter instead of by
+        // interrupting us at any moment. Of all flags this one saves most; without it the ring is
+        // slower than epoll.
         .setup_defer_taskrun()
-        // 5.18: one bad entry does not hold back those behind it. Without it, an entry for a socket that the peer has
-        // just reset delays everybody else by a turn.
+        // 5.18: one bad entry does not hold back those behind it. Without it, an entry for a socket
+        // that the peer has just reset delays everybody else by a turn.
         .setup_submit_all()
         // 5.5: see `COMPLETIONS_PER_SUBMISSION`.
         .setup_cqsize(SUBMISSIONS * COMPLETIONS_PER_SUBMISSION)
@@ -214,7 +217,8 @@ struct Instance(
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // SAFETY: by the invariant it came from a box; it is the last field of `Ring`, so the views are gone.
+        // SAFETY: by the invariant it came from a box; it is the last field of `Ring`, so the views
+        // are gone.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

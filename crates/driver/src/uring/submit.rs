@@ -1,7 +1,8 @@
-//! What is asked of the kernel: one `submit_*` for each operation, in pairs with the `handle_*` of `complete`.
+//! What is asked of the kernel: one `submit_*` for each operation, in pairs with the `handle_*` of
+//! `complete`.
 //!
-//! Owns: the submission entries and the promise that what they point to stays. Must never know: completions.
-//! Used by `mod` and `complete`.
+//! Owns: the submission entries and the promise that what they point to stays. Must never know:
+//! completions. Used by `mod` and `complete`.
 
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::ptr;
@@ -16,7 +17,8 @@ use crate::send::Remainder;
 use crate::table::{Op, Token};
 use crate::{ListenerId, PoolClass, SocketId};
 
-/// Of the second 16-bit field of a receive entry (since 5.19): arm the poll before the first attempt.
+/// Of the second 16-bit field of a receive entry (since 5.19): arm the poll before the first
+/// attempt.
 const POLL_FIRST: u16 = 1 << 0;
 
 impl UringDriver {
@@ -51,7 +53,8 @@ impl UringDriver {
         }
     }
 
-    /// Multishot (6.0): one entry, a completion for whatever arrives, each with a buffer of its own.
+    /// Multishot (6.0): one entry, a completion for whatever arrives, each with a buffer of its
+    /// own.
     fn submit_receive_stream(&mut self, id: SocketId) {
         let entry = opcode::RecvMulti::new(self.fd(id), group(PoolClass::Head)).build();
         self.submit(id, Op::Receive, entry);
@@ -77,19 +80,17 @@ impl UringDriver {
         let fd = self.fd(id);
         let socket = self.sockets.get_mut(id).expect("a socket that sends");
         let send = socket.send.expect("a send in flight");
-        // Without MSG_NOSIGNAL a peer that has gone would kill the process. Without MSG_WAITALL a slow reader shows
-        // as progress, which the caller's time-outs need to see.
+        // Without MSG_NOSIGNAL a peer that has gone would kill the process. Without MSG_WAITALL a
+        // slow reader shows as progress, which the caller's time-outs need to see.
         let entry = match self.memory.sends.remainder(send) {
             Remainder::Nothing => unreachable!("a send ends when nothing is left"),
             Remainder::One { start, len } => {
                 let len = u32::try_from(len).expect("buffers are below 4 GiB");
-                opcode::Send::new(fd, start, len)
-                    .flags(libc::MSG_NOSIGNAL)
-                    .build()
+                opcode::Send::new(fd, start, len).flags(libc::MSG_NOSIGNAL).build()
             }
-            Remainder::Many(header) => opcode::SendMsg::new(fd, header)
-                .flags(libc::MSG_NOSIGNAL as u32)
-                .build(),
+            Remainder::Many(header) => {
+                opcode::SendMsg::new(fd, header).flags(libc::MSG_NOSIGNAL as u32).build()
+            }
         };
         self.submit(id, Op::Send, entry);
     }
@@ -145,7 +146,8 @@ impl UringDriver {
         self.submit_listener(id, Op::CancelAccept, entry);
     }
 
-    /// Multishot poll (5.13): completes at every write to the event descriptor, which is never read.
+    /// Multishot poll (5.13): completes at every write to the event descriptor, which is never
+    /// read.
     pub(super) fn submit_wake(&mut self) {
         let fd = Fd(self.wake.as_fd().as_raw_fd());
         let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32)
@@ -169,23 +171,22 @@ impl UringDriver {
     fn submit(&mut self, id: SocketId, op: Op, entry: squeue::Entry) {
         self.sockets.begin(id);
         let entry = entry.user_data(Token::of(op, id).encode());
-        // SAFETY: only sends point to memory: it belongs to a send slot, which is kept until the send's completion.
-        // The socket, and with it the descriptor, is kept until its last completion.
+        // SAFETY: only sends point to memory: it belongs to a send slot, which is kept until the
+        // send's completion. The socket, and with it the descriptor, is kept until its last
+        // completion.
         unsafe { self.ring.push(entry) };
     }
 
     fn submit_listener(&mut self, id: ListenerId, op: Op, entry: squeue::Entry) {
         self.listener_operations += 1;
         let entry = entry.user_data(Token::new(op, id.0, 0).encode());
-        // SAFETY: the entry points to no memory; the listener keeps the descriptor until its last completion.
+        // SAFETY: the entry points to no memory; the listener keeps the descriptor until its last
+        // completion.
         unsafe { self.ring.push(entry) };
     }
 
     fn fd(&mut self, id: SocketId) -> Fd {
-        let socket = self
-            .sockets
-            .get_mut(id)
-            .expect("an operation on a socket we have");
+        let socket = self.sockets.get_mut(id).expect("an operation on a socket we have");
         Fd(socket.fd.as_raw_fd())
     }
 

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use hostler_driver::{Completion, Driver, Key, Operation, ReceiveMode};
 
-use crate::bench::{Bench, config};
+use crate::bench::{Bench, LISTENER, config};
 use crate::world::World;
 
 crate::rules!(
@@ -13,13 +13,16 @@ crate::rules!(
     accepting_can_be_turned_off_and_on,
     nothing_is_accepted_after_unlisten,
     a_flood_of_connections_is_accepted,
-    connect_to_a_unix_listener,
     connect_to_nobody_fails,
-    connect_to_a_full_backlog_fails,
     connect_to_a_path_that_is_too_long_is_refused,
 );
 
-const LISTENER: Key = Key(7);
+/// These need a kernel.
+mod on_the_kernel {
+    use super::*;
+
+    crate::kernel_rules!(connect_to_a_unix_listener, connect_to_a_full_backlog_fails,);
+}
 
 fn connections_are_accepted<W: World>(mut bench: Bench<W>) {
     let fd = bench.world.listener();
@@ -115,11 +118,8 @@ fn a_flood_of_connections_is_accepted<W: World>(mut bench: Bench<W>) {
 }
 
 fn socket_path(name: &str) -> std::path::PathBuf {
-    let unique = format!(
-        "hostler-driver-{}-{name}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    );
+    let unique =
+        format!("hostler-driver-{}-{name}-{:?}", std::process::id(), std::thread::current().id());
     std::env::temp_dir().join(unique)
 }
 
@@ -134,10 +134,7 @@ fn connect_to_a_unix_listener<W: World>(mut bench: Bench<W>) {
     let (peer, _) = listener.accept().expect("accept");
     peer.set_nonblocking(true).expect("nonblocking");
     let mut peer = crate::world::KernelPeer(peer);
-    bench.receive(
-        socket,
-        ReceiveMode::Once(hostler_driver::PoolClass::Channel),
-    );
+    bench.receive(socket, ReceiveMode::Once(hostler_driver::PoolClass::Channel));
     bench.quiet();
     bench.peer_writes(&mut peer, b"hello");
     assert_eq!(&*bench.received(socket), b"hello");
@@ -150,16 +147,11 @@ fn connect_to_a_unix_listener<W: World>(mut bench: Bench<W>) {
 }
 
 fn connect_to_nobody_fails<W: World>(mut bench: Bench<W>) {
-    let socket = bench
-        .driver
-        .connect(&socket_path("nobody"), Key(9))
-        .expect("socket");
+    let socket = bench.driver.connect(&socket_path("nobody"), Key(9)).expect("socket");
     match bench.next() {
-        Completion::Failed {
-            operation: Operation::Connect,
-            error,
-            ..
-        } => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+        Completion::Failed { operation: Operation::Connect, error, .. } => {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound)
+        }
         other => panic!("expected a failure: {other:?}"),
     }
     bench.driver.close(socket);
@@ -170,9 +162,7 @@ fn connect_to_a_full_backlog_fails<W: World>(mut bench: Bench<W>) {
     let path = socket_path("full");
     let listener =
         socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("socket");
-    listener
-        .bind(&socket2::SockAddr::unix(&path).expect("address"))
-        .expect("bind");
+    listener.bind(&socket2::SockAddr::unix(&path).expect("address")).expect("bind");
     listener.listen(0).expect("listen");
     let mut sockets = Vec::new();
     loop {

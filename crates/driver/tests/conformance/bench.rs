@@ -21,6 +21,9 @@ pub(crate) struct Bench<W: World> {
     next_key: u32,
 }
 
+/// The key of every listener.
+pub(crate) const LISTENER: Key = Key(7);
+
 /// Small pools, so that limits are met.
 pub(crate) fn config() -> DriverConfig {
     let size = |count, bytes| PoolSize { count, bytes };
@@ -41,12 +44,7 @@ impl<W: World + Default> Bench<W> {
     pub(crate) fn new(config: &DriverConfig) -> Option<Self> {
         let mut world = W::default();
         let driver = world.driver(config)?;
-        Some(Self {
-            world,
-            driver,
-            happened: VecDeque::new(),
-            next_key: 100,
-        })
+        Some(Self { world, driver, happened: VecDeque::new(), next_key: 100 })
     }
 }
 
@@ -62,9 +60,14 @@ impl<W: World> Bench<W> {
     /// One turn of at most a few milliseconds.
     pub(crate) fn turn(&mut self) {
         let mut out = Vec::new();
-        self.driver
-            .turn(Some(Duration::from_millis(5)), &mut out)
-            .expect("turn");
+        self.driver.turn(Some(Duration::from_millis(2)), &mut out).expect("turn");
+        self.happened.extend(out);
+    }
+
+    /// One turn that does not wait.
+    pub(crate) fn turn_at_once(&mut self) {
+        let mut out = Vec::new();
+        self.driver.turn(Some(Duration::ZERO), &mut out).expect("turn");
         self.happened.extend(out);
     }
 
@@ -93,21 +96,13 @@ impl<W: World> Bench<W> {
         for _ in 0..5 {
             self.turn();
         }
-        assert!(
-            self.happened.is_empty(),
-            "nothing was to happen: {:?}",
-            self.happened
-        );
+        assert!(self.happened.is_empty(), "nothing was to happen: {:?}", self.happened);
     }
 
     /// One turn in which nothing happens.
     pub(crate) fn quiet_for_one_turn(&mut self) {
         self.turn();
-        assert!(
-            self.happened.is_empty(),
-            "nothing was to happen: {:?}",
-            self.happened
-        );
+        assert!(self.happened.is_empty(), "nothing was to happen: {:?}", self.happened);
     }
 
     /// Nothing happens for some turns but progress of a send, which stays to be reported.
@@ -117,19 +112,13 @@ impl<W: World> Bench<W> {
         }
         let progress =
             |completion: &Completion| matches!(completion, Completion::SendProgress { .. });
-        assert!(
-            self.happened.iter().all(progress),
-            "only progress: {:?}",
-            self.happened
-        );
+        assert!(self.happened.iter().all(progress), "only progress: {:?}", self.happened);
     }
 
     /// The next completion brings bytes for this socket.
     pub(crate) fn received(&mut self, socket: SocketId) -> Buffer {
         match self.next() {
-            Completion::Received {
-                socket: id, buffer, ..
-            } if id == socket => buffer,
+            Completion::Received { socket: id, buffer, .. } if id == socket => buffer,
             other => panic!("expected bytes for {socket:?}: {other:?}"),
         }
     }
@@ -213,11 +202,7 @@ impl<W: World> Bench<W> {
     pub(crate) fn parts(&self, bytes: &[u8]) -> Parts {
         let mut parts = Parts::new();
         for piece in bytes.chunks(65536) {
-            let mut buffer = self
-                .driver
-                .pool()
-                .take(PoolClass::Batch)
-                .expect("free buffer");
+            let mut buffer = self.driver.pool().take(PoolClass::Batch).expect("free buffer");
             buffer.extend_from_slice(piece);
             parts.push(buffer.freeze().into());
         }

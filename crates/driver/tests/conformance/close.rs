@@ -2,7 +2,7 @@
 
 use hostler_driver::{Driver, Key, ReceiveMode};
 
-use crate::bench::{Bench, config};
+use crate::bench::{Bench, LISTENER, config};
 use crate::world::World;
 
 crate::rules!(
@@ -53,9 +53,7 @@ fn the_end_comes_while_the_driver_waits<W: World>(mut bench: Bench<W>) {
         });
         let mut out = Vec::new();
         for _ in 0..2 {
-            driver
-                .turn(Some(std::time::Duration::from_millis(500)), &mut out)
-                .expect("turn");
+            driver.turn(Some(std::time::Duration::from_millis(500)), &mut out).expect("turn");
             woken |= !out.is_empty();
         }
         let mut rest = Vec::new();
@@ -112,7 +110,7 @@ fn a_new_socket_hears_nothing_of_the_old<W: World>(mut bench: Bench<W>) {
 
 fn the_driver_ends_with_everything_in_flight<W: World>(mut bench: Bench<W>) {
     let listener = bench.world.listener();
-    bench.driver.listen(listener, Key(1)).expect("listen");
+    bench.driver.listen(listener, LISTENER).expect("listen");
     let mut pairs = Vec::new();
     for number in 0..20 {
         let (socket, peer) = bench.pair();
@@ -129,11 +127,7 @@ fn the_driver_ends_with_everything_in_flight<W: World>(mut bench: Bench<W>) {
         }
     }
     // A buffer may outlive the driver.
-    let mut writer = bench
-        .driver
-        .pool()
-        .take(hostler_driver::PoolClass::Send)
-        .expect("free");
+    let mut writer = bench.driver.pool().take(hostler_driver::PoolClass::Send).expect("free");
     writer.extend_from_slice(b"outlives");
     let buffer = writer.freeze();
     let Bench { driver, .. } = bench;
@@ -149,10 +143,7 @@ fn the_driver_ends_with_everything_in_flight<W: World>(mut bench: Bench<W>) {
 fn a_full_table_says_so<W: World>(mut bench: Bench<W>) {
     let mut pairs: Vec<_> = (0..config().sockets_max).map(|_| bench.pair()).collect();
     let (fd, _peer) = bench.world.pair();
-    assert_eq!(
-        bench.driver.adopt(fd, Key(1)).expect_err("full").max,
-        config().sockets_max
-    );
+    assert_eq!(bench.driver.adopt(fd, Key(1)).expect_err("full").max, config().sockets_max);
     let (socket, _) = pairs.pop().expect("some");
     bench.driver.close(socket);
     bench.turn();

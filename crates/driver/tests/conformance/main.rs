@@ -1,10 +1,11 @@
-//! What every backend must do. Each rule is one generic function, run for io_uring, epoll and, where no
-//! kernel is needed, for the fake.
+//! What every backend must do. Each rule is one generic function, run for io_uring, epoll and,
+//! where no kernel is needed, for the fake.
 
 mod bench;
 mod world;
 
 mod accept;
+mod chaos;
 mod close;
 mod receive;
 mod send;
@@ -14,8 +15,18 @@ mod wake;
 /// Makes a test of each rule for each backend.
 macro_rules! rules {
     ($($rule:ident),+ $(,)?) => {
-        crate::rules!(@for io_uring, crate::world::Uring, $($rule),+);
-        crate::rules!(@for epoll, crate::world::Epoll, $($rule),+);
+        crate::kernel_rules!($($rule),+);
+        #[cfg(feature = "fake")]
+        crate::kernel_rules!(@for fake, crate::world::Fake, $($rule),+);
+    };
+}
+pub(crate) use rules;
+
+/// The same for rules that need a kernel.
+macro_rules! kernel_rules {
+    ($($rule:ident),+ $(,)?) => {
+        crate::kernel_rules!(@for io_uring, crate::world::Uring, $($rule),+);
+        crate::kernel_rules!(@for epoll, crate::world::Epoll, $($rule),+);
     };
     (@for $module:ident, $world:ty, $($rule:ident),+) => {
         mod $module {
@@ -30,4 +41,4 @@ macro_rules! rules {
         }
     };
 }
-pub(crate) use rules;
+pub(crate) use kernel_rules;

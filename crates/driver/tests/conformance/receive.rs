@@ -18,8 +18,14 @@ crate::rules!(
     sending_goes_on_after_fin,
     a_reset_is_a_failure,
     many_sockets_at_once,
-    a_descriptor_that_does_not_block_works_too,
 );
+
+/// These need a kernel.
+mod on_the_kernel {
+    use super::*;
+
+    crate::kernel_rules!(a_descriptor_that_does_not_block_works_too,);
+}
 
 const BODY: ReceiveMode = ReceiveMode::Once(PoolClass::Body);
 
@@ -216,11 +222,9 @@ fn a_reset_is_a_failure<W: World>(mut bench: Bench<W>) {
     // Closing with unread bytes resets the connection.
     drop(peer);
     match bench.next() {
-        Completion::Failed {
-            operation: Operation::Receive,
-            error,
-            ..
-        } => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        Completion::Failed { operation: Operation::Receive, error, .. } => {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset)
+        }
         other => panic!("expected a reset: {other:?}"),
     }
     bench.quiet();
@@ -241,10 +245,7 @@ fn many_sockets_at_once<W: World>(mut bench: Bench<W>) {
             let Completion::Received { socket, buffer, .. } = bench.next() else {
                 panic!("only bytes");
             };
-            let number = pairs
-                .iter()
-                .position(|(id, _)| *id == socket)
-                .expect("ours");
+            let number = pairs.iter().position(|(id, _)| *id == socket).expect("ours");
             assert_eq!(&*buffer, &[number as u8, round]);
             seen += 1;
         }
@@ -261,10 +262,7 @@ fn a_descriptor_that_does_not_block_works_too<W: World>(mut bench: Bench<W>) {
     ours.set_nonblocking(true).expect("nonblocking");
     theirs.set_nonblocking(true).expect("nonblocking");
     let mut peer = crate::world::KernelPeer(theirs);
-    let socket = bench
-        .driver
-        .adopt(ours.into(), hostler_driver::Key(1))
-        .expect("room");
+    let socket = bench.driver.adopt(ours.into(), hostler_driver::Key(1)).expect("room");
     for mode in [ReceiveMode::Stream, BODY] {
         bench.receive(socket, mode);
         bench.quiet();

@@ -9,13 +9,19 @@ crate::rules!(
     an_echo_comes_back,
     many_parts_arrive_in_order,
     a_mebibyte_in_thirty_two_parts,
-    a_slow_reader_makes_progress,
     an_empty_send_is_sent,
     a_vanished_reader_is_a_failure,
     buffers_return_when_sent,
     one_buffer_to_many_sockets,
     stale_ids_are_ignored,
 );
+
+/// These need a kernel.
+mod on_the_kernel {
+    use super::*;
+
+    crate::kernel_rules!(a_slow_reader_makes_progress,);
+}
 
 fn an_echo_comes_back<W: World>(mut bench: Bench<W>) {
     let (socket, mut peer) = bench.pair();
@@ -74,26 +80,15 @@ fn a_mebibyte_in_thirty_two_parts<W: World>(mut bench: Bench<W>) {
 
 fn a_slow_reader_makes_progress<W: World>(mut bench: Bench<W>) {
     let listener = bench.world.listener();
-    let listener = bench
-        .driver
-        .listen(listener, hostler_driver::Key(1))
-        .expect("listen");
+    let listener = bench.driver.listen(listener, hostler_driver::Key(1)).expect("listen");
     let mut peer = bench.world.client();
     let fd = bench.accepted();
-    socket2::SockRef::from(&fd)
-        .set_send_buffer_size(8192)
-        .expect("small send buffer");
-    let socket = bench
-        .driver
-        .adopt(fd, hostler_driver::Key(2))
-        .expect("room");
+    socket2::SockRef::from(&fd).set_send_buffer_size(8192).expect("small send buffer");
+    let socket = bench.driver.adopt(fd, hostler_driver::Key(2)).expect("room");
     let expected: Vec<u8> = (0..2_000_000_u32).map(|byte| (byte >> 3) as u8).collect();
     bench.send(socket, &expected);
     bench.quiet_but_progress();
-    assert_eq!(
-        bench.driver.usage().buffers_out,
-        expected.len().div_ceil(65536) as u32
-    );
+    assert_eq!(bench.driver.usage().buffers_out, expected.len().div_ceil(65536) as u32);
     let bytes = bench.peer_reads(&mut *peer, expected.len());
     assert!(bytes == expected, "bytes differ");
     assert!(bench.sent(socket) > 0, "progress is reported");
@@ -115,11 +110,9 @@ fn a_vanished_reader_is_a_failure<W: World>(mut bench: Bench<W>) {
     drop(peer);
     bench.send(socket, b"hello?");
     match bench.next() {
-        Completion::Failed {
-            operation: Operation::Send,
-            error,
-            ..
-        } => assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe),
+        Completion::Failed { operation: Operation::Send, error, .. } => {
+            assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe)
+        }
         other => panic!("expected a broken pipe: {other:?}"),
     }
     assert_eq!(bench.driver.usage().buffers_out, 0, "buffers are dropped");

@@ -13,16 +13,70 @@ crate::rules!(
     a_starved_socket_can_be_closed,
 );
 
+/// With enough buffers for everybody.
+mod plenty {
+    use super::*;
+
+    crate::rules!(a_burst_is_not_starvation, a_turn_reports_a_bounded_number);
+
+    fn config() -> DriverConfig {
+        let mut config = bench::config();
+        config.pools.head = PoolSize { count: 1024, bytes: 256 };
+        config
+    }
+}
+
+/// The ring offers few buffers at first; a burst makes it offer more, and that is nobody's wait for
+/// memory.
+fn a_burst_is_not_starvation<W: World>(mut bench: Bench<W>) {
+    const SOCKETS: usize = 500;
+    let mut pairs: Vec<_> = (0..SOCKETS).map(|_| bench.pair()).collect();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        for (socket, peer) in &mut pairs {
+            bench.driver.receive(*socket, ReceiveMode::Stream);
+            assert_eq!(peer.write(b"burst"), 5);
+        }
+        bench.until("the whole burst", |bench| {
+            held.extend(bench.take_happened());
+            held.len() == SOCKETS
+        });
+        held.clear();
+    }
+    assert_eq!(bench.driver.usage().starved, 0);
+    for (socket, _) in pairs {
+        bench.driver.close(socket);
+    }
+    bench.ends_clean();
+}
+
+fn a_turn_reports_a_bounded_number<W: World>(mut bench: Bench<W>) {
+    // More requests in one turn than the ring's queue holds.
+    const SOCKETS: usize = 590;
+    let mut pairs: Vec<_> = (0..SOCKETS).map(|_| bench.pair()).collect();
+    for (socket, peer) in &mut pairs {
+        bench.driver.receive(*socket, ReceiveMode::Stream);
+        assert_eq!(peer.write(b"bytes"), 5);
+        bench.driver.send(*socket, hostler_driver::Buffer::from_vec(b"hello".to_vec()).into());
+    }
+    let mut reported = 0;
+    bench.until("two reports for each", |bench| {
+        let happened = bench.take_happened();
+        assert!(happened.len() <= hostler_driver::COMPLETIONS_PER_TURN, "{}", happened.len());
+        reported += happened.len();
+        reported == SOCKETS * 2
+    });
+    for (socket, peer) in &mut pairs {
+        assert_eq!(bench.peer_reads(&mut **peer, 5), b"hello");
+        bench.driver.close(*socket);
+    }
+    bench.ends_clean();
+}
+
 fn config() -> DriverConfig {
     let mut config = bench::config();
-    config.pools.head = PoolSize {
-        count: 2,
-        bytes: 256,
-    };
-    config.pools.body = PoolSize {
-        count: 1,
-        bytes: 256,
-    };
+    config.pools.head = PoolSize { count: 2, bytes: 256 };
+    config.pools.body = PoolSize { count: 1, bytes: 256 };
     config
 }
 

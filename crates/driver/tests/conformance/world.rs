@@ -1,7 +1,7 @@
 //! The places the suite runs in: the kernel with one backend or the other.
 //!
-//! A [`World`] makes drivers and the peers on the other side of their sockets. Peers never block, so that a test can
-//! turn the driver and its peers by hand on one thread.
+//! A [`World`] makes drivers and the peers on the other side of their sockets. Peers never block,
+//! so that a test can turn the driver and its peers by hand on one thread.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -42,8 +42,10 @@ impl<S: Read + Write + AsFd> Peer for KernelPeer<S> {
     fn write(&mut self, bytes: &[u8]) -> usize {
         match self.0.write(bytes) {
             Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => panic!("peer cannot write: {error}"),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => 0,
+                _ => panic!("peer cannot write: {error}"),
+            },
         }
     }
 
@@ -160,6 +162,75 @@ impl World for Uring {
 
     fn client(&mut self) -> Box<dyn Peer> {
         self.0.client()
+    }
+}
+
+/// No kernel at all.
+#[cfg(feature = "fake")]
+#[derive(Default)]
+pub(crate) struct Fake(Option<hostler_driver::fake::FakeNet>);
+
+#[cfg(feature = "fake")]
+impl Fake {
+    fn net(&self) -> &hostler_driver::fake::FakeNet {
+        self.0.as_ref().expect("a driver first")
+    }
+}
+
+#[cfg(feature = "fake")]
+impl World for Fake {
+    type Driver = hostler_driver::fake::FakeDriver;
+
+    fn driver(&mut self, config: &DriverConfig) -> Option<Self::Driver> {
+        let (driver, net) = hostler_driver::fake::FakeDriver::new(config).expect("fake");
+        self.0 = Some(net);
+        Some(driver)
+    }
+
+    fn pair(&mut self) -> (OwnedFd, Box<dyn Peer>) {
+        let (fd, peer) = self.net().pair().expect("pair");
+        (fd, Box::new(FakeEnd(peer)))
+    }
+
+    fn listener(&mut self) -> OwnedFd {
+        self.net().listener_fd().expect("descriptor")
+    }
+
+    fn client(&mut self) -> Box<dyn Peer> {
+        let peer = self.net().client(crate::bench::LISTENER).expect("a listener first");
+        Box::new(FakeEnd(peer))
+    }
+}
+
+/// Closes when dropped, like a descriptor.
+#[cfg(feature = "fake")]
+struct FakeEnd(hostler_driver::fake::FakePeer);
+
+#[cfg(feature = "fake")]
+impl Peer for FakeEnd {
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        self.0.write(bytes)
+    }
+
+    fn read(&mut self, into: &mut Vec<u8>) -> Got {
+        use hostler_driver::fake::FakeRead;
+        match self.0.read(into) {
+            FakeRead::Bytes => Got::Bytes,
+            FakeRead::Nothing => Got::Nothing,
+            FakeRead::End => Got::End,
+            FakeRead::Reset => Got::Reset,
+        }
+    }
+
+    fn finish(&mut self) {
+        self.0.finish();
+    }
+}
+
+#[cfg(feature = "fake")]
+impl Drop for FakeEnd {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -78,9 +78,6 @@ mod tests {
         let mut lines = LineBuffer::default();
         lines.push(b"{\"message\":\"drained\",\"cut\":3\n{\"message\":\"drained\",\"cut\":3}\n");
         assert!(lines.next::<FromProxy>().is_err());
-        assert_eq!(
-            lines.next().expect("valid"),
-            Some(FromProxy::Drained { cut: 3 })
-        );
+        assert_eq!(lines.next().expect("valid"), Some(FromProxy::Drained { cut: 3 }));
     }
 }

@@ -41,6 +41,9 @@ pub struct ProxySetup {
     pub head_bytes_max: u32,
     /// Request body size, bytes; `None` = no limit.
     pub body_bytes_max: Option<u64>,
+    /// Where requests are logged (`-` is standard output); `None` = nowhere.
+    #[serde(default)]
+    pub access_log: Option<PathBuf>,
     /// Log as JSON lines instead of text.
     pub log_json: bool,
 }

@@ -22,10 +22,7 @@ pub struct ChunkLimits {
 
 impl Default for ChunkLimits {
     fn default() -> Self {
-        Self {
-            extension_bytes_max: 512,
-            trailer_bytes_max: 8_192,
-        }
+        Self { extension_bytes_max: 512, trailer_bytes_max: 8_192 }
     }
 }
 
@@ -195,10 +192,7 @@ impl ChunkedDecoder {
                 at += 1;
             }
         }
-        Ok(ChunkScan {
-            len: at,
-            done: self.is_done(),
-        })
+        Ok(ChunkScan { len: at, done: self.is_done() })
     }
 
     #[inline]
@@ -221,11 +215,7 @@ impl ChunkedDecoder {
             (State::SizeLf, b'\n') => {
                 self.digits = 0;
                 self.extension_bytes = 0;
-                if self.left == 0 {
-                    State::TrailerStart
-                } else {
-                    State::Data
-                }
+                if self.left == 0 { State::TrailerStart } else { State::Data }
             }
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size,
@@ -322,14 +312,10 @@ impl ChunkedDecoder {
         if end.is_none() {
             return Ok(None);
         }
-        let line = bytes[..len]
-            .strip_suffix(b"\r\n")
-            .ok_or(ChunkError::LineEnd)?;
+        let line = bytes[..len].strip_suffix(b"\r\n").ok_or(ChunkError::LineEnd)?;
         let name_len = memchr::memchr(b':', line).ok_or(ChunkError::Trailer)?;
         let (name, value) = (&line[..name_len], &line[name_len + 1..]);
-        let text = value
-            .iter()
-            .all(|&byte| matches!(byte, b'\t' | b' '..=0x7e | 0x80..));
+        let text = value.iter().all(|&byte| matches!(byte, b'\t' | b' '..=0x7e | 0x80..));
         if !is_token(name) || !text {
             return Err(ChunkError::Trailer);
         }

@@ -34,19 +34,13 @@ fn bodies() {
         ("0\r\n\r\n", ""),
         ("5\r\nhello\r\n0\r\n\r\n", "hello"),
         ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "hello world"),
-        (
-            "a\r\n0123456789\r\nA\r\n0123456789\r\n000\r\n\r\n",
-            "01234567890123456789",
-        ),
+        ("a\r\n0123456789\r\nA\r\n0123456789\r\n000\r\n\r\n", "01234567890123456789"),
         ("0000000000000005\r\nhello\r\n0\r\n\r\n", "hello"),
         ("2\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
         ("5;a\r\nhello\r\n0;b=c\r\n\r\n", "hello"),
         ("5;a=\"b;c\\\"\r \"\r\nhello\r\n0\r\n\r\n", "!"),
         ("5;a=\"b;c\\\" \";d\r\nhello\r\n0\r\n\r\n", "hello"),
-        (
-            "5;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9\r\nhello\r\n0\r\n\r\n",
-            "hello",
-        ),
+        ("5;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9\r\nhello\r\n0\r\n\r\n", "hello"),
         ("0\r\nA: b\r\nC:\r\n\r\n", ""),
     ];
     for (body, content) in cases {
@@ -58,24 +52,10 @@ fn bodies() {
         let decoded = decode(&bytes).expect("valid").expect("whole");
         assert_eq!(decoded.0, content.as_bytes(), "{body:?}");
         assert_eq!(decoded.2, body.len(), "{body:?}");
-        assert_eq!(
-            scan(&bytes),
-            Ok(ChunkScan {
-                len: body.len(),
-                done: true
-            }),
-            "{body:?}"
-        );
+        assert_eq!(scan(&bytes), Ok(ChunkScan { len: body.len(), done: true }), "{body:?}");
         for end in 0..body.len() {
             assert_eq!(decode(&bytes[..end]), Ok(None), "{body:?} up to {end}");
-            assert_eq!(
-                scan(&bytes[..end]),
-                Ok(ChunkScan {
-                    len: end,
-                    done: false
-                }),
-                "{body:?}"
-            );
+            assert_eq!(scan(&bytes[..end]), Ok(ChunkScan { len: end, done: false }), "{body:?}");
         }
     }
 }
@@ -156,16 +136,9 @@ fn trailers_are_given_out_and_forbidden_ones_dropped() {
         Content-Type: a\r\nContent-Encoding: a\r\nContent-Range: a\r\nCookie: a\r\nServer-Timing: db\r\n\r\n";
     let (_, trailers, len) = decode(body).expect("valid").expect("whole");
     assert_eq!(len, body.len());
-    let want: [(&[u8], &[u8]); 4] = [
-        (b"X-Sum", b"7f"),
-        (b"x-empty", b""),
-        (b"X-Blank", b""),
-        (b"Server-Timing", b"db"),
-    ];
-    let got: Vec<_> = trailers
-        .iter()
-        .map(|(n, v)| (n.as_slice(), v.as_slice()))
-        .collect();
+    let want: [(&[u8], &[u8]); 4] =
+        [(b"X-Sum", b"7f"), (b"x-empty", b""), (b"X-Blank", b""), (b"Server-Timing", b"db")];
+    let got: Vec<_> = trailers.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
     assert_eq!(got, want);
 }
 
@@ -174,19 +147,10 @@ fn a_cut_trailer_line_is_not_consumed() {
     let mut decoder = ChunkedDecoder::new(ChunkLimits::default());
     assert_eq!(
         decoder.next(b"0\r\nA: b\r\nX-Su"),
-        Ok((
-            9,
-            ChunkPiece::Trailer {
-                name: 3..4,
-                value: 6..7
-            }
-        ))
+        Ok((9, ChunkPiece::Trailer { name: 3..4, value: 6..7 }))
     );
     assert_eq!(decoder.next(b"X-Su"), Ok((0, ChunkPiece::NeedMore)));
-    let piece = ChunkPiece::Trailer {
-        name: 0..5,
-        value: 7..8,
-    };
+    let piece = ChunkPiece::Trailer { name: 0..5, value: 7..8 };
     assert_eq!(decoder.next(b"X-Sum: 1\r\n\r"), Ok((10, piece)));
     assert_eq!(decoder.next(b"\r"), Ok((1, ChunkPiece::NeedMore)));
     assert!(!decoder.is_done());
@@ -197,10 +161,7 @@ fn a_cut_trailer_line_is_not_consumed() {
 
 #[test]
 fn limits() {
-    let limits = ChunkLimits {
-        extension_bytes_max: 4,
-        trailer_bytes_max: 12,
-    };
+    let limits = ChunkLimits { extension_bytes_max: 4, trailer_bytes_max: 12 };
     let run = |bytes: &str| -> (Option<ChunkError>, Option<ChunkError>) {
         let mut decoder = ChunkedDecoder::new(limits);
         let mut at = 0;
@@ -211,22 +172,13 @@ fn limits() {
                 Err(error) => break Some(error),
             }
         };
-        (
-            decoded,
-            ChunkedDecoder::new(limits).scan(bytes.as_bytes()).err(),
-        )
+        (decoded, ChunkedDecoder::new(limits).scan(bytes.as_bytes()).err())
     };
     let both = |error| (Some(error), Some(error));
-    assert_eq!(
-        run("1;abc\r\nx\r\n1;abc\r\nx\r\n0;abc\r\n\r\n"),
-        (None, None)
-    );
+    assert_eq!(run("1;abc\r\nx\r\n1;abc\r\nx\r\n0;abc\r\n\r\n"), (None, None));
     assert_eq!(run("1;abcd\r\n"), both(ChunkError::ExtensionTooLong));
     assert_eq!(run("0\r\nA: b\r\nC: d\r\n\r\n"), (None, None));
-    assert_eq!(
-        run("0\r\nA: b\r\nC: dd\r\n\r\n"),
-        both(ChunkError::TrailersTooLong)
-    );
+    assert_eq!(run("0\r\nA: b\r\nC: dd\r\n\r\n"), both(ChunkError::TrailersTooLong));
     // Also while the line is not whole.
     assert_eq!(run("0\r\nA: 3456789012"), both(ChunkError::TrailersTooLong));
 }
@@ -234,19 +186,9 @@ fn limits() {
 #[test]
 fn chunk_heads() {
     let mut out = [0; CHUNK_HEAD_BYTES_MAX];
-    let cases = [
-        (0, "0"),
-        (1, "1"),
-        (15, "f"),
-        (16, "10"),
-        (31, "1f"),
-        (65_536, "10000"),
-    ];
+    let cases = [(0, "0"), (1, "1"), (15, "f"), (16, "10"), (31, "1f"), (65_536, "10000")];
     for (len, digits) in cases {
-        assert_eq!(
-            encode_chunk_head(&mut out, len),
-            format!("{digits}\r\n").as_bytes()
-        );
+        assert_eq!(encode_chunk_head(&mut out, len), format!("{digits}\r\n").as_bytes());
     }
     let largest = format!("{:x}\r\n", usize::MAX);
     assert_eq!(encode_chunk_head(&mut out, usize::MAX), largest.as_bytes());

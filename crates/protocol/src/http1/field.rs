@@ -39,10 +39,7 @@ impl<const CAP: usize> FieldTable<CAP> {
             known: FieldName::Other,
             number: 0,
         };
-        Self {
-            fields: [EMPTY; CAP],
-            len: 0,
-        }
+        Self { fields: [EMPTY; CAP], len: 0 }
     }
 
     #[inline]

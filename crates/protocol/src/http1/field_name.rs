@@ -293,10 +293,7 @@ static SLOTS: [u8; 1 << SLOT_BITS] = {
     let mut at = 0;
     while at < SPELLINGS.len() {
         let slot = slot_of(SPELLINGS[at].as_bytes());
-        assert!(
-            slots[slot] == 0,
-            "two names share a slot: choose other places or multiplier"
-        );
+        assert!(slots[slot] == 0, "two names share a slot: choose other places or multiplier");
         slots[slot] = at as u8 + 1;
         at += 1;
     }
@@ -314,17 +311,9 @@ mod tests {
             let odd = at as u8 * 2 + 1;
             assert_eq!(known.as_str(), *usual);
             assert_eq!(known.usual_number(), odd);
-            assert_eq!(
-                FieldName::look_up(usual.as_bytes()),
-                (known, odd),
-                "{usual}"
-            );
+            assert_eq!(FieldName::look_up(usual.as_bytes()), (known, odd), "{usual}");
             let lower = usual.to_lowercase();
-            assert_eq!(
-                FieldName::look_up(lower.as_bytes()),
-                (known, odd + 1),
-                "{lower}"
-            );
+            assert_eq!(FieldName::look_up(lower.as_bytes()), (known, odd + 1), "{lower}");
             let mut mixed = lower.into_bytes();
             let last = mixed.len() - 1;
             mixed[last] = mixed[last].to_ascii_uppercase();
@@ -336,21 +325,10 @@ mod tests {
 
     #[test]
     fn near_misses_are_other() {
-        for name in [
-            "",
-            "H",
-            "Hosts",
-            "Hos",
-            "Hust",
-            "Content_Length",
-            "Content-Lengtx",
-            "\u{c}ost",
-        ] {
-            assert_eq!(
-                FieldName::look_up(name.as_bytes()),
-                (FieldName::Other, 0),
-                "{name}"
-            );
+        for name in
+            ["", "H", "Hosts", "Hos", "Hust", "Content_Length", "Content-Lengtx", "\u{c}ost"]
+        {
+            assert_eq!(FieldName::look_up(name.as_bytes()), (FieldName::Other, 0), "{name}");
         }
         assert_eq!(FieldName::Other.usual_number(), 0);
     }

@@ -66,17 +66,10 @@ pub(crate) fn named_in_connection(bytes: &[u8], fields: &[Field], field: &Field)
         return false;
     }
     let name = field.name.of(bytes);
-    fields
-        .iter()
-        .filter(|other| other.known == FieldName::Connection)
-        .any(|connection| {
-            let mut options = connection
-                .value
-                .of(bytes)
-                .split(|&byte| byte == b',')
-                .map(trim_ows);
-            options.any(|option| option.eq_ignore_ascii_case(name))
-        })
+    fields.iter().filter(|other| other.known == FieldName::Connection).any(|connection| {
+        let mut options = connection.value.of(bytes).split(|&byte| byte == b',').map(trim_ows);
+        options.any(|option| option.eq_ignore_ascii_case(name))
+    })
 }
 
 /// The framing fields seen while the field lines are classified.
@@ -170,9 +163,7 @@ impl FramingFields {
 
 fn equal_lengths(bytes: &[u8], fields: &[Field]) -> Result<BodyFraming, ResponseError> {
     let mut seen = None;
-    let lengths = fields
-        .iter()
-        .filter(|field| field.known == FieldName::ContentLength);
+    let lengths = fields.iter().filter(|field| field.known == FieldName::ContentLength);
     for part in lengths.flat_map(|field| field.value.of(bytes).split(|&byte| byte == b',')) {
         let length = content_length(trim_ows(part)).ok_or(ResponseError::ContentLengthInvalid)?;
         if seen.is_some_and(|seen| seen != length) {
@@ -180,8 +171,7 @@ fn equal_lengths(bytes: &[u8], fields: &[Field]) -> Result<BodyFraming, Response
         }
         seen = Some(length);
     }
-    seen.map(BodyFraming::Length)
-        .ok_or(ResponseError::ContentLengthInvalid)
+    seen.map(BodyFraming::Length).ok_or(ResponseError::ContentLengthInvalid)
 }
 
 /// `1*DIGIT` up to 2^63-1, so that no later sum of lengths overflows. Leading zeros are legal.
@@ -207,12 +197,7 @@ fn explain_coding(value: &[u8]) -> RequestError {
     let mut chunked = 0;
     let mut last_is_chunked = false;
     for coding in value.split(|&byte| byte == b',').map(trim_ows) {
-        let name = trim_ows(
-            coding
-                .split(|&byte| byte == b';')
-                .next()
-                .unwrap_or_default(),
-        );
+        let name = trim_ows(coding.split(|&byte| byte == b';').next().unwrap_or_default());
         if !is_token(name) {
             return RequestError::CodingInvalid;
         }

@@ -15,10 +15,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
             (&value[..=end], &value[end + 1..])
         }
         _ => {
-            let end = value
-                .iter()
-                .position(|&byte| byte == b':')
-                .unwrap_or(value.len());
+            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
             if !is_reg_name(&value[..end]) {
                 return false;
             }
@@ -80,9 +77,7 @@ fn is_ip_literal(inside: &[u8]) -> bool {
             !version.is_empty()
                 && version.iter().all(u8::is_ascii_hexdigit)
                 && !address.is_empty()
-                && address
-                    .iter()
-                    .all(|&byte| byte == b':' || REG_NAME[byte as usize])
+                && address.iter().all(|&byte| byte == b':' || REG_NAME[byte as usize])
         }
         _ => str::from_utf8(inside).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok()),
     }
@@ -169,9 +164,7 @@ mod tests {
         for host in ["a:443", "[::1]:443", "1.2.3.4:1"] {
             assert!(is_host_and_port(host.as_bytes()), "{host}");
         }
-        for host in [
-            "a", "a:", "a443", "[::1]", "[::1]:", ":443", "/a:443", "1.2.3.4",
-        ] {
+        for host in ["a", "a:", "a443", "[::1]", "[::1]:", ":443", "/a:443", "1.2.3.4"] {
             assert!(!is_host_and_port(host.as_bytes()), "{host}");
         }
     }

@@ -138,11 +138,7 @@ mod tests {
 
     #[test]
     fn safe_methods_are_idempotent() {
-        assert!(
-            Method::ALL
-                .iter()
-                .all(|method| !method.is_safe() || method.is_idempotent())
-        );
+        assert!(Method::ALL.iter().all(|method| !method.is_safe() || method.is_idempotent()));
         assert!(!Method::Post.is_idempotent() && !Method::Patch.is_idempotent());
         assert!(Method::Delete.is_idempotent() && !Method::Delete.is_safe());
     }

@@ -58,11 +58,7 @@ pub struct HeadLimits {
 
 impl Default for HeadLimits {
     fn default() -> Self {
-        Self {
-            head_bytes_max: 16_384,
-            target_bytes_max: 8_192,
-            fields_max: 100,
-        }
+        Self { head_bytes_max: 16_384, target_bytes_max: 8_192, fields_max: 100 }
     }
 }
 
@@ -114,10 +110,7 @@ impl Span {
     pub(crate) fn locate(whole: &[u8], part: &[u8]) -> Self {
         let start = part.as_ptr().addr() - whole.as_ptr().addr();
         debug_assert!(start + part.len() <= whole.len());
-        Self {
-            start: start as u16,
-            end: (start + part.len()) as u16,
-        }
+        Self { start: start as u16, end: (start + part.len()) as u16 }
     }
 }
 

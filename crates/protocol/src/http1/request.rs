@@ -106,39 +106,7 @@ impl RequestHead {
                 self.classify(&window[..len], request.headers, limits)
             }
             Ok(httparse::Status::Partial) => check_partial(window, bytes.len(), limits),
-            Err(error) => self.parse_slowly(window, bytes.len(), error, limits),
-        }
-    }
-
-    /// What the tokeniser refuses is read again by our own code: to say precisely why, and because
-    /// a target may have bytes that are not UTF-8 (Node accepts them, the tokeniser does not).
-    #[cold]
-    fn parse_slowly(
-        &mut self,
-        window: &[u8],
-        received: usize,
-        error: httparse::Error,
-        limits: &HeadLimits,
-    ) -> Result<Parsed, RequestError> {
-        let Some(line) = request_line::read(window)? else {
-            return check_partial(window, received, limits);
-        };
-        if line.target.len() > limits.target_bytes_max as usize {
-            return Err(RequestError::TargetTooLong);
-        }
-        if str::from_utf8(line.target.of(window)).is_ok() {
-            return Err(explain(error));
-        }
-        let mut lines = [httparse::EMPTY_HEADER; REQUEST_FIELDS_CAP];
-        match httparse::parse_headers(&window[line.end..], &mut lines[..fields_max(limits)]) {
-            Ok(httparse::Status::Complete((len, lines))) => {
-                self.method_span = line.method;
-                self.target = line.target;
-                self.version = line.version;
-                self.classify(&window[..line.end + len], lines, limits)
-            }
-            Ok(httparse::Status::Partial) => check_partial(window, received, limits),
-            Err(error) => Err(explain(error)),
+            Err(error) => diagnose(window, bytes.len(), error, limits),
         }
     }
 
@@ -198,12 +166,7 @@ impl RequestHead {
             if name.len() > usize::from(u8::MAX) {
                 return Err(RequestError::FieldNameTooLong);
             }
-            self.fields.push(Field {
-                name,
-                value,
-                known,
-                number,
-            });
+            self.fields.push(Field { name, value, known, number });
             match known {
                 FieldName::Host => {
                     notes.hosts += 1;
@@ -253,16 +216,9 @@ impl RequestHead {
                 }
             }
         }
-        if let TargetForm::Absolute {
-            host_start,
-            host_end,
-        } = form
-        {
+        if let TargetForm::Absolute { host_start, host_end } = form {
             let start = self.target.start;
-            self.host = Some(Span {
-                start: start + host_start,
-                end: start + host_end,
-            });
+            self.host = Some(Span { start: start + host_start, end: start + host_end });
         }
         Ok(())
     }
@@ -301,6 +257,24 @@ fn check_partial(
     }
     HeadScanner::new().scan(window)?;
     Ok(Parsed::Partial)
+}
+
+/// What the tokeniser refuses is read again by our own code, to say precisely why; or to wait, where
+/// the tokeniser is hasty with a version that is not whole yet.
+#[cold]
+fn diagnose(
+    window: &[u8],
+    received: usize,
+    error: httparse::Error,
+    limits: &HeadLimits,
+) -> Result<Parsed, RequestError> {
+    let Some(line) = request_line::read(window)? else {
+        return check_partial(window, received, limits);
+    };
+    if line.target.len() > limits.target_bytes_max as usize {
+        return Err(RequestError::TargetTooLong);
+    }
+    Err(explain(error))
 }
 
 /// The tokeniser's reason, once the request line is known to be good.

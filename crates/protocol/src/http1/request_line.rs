@@ -1,17 +1,13 @@
 //! The request line (RFC 9112 section 3).
 //!
-//! Owns: our own reading of it, for everything that the tokeniser refuses (to say why, or to accept
-//! a target that is not UTF-8), and the forms of a target. Must never know: header fields.
+//! Owns: our own reading of it, to say why the tokeniser refuses one, and the forms of a target.
+//! Must never know: header fields. Called by the request parser.
 
-use super::{Method, RequestError, Span, Version, host, is_token};
+use super::{Method, RequestError, Span, host, is_token};
 
-/// A whole request line.
+/// A whole and valid request line.
 pub(super) struct RequestLine {
-    pub(super) method: Span,
     pub(super) target: Span,
-    pub(super) version: Version,
-    /// Offset of the first field line.
-    pub(super) end: usize,
 }
 
 /// `None` when the line is not whole but good so far.
@@ -24,14 +20,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<RequestLine>, RequestError> {
         _ => 0,
     };
     let Some(method_end) = end_of_part(bytes, start) else {
-        let good = bytes[start..]
-            .iter()
-            .all(|&byte| super::is_token_byte(byte));
-        return if good {
-            Ok(None)
-        } else {
-            Err(RequestError::RequestLine)
-        };
+        let good = bytes[start..].iter().all(|&byte| super::is_token_byte(byte));
+        return if good { Ok(None) } else { Err(RequestError::RequestLine) };
     };
     if bytes[method_end] != b' ' || !is_token(&bytes[start..method_end]) {
         return Err(RequestError::RequestLine);
@@ -47,27 +37,20 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<RequestLine>, RequestError> {
             _ => RequestError::TargetByte,
         });
     }
-    let Some((version, end)) = read_version(bytes, target_end + 1)? else {
+    if !is_version_line_end(bytes, target_end + 1)? {
         return Ok(None);
-    };
-    Ok(Some(RequestLine {
-        method: span(start, method_end),
-        target: span(target_start, target_end),
-        version,
-        end,
-    }))
+    }
+    Ok(Some(RequestLine { target: Span { start: target_start as u16, end: target_end as u16 } }))
 }
 
-/// Where the run of bytes that are neither SP nor a control byte ends.
+/// Where the run of visible ASCII bytes ends.
 fn end_of_part(bytes: &[u8], start: usize) -> Option<usize> {
     let part = &bytes[start..];
-    part.iter()
-        .position(|&byte| byte <= b' ' || byte == 0x7f)
-        .map(|at| start + at)
+    part.iter().position(|&byte| byte <= b' ' || byte >= 0x7f).map(|at| start + at)
 }
 
-/// The version and its line end.
-fn read_version(bytes: &[u8], start: usize) -> Result<Option<(Version, usize)>, RequestError> {
+/// The version and its line end; false when they are not whole but good so far.
+fn is_version_line_end(bytes: &[u8], start: usize) -> Result<bool, RequestError> {
     const SHAPE: &[u8] = b"HTTP/d.d";
     let text = &bytes[start..bytes.len().min(start + SHAPE.len())];
     let fits = |(&byte, &shape): (&u8, &u8)| match shape {
@@ -78,25 +61,16 @@ fn read_version(bytes: &[u8], start: usize) -> Result<Option<(Version, usize)>, 
         return Err(RequestError::RequestLine);
     }
     if text.len() < SHAPE.len() {
-        return Ok(None);
+        return Ok(false);
     }
-    let version = match &text[5..] {
-        b"1.0" => Version::Http10,
-        b"1.1" => Version::Http11,
-        _ => return Err(RequestError::Version),
-    };
+    if !matches!(&text[5..], b"1.0" | b"1.1") {
+        return Err(RequestError::Version);
+    }
     match &bytes[start + SHAPE.len()..] {
-        [] | [b'\r'] => Ok(None),
-        [b'\r', b'\n', ..] => Ok(Some((version, start + SHAPE.len() + 2))),
+        [] | [b'\r'] => Ok(false),
+        [b'\r', b'\n', ..] => Ok(true),
         [b'\n', ..] | [b'\r', ..] => Err(RequestError::LineEnd),
         _ => Err(RequestError::RequestLine),
-    }
-}
-
-fn span(start: usize, end: usize) -> Span {
-    Span {
-        start: start as u16,
-        end: end as u16,
     }
 }
 
@@ -123,10 +97,10 @@ pub(super) enum TargetForm {
 }
 
 /// Which form the target has; the tokeniser has already refused SP and control bytes. A fragment is
-/// not part of any form.
+/// not part of any form, nor are bytes that are not ASCII (Node refuses those as well).
 #[inline]
 pub(super) fn form_of_target(target: &[u8], method: Method) -> Result<TargetForm, RequestError> {
-    if memchr::memchr(b'#', target).is_some() {
+    if !target.is_ascii() || memchr::memchr(b'#', target).is_some() {
         return Err(RequestError::TargetByte);
     }
     if target[0] == b'/' && method != Method::Connect {
@@ -138,42 +112,24 @@ pub(super) fn form_of_target(target: &[u8], method: Method) -> Result<TargetForm
 fn form_of_rare_target(target: &[u8], method: Method) -> Result<TargetForm, RequestError> {
     if method == Method::Connect {
         let good = host::is_host_and_port(target);
-        return if good {
-            Ok(TargetForm::Authority)
-        } else {
-            Err(RequestError::TargetForm)
-        };
+        return if good { Ok(TargetForm::Authority) } else { Err(RequestError::TargetForm) };
     }
     if target == b"*" {
         let good = method == Method::Options;
-        return if good {
-            Ok(TargetForm::Asterisk)
-        } else {
-            Err(RequestError::TargetForm)
-        };
+        return if good { Ok(TargetForm::Asterisk) } else { Err(RequestError::TargetForm) };
     }
-    let scheme = [b"http://".as_slice(), b"https://"]
-        .into_iter()
-        .find(|scheme| {
-            target
-                .get(..scheme.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
-        });
+    let scheme = [b"http://".as_slice(), b"https://"].into_iter().find(|scheme| {
+        target.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+    });
     let Some(scheme) = scheme else {
         return Err(RequestError::TargetForm);
     };
     let rest = &target[scheme.len()..];
-    let len = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?'))
-        .unwrap_or(rest.len());
+    let len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     // No user information: `http://good.example@evil.example/` (RFC 9110 section 4.2.4).
     if !host::is_host(&rest[..len]) {
         return Err(RequestError::HostInvalid);
     }
     let host_start = scheme.len() as u16;
-    Ok(TargetForm::Absolute {
-        host_start,
-        host_end: host_start + len as u16,
-    })
+    Ok(TargetForm::Absolute { host_start, host_end: host_start + len as u16 })
 }

@@ -133,10 +133,7 @@ impl ResponseHead {
             None => head.len() as u16 - 4,
         };
         const REASON_START: u16 = "HTTP/1.1 200 ".len() as u16;
-        self.reason = Span {
-            start: REASON_START.min(first_line_end),
-            end: first_line_end,
-        };
+        self.reason = Span { start: REASON_START.min(first_line_end), end: first_line_end };
 
         let mut connection = ConnectionOptions::default();
         let mut framing = FramingFields::default();
@@ -152,12 +149,7 @@ impl ResponseHead {
             if name.len() > usize::from(u8::MAX) {
                 return Err(ResponseError::FieldName);
             }
-            self.fields.push(Field {
-                name,
-                value,
-                known,
-                number,
-            });
+            self.fields.push(Field { name, value, known, number });
             match known {
                 FieldName::Connection => connection.add(line.value),
                 FieldName::ContentLength => {

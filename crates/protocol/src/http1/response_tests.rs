@@ -68,38 +68,20 @@ fn line_ends_and_fields() {
         ("HTTP/1.1 200 OK\r\nA: b\n\r\n", ResponseError::LineEnd),
         ("HTTP/1.1 200 OK\r\nA: b\r\n\n", ResponseError::LineEnd),
         ("HTTP/1.1 200 OK\n\n", ResponseError::LineEnd),
-        (
-            "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
-            ResponseError::FieldValue,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
-            ResponseError::FieldValue,
-        ),
+        ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", ResponseError::FieldValue),
+        ("HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n", ResponseError::FieldValue),
         ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", ResponseError::FieldName),
-        (
-            "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
-            ResponseError::FieldName,
-        ),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", ResponseError::FieldName),
         ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", ResponseError::FieldName),
     ] {
         assert_eq!(parse(text.as_bytes(), false).err(), Some(error), "{text:?}");
     }
     let many = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
-    assert_eq!(
-        good(&many(RESPONSE_FIELDS_CAP)).fields().len(),
-        RESPONSE_FIELDS_CAP
-    );
+    assert_eq!(good(&many(RESPONSE_FIELDS_CAP)).fields().len(), RESPONSE_FIELDS_CAP);
     let over = many(RESPONSE_FIELDS_CAP + 1);
-    assert_eq!(
-        parse(over.as_bytes(), false).err(),
-        Some(ResponseError::TooManyFields)
-    );
+    assert_eq!(parse(over.as_bytes(), false).err(), Some(ResponseError::TooManyFields));
     let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(70_000));
-    assert_eq!(
-        parse(long.as_bytes(), false).err(),
-        Some(ResponseError::HeadTooLong)
-    );
+    assert_eq!(parse(long.as_bytes(), false).err(), Some(ResponseError::HeadTooLong));
 }
 
 #[test]
@@ -108,29 +90,14 @@ fn framing_and_persistence() {
     let cases = [
         ("HTTP/1.1 200", "Content-Length: 5", Length(5), true),
         ("HTTP/1.1 200", "Content-Length: 5, 5", Length(5), true),
-        (
-            "HTTP/1.1 200",
-            "Content-Length: 5\r\nContent-Length: 5",
-            Length(5),
-            true,
-        ),
-        (
-            "HTTP/1.1 200",
-            "Content-Length: 5\r\nConnection: close",
-            Length(5),
-            false,
-        ),
+        ("HTTP/1.1 200", "Content-Length: 5\r\nContent-Length: 5", Length(5), true),
+        ("HTTP/1.1 200", "Content-Length: 5\r\nConnection: close", Length(5), false),
         ("HTTP/1.1 200", "Transfer-Encoding: chunked", Chunked, true),
         ("HTTP/1.1 200", "Transfer-Encoding: Chunked", Chunked, true),
         ("HTTP/1.1 200", "A: b", UntilClose, false),
         ("HTTP/1.1 200", "Connection: keep-alive", UntilClose, false),
         ("HTTP/1.0 200", "Content-Length: 5", Length(5), false),
-        (
-            "HTTP/1.0 200",
-            "Content-Length: 5\r\nConnection: keep-alive",
-            Length(5),
-            true,
-        ),
+        ("HTTP/1.0 200", "Content-Length: 5\r\nConnection: keep-alive", Length(5), true),
         ("HTTP/1.0 200", "Connection: keep-alive", UntilClose, false),
         ("HTTP/1.1 204", "A: b", None, true),
         ("HTTP/1.1 204", "Content-Length: 5", None, true),
@@ -138,20 +105,11 @@ fn framing_and_persistence() {
         ("HTTP/1.1 304", "Transfer-Encoding: chunked", None, true),
         ("HTTP/1.1 100", "A: b", None, true),
         ("HTTP/1.1 103", "Link: x", None, true),
-        (
-            "HTTP/1.1 101",
-            "Upgrade: x\r\nConnection: upgrade",
-            None,
-            true,
-        ),
+        ("HTTP/1.1 101", "Upgrade: x\r\nConnection: upgrade", None, true),
     ];
     for (line, lines, framing, keep_alive) in cases {
         let head = good(&format!("{line} x\r\n{lines}\r\n\r\n"));
-        assert_eq!(
-            (head.framing, head.keep_alive),
-            (framing, keep_alive),
-            "{line} {lines}"
-        );
+        assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{line} {lines}");
         assert_eq!(head.upgrade, head.status == 101);
     }
     let head = parse(b"HTTP/1.1 200 x\r\nContent-Length: 5\r\n\r\n", true).expect("valid");
@@ -165,61 +123,21 @@ fn framing_and_persistence() {
 #[test]
 fn doubtful_framing_is_refused() {
     for (version, lines, error) in [
-        (
-            "1.1",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked",
-            ResponseError::LengthAndCoding,
-        ),
-        (
-            "1.1",
-            "Content-Length: 5\r\nContent-Length: 6",
-            ResponseError::ContentLengthDiffers,
-        ),
-        (
-            "1.1",
-            "Content-Length: 5, 6",
-            ResponseError::ContentLengthDiffers,
-        ),
-        (
-            "1.1",
-            "Content-Length: 5,",
-            ResponseError::ContentLengthInvalid,
-        ),
-        (
-            "1.1",
-            "Content-Length: -5",
-            ResponseError::ContentLengthInvalid,
-        ),
-        (
-            "1.1",
-            "Content-Length:",
-            ResponseError::ContentLengthInvalid,
-        ),
-        (
-            "1.1",
-            "Transfer-Encoding: gzip, chunked",
-            ResponseError::UnknownCoding,
-        ),
-        (
-            "1.1",
-            "Transfer-Encoding: gzip",
-            ResponseError::UnknownCoding,
-        ),
-        (
-            "1.1",
-            "Transfer-Encoding: identity",
-            ResponseError::UnknownCoding,
-        ),
+        ("1.1", "Content-Length: 5\r\nTransfer-Encoding: chunked", ResponseError::LengthAndCoding),
+        ("1.1", "Content-Length: 5\r\nContent-Length: 6", ResponseError::ContentLengthDiffers),
+        ("1.1", "Content-Length: 5, 6", ResponseError::ContentLengthDiffers),
+        ("1.1", "Content-Length: 5,", ResponseError::ContentLengthInvalid),
+        ("1.1", "Content-Length: -5", ResponseError::ContentLengthInvalid),
+        ("1.1", "Content-Length:", ResponseError::ContentLengthInvalid),
+        ("1.1", "Transfer-Encoding: gzip, chunked", ResponseError::UnknownCoding),
+        ("1.1", "Transfer-Encoding: gzip", ResponseError::UnknownCoding),
+        ("1.1", "Transfer-Encoding: identity", ResponseError::UnknownCoding),
         (
             "1.1",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
             ResponseError::UnknownCoding,
         ),
-        (
-            "1.0",
-            "Transfer-Encoding: chunked",
-            ResponseError::CodingInHttp10,
-        ),
+        ("1.0", "Transfer-Encoding: chunked", ResponseError::CodingInHttp10),
     ] {
         let text = format!("HTTP/{version} 200 OK\r\n{lines}\r\n\r\n");
         assert_eq!(parse(text.as_bytes(), false).err(), Some(error), "{lines}");
@@ -231,10 +149,7 @@ fn hop_by_hop_fields() {
     let text = "HTTP/1.1 200 OK\r\nConnection: close, X-A\r\nKeep-Alive: a\r\nX-A: b\r\nX-B: c\r\n\
         Transfer-Encoding: chunked\r\n\r\n";
     let head = good(text);
-    let dropped: Vec<bool> = head
-        .fields()
-        .iter()
-        .map(|field| head.is_hop_by_hop(text.as_bytes(), field))
-        .collect();
+    let dropped: Vec<bool> =
+        head.fields().iter().map(|field| head.is_hop_by_hop(text.as_bytes(), field)).collect();
     assert_eq!(dropped, [true, true, true, false, true]);
 }

@@ -57,24 +57,22 @@ impl HeadScanner {
 /// early exit, because the compiler turns that into vector code.
 #[inline]
 fn refuse_controls(bytes: &[u8]) -> Result<(), RequestError> {
-    let bad = bytes.iter().fold(false, |bad, &byte| {
-        bad | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f)
-    });
+    let bad = bytes
+        .iter()
+        .fold(false, |bad, &byte| bad | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f));
     if !bad {
         return Ok(());
     }
-    Err(if bytes.contains(&b'\r') {
-        RequestError::LineEnd
-    } else {
-        RequestError::FieldValue
-    })
+    Err(if bytes.contains(&b'\r') { RequestError::LineEnd } else { RequestError::FieldValue })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn drip(bytes: &[u8]) -> Result<Option<usize>, RequestError> {
+    type Scanned = Result<Option<usize>, RequestError>;
+
+    fn drip(bytes: &[u8]) -> Scanned {
         let mut scanner = HeadScanner::new();
         for end in 0..=bytes.len() {
             if let Some(len) = scanner.scan(&bytes[..end])? {
@@ -86,7 +84,7 @@ mod tests {
 
     #[test]
     fn finds_the_end_whole_and_byte_by_byte() {
-        let cases: &[(&[u8], Result<Option<usize>, RequestError>)] = &[
+        let cases: &[(&[u8], Scanned)] = &[
             (b"GET / HTTP/1.1\r\n\r\n", Ok(Some(18))),
             (b"GET / HTTP/1.1\r\na: b\r\n\r\nmore\n", Ok(Some(24))),
             (b"\r\nGET / HTTP/1.1\r\n\r\n", Ok(Some(20))),
@@ -105,12 +103,7 @@ mod tests {
             (b"a\tb\x80\xff", Ok(None)),
         ];
         for (bytes, want) in cases {
-            assert_eq!(
-                HeadScanner::new().scan(bytes),
-                *want,
-                "{}",
-                bytes.escape_ascii()
-            );
+            assert_eq!(HeadScanner::new().scan(bytes), *want, "{}", bytes.escape_ascii());
             assert_eq!(drip(bytes), *want, "dripped {}", bytes.escape_ascii());
         }
     }

@@ -107,10 +107,7 @@ pub struct StreamTag {
 
 impl StreamTag {
     /// The channel itself.
-    pub const CHANNEL: Self = Self {
-        stream: 0,
-        generation: 0,
-    };
+    pub const CHANNEL: Self = Self { stream: 0, generation: 0 };
 
     /// The largest stream number.
     pub const STREAM_MAX: u32 = (1 << 24) - 1;

@@ -45,10 +45,7 @@ pub fn name_number(name: &[u8], known: FieldName) -> u8 {
     if name == usual {
         return known.usual_number();
     }
-    let lower = name
-        .iter()
-        .zip(usual)
-        .all(|(byte, usual)| *byte == usual.to_ascii_lowercase());
+    let lower = name.iter().zip(usual).all(|(byte, usual)| *byte == usual.to_ascii_lowercase());
     if lower { known.usual_number() + 1 } else { 0 }
 }
 
@@ -71,17 +68,11 @@ pub fn constants_cjs() -> String {
     }
     text.push_str("  // Frames to the worker.\n  FRAMES_TO_WORKER: {\n");
     for kind in ToWorker::ALL {
-        put(
-            &mut text,
-            format_args!("    {}: {},\n", kind.as_str(), *kind as u8),
-        );
+        put(&mut text, format_args!("    {}: {},\n", kind.as_str(), *kind as u8));
     }
     text.push_str("  },\n  // Frames to the proxy.\n  FRAMES_TO_PROXY: {\n");
     for kind in FromWorker::ALL {
-        put(
-            &mut text,
-            format_args!("    {}: {},\n", kind.as_str(), *kind as u8),
-        );
+        put(&mut text, format_args!("    {}: {},\n", kind.as_str(), *kind as u8));
     }
     text.push_str("  },\n  // Flags of HEAD.\n  HEAD_FLAGS: {\n");
     let flags = [
@@ -103,16 +94,12 @@ pub fn constants_cjs() -> String {
          // that the name is text.\n  NAMES: [\n    '',\n",
     );
     for name in HEADER_NAMES {
-        put(
-            &mut text,
-            format_args!("    '{name}', '{}',\n", name.to_ascii_lowercase()),
-        );
+        put(&mut text, format_args!("    '{name}', '{}',\n", name.to_ascii_lowercase()));
     }
     text.push_str("  ],\n};\n");
     text
 }
 
 fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line)
-        .expect("writing to a String never fails");
+    text.write_fmt(line).expect("writing to a String never fails");
 }

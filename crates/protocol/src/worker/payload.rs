@@ -141,20 +141,8 @@ impl Heartbeat {
         for (field, at) in fields.iter_mut().zip(bytes.chunks_exact(4)) {
             *field = u32::from_le_bytes([at[0], at[1], at[2], at[3]]);
         }
-        let [
-            loop_delay_us,
-            utilisation_permille,
-            in_flight,
-            heap_kib,
-            rss_kib,
-        ] = fields;
-        Self {
-            loop_delay_us,
-            utilisation_permille,
-            in_flight,
-            heap_kib,
-            rss_kib,
-        }
+        let [loop_delay_us, utilisation_permille, in_flight, heap_kib, rss_kib] = fields;
+        Self { loop_delay_us, utilisation_permille, in_flight, heap_kib, rss_kib }
     }
 }
 
@@ -173,17 +161,9 @@ pub fn trailers(payload: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     if payload.is_empty() {
         return Some(Vec::new());
     }
-    let parts: Vec<&[u8]> = payload
-        .strip_suffix(b"\0")?
-        .split(|&byte| byte == 0)
-        .collect();
-    if parts.len() % 2 != 0 {
+    let parts: Vec<&[u8]> = payload.strip_suffix(b"\0")?.split(|&byte| byte == 0).collect();
+    if !parts.len().is_multiple_of(2) {
         return None;
     }
-    Some(
-        parts
-            .chunks_exact(2)
-            .map(|pair| (pair[0].to_vec(), pair[1].to_vec()))
-            .collect(),
-    )
+    Some(parts.chunks_exact(2).map(|pair| (pair[0].to_vec(), pair[1].to_vec())).collect())
 }

@@ -39,12 +39,7 @@ pub fn put_reset(out: &mut Vec<u8>, tag: StreamTag) {
 
 /// Appends HEARTBEAT.
 pub fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
-    put(
-        out,
-        FromWorker::Heartbeat,
-        StreamTag::CHANNEL,
-        &beat.encode(),
-    );
+    put(out, FromWorker::Heartbeat, StreamTag::CHANNEL, &beat.encode());
 }
 
 /// A frame to the worker.
@@ -117,7 +112,7 @@ impl PeerReader {
     }
 
     /// The next whole frame.
-    pub fn next(&mut self) -> Result<Option<PeerFrame>, PeerError> {
+    pub fn next_frame(&mut self) -> Result<Option<PeerFrame>, PeerError> {
         let Some(prefix) = self.bytes.first_chunk::<FRAME_PREFIX_BYTES>() else {
             return Ok(None);
         };
@@ -142,9 +137,7 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
         ToWorker::Close | ToWorker::HalfClose | ToWorker::Drain => 0,
     };
     if len > len_max || (kind == ToWorker::Window && len != 4) {
-        return Err(PeerError(
-            "payload of a length that its type does not allow",
-        ));
+        return Err(PeerError("payload of a length that its type does not allow"));
     }
     let on_channel = matches!(kind, ToWorker::Hello | ToWorker::Drain);
     if on_channel != (tag.stream == 0) || (on_channel && tag.generation != 0) {
@@ -163,9 +156,7 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
         ToWorker::Close => PeerBody::Close,
         ToWorker::HalfClose => PeerBody::HalfClose,
         ToWorker::Window => {
-            let bytes = payload
-                .try_into()
-                .map_err(|_| PeerError("credit is four bytes"))?;
+            let bytes = payload.try_into().map_err(|_| PeerError("credit is four bytes"))?;
             PeerBody::Window(u32::from_le_bytes(bytes))
         }
         ToWorker::Hello => {
@@ -214,14 +205,7 @@ fn decode_head(payload: &[u8]) -> Result<PeerHead, PeerError> {
         return Err(PeerError("HEAD is longer than it says"));
     }
     let client = is_new.then_some((address, port));
-    Ok(PeerHead {
-        method,
-        target,
-        flags,
-        client,
-        listener: fixed[7],
-        fields: pairs,
-    })
+    Ok(PeerHead { method, target, flags, client, listener: fixed[7], fields: pairs })
 }
 
 /// A number, or text when the number is 0; never both, never neither.

@@ -104,12 +104,7 @@ pub struct FrameReader {
 impl FrameReader {
     /// Before the first byte.
     pub const fn new() -> Self {
-        Self {
-            frame: None,
-            prefix: [0; FRAME_PREFIX_BYTES],
-            prefix_len: 0,
-            small: Vec::new(),
-        }
+        Self { frame: None, prefix: [0; FRAME_PREFIX_BYTES], prefix_len: 0, small: Vec::new() }
     }
 
     /// Nothing of a frame is pending: the channel may end here.
@@ -142,25 +137,13 @@ impl FrameReader {
         };
         let taken = frame.left.min(bytes.len() - *at);
         let last = taken == frame.left;
-        self.frame = if last {
-            None
-        } else {
-            Some(Frame {
-                left: frame.left - taken,
-                ..frame
-            })
-        };
+        self.frame = if last { None } else { Some(Frame { left: frame.left - taken, ..frame }) };
         if taken == 0 && !last {
             return Ok(None);
         }
         let range = *at..*at + taken;
         *at = range.end;
-        Ok(Some(Incoming::Body {
-            tag: frame.tag,
-            end,
-            range,
-            last,
-        }))
+        Ok(Some(Incoming::Body { tag: frame.tag, end, range, last }))
     }
 
     #[inline]
@@ -206,10 +189,7 @@ impl FrameReader {
         self.small.extend_from_slice(&bytes[*at..*at + taken]);
         *at += taken;
         if taken < frame.left {
-            self.frame = Some(Frame {
-                left: frame.left - taken,
-                ..frame
-            });
+            self.frame = Some(Frame { left: frame.left - taken, ..frame });
             return None;
         }
         self.frame = None;
@@ -234,41 +214,26 @@ fn check_prefix(prefix: [u8; FRAME_PREFIX_BYTES]) -> Result<Frame, FrameError> {
         }
     };
     if !lengths.contains(&len) {
-        return Err(FrameError::Length {
-            kind,
-            len: len as u32,
-        });
+        return Err(FrameError::Length { kind, len: len as u32 });
     }
     if on_channel != (tag.stream == 0) || (on_channel && tag != StreamTag::CHANNEL) {
         return Err(FrameError::Stream { kind, tag });
     }
-    Ok(Frame {
-        kind,
-        tag,
-        left: len,
-    })
+    Ok(Frame { kind, tag, left: len })
 }
 
 /// `payload` has the length that [`check_prefix`] checked.
 fn small_frame(frame: Frame, payload: &[u8]) -> Incoming<'_> {
     match frame.kind {
         FromWorker::Window => {
-            let bytes = payload
-                .first_chunk()
-                .map_or(0, |bytes| u32::from_le_bytes(*bytes));
-            Incoming::Window {
-                tag: frame.tag,
-                bytes,
-            }
+            let bytes = payload.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+            Incoming::Window { tag: frame.tag, bytes }
         }
         FromWorker::Reset => Incoming::Reset { tag: frame.tag },
         FromWorker::Heartbeat => {
             let beat = payload.first_chunk().map(|bytes| Heartbeat::decode(*bytes));
             Incoming::Heartbeat(beat.unwrap_or_default())
         }
-        kind => Incoming::Json {
-            kind,
-            bytes: payload,
-        },
+        kind => Incoming::Json { kind, bytes: payload },
     }
 }

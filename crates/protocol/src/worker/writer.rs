@@ -144,9 +144,7 @@ impl<'a> FrameWriter<'a> {
         if fields_text > room.len() {
             return Err(NoRoom);
         }
-        let flags = parts
-            .flags
-            .with(HeadFlags::NEW_CONNECTION, parts.client.is_some());
+        let flags = parts.flags.with(HeadFlags::NEW_CONNECTION, parts.client.is_some());
         let [target_low, target_high] = (parts.target.len() as u16).to_le_bytes();
         let [port_low, port_high] = port.to_le_bytes();
         room[FRAME_PREFIX_BYTES..FRAME_PREFIX_BYTES + HEAD_FIXED_BYTES].copy_from_slice(&[
@@ -178,10 +176,7 @@ impl<'a> FrameWriter<'a> {
 
     #[inline]
     fn frame(&mut self, kind: ToWorker, tag: StreamTag, payload: &[u8]) -> Result<(), NoRoom> {
-        assert!(
-            payload.len() <= FRAME_PAYLOAD_BYTES_MAX,
-            "the caller splits bodies"
-        );
+        assert!(payload.len() <= FRAME_PAYLOAD_BYTES_MAX, "the caller splits bodies");
         let frame_bytes = FRAME_PREFIX_BYTES + payload.len();
         let Some(room) = self.buffer[self.len..].get_mut(..frame_bytes) else {
             return Err(NoRoom);

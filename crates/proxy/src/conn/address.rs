@@ -24,11 +24,7 @@ impl std::fmt::Debug for ClientAddress {
 
 impl ClientAddress {
     /// A client on a unix socket.
-    pub const LOCAL: Self = Self {
-        text: [0; TEXT_BYTES_MAX],
-        len: 0,
-        port: 0,
-    };
+    pub const LOCAL: Self = Self { text: [0; TEXT_BYTES_MAX], len: 0, port: 0 };
 
     /// The address of a TCP client. IPv4-mapped IPv6 addresses are shown as IPv4, as apps expect.
     pub fn new(address: SocketAddr) -> Self {
@@ -36,10 +32,7 @@ impl ClientAddress {
             IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
             v4 @ IpAddr::V4(_) => v4,
         };
-        let mut this = Self {
-            port: address.port(),
-            ..Self::LOCAL
-        };
+        let mut this = Self { port: address.port(), ..Self::LOCAL };
         // The text always fits: `TEXT_BYTES_MAX` is the longest form of an address.
         write!(Cursor(&mut this), "{ip}").expect("an address fits");
         this
@@ -77,10 +70,7 @@ mod tests {
     fn text_of_all_kinds_of_addresses() {
         let ip = |text: &str| {
             let address = ClientAddress::new(text.parse().expect("valid"));
-            (
-                String::from_utf8(address.ip().to_vec()).expect("ascii"),
-                address.port(),
-            )
+            (String::from_utf8(address.ip().to_vec()).expect("ascii"), address.port())
         };
         assert_eq!(ip("127.0.0.1:80"), ("127.0.0.1".into(), 80));
         assert_eq!(ip("[::1]:8080"), ("::1".into(), 8080));

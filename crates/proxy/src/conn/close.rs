@@ -6,6 +6,8 @@ use hostler_driver::ReceiveMode;
 
 use super::{Action, Conn, Context, Keep, Phase, Reading};
 
+/// nginx's status in the log for a client that left before its answer began; nothing is sent with it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// Bytes a client may still send after our last words before it is cut off.
 const LINGER_BYTES_MAX: u64 = 256 * 1024;
 
@@ -49,6 +51,12 @@ impl Conn {
     pub(super) fn cut(&mut self, cx: &mut Context<'_>) {
         if self.phase == Phase::Queued {
             cx.actions.push_back(Action::Undispatch);
+        }
+        if matches!(self.phase, Phase::Queued | Phase::Exchange) {
+            if self.request.status == 0 {
+                self.request.status = CLIENT_CLOSED_REQUEST;
+            }
+            self.log(cx);
         }
         if matches!(self.phase, Phase::Exchange | Phase::Tunnel) {
             self.release(Keep::Cancel, cx);

@@ -32,9 +32,9 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use hostler_driver::{Part, Pool, ReceiveMode, SocketId};
+use hostler_driver::{Buffer, Part, Pool, PoolClass, ReceiveMode, SocketId};
 use hostler_protocol::http1::{
-    BodyFraming, ChunkedDecoder, Method, RequestHead, ResponseHead, Version,
+    BodyFraming, ChunkedDecoder, FieldName, Method, Parsed, RequestHead, ResponseHead, Version,
 };
 use smallvec::SmallVec;
 
@@ -42,6 +42,7 @@ pub use self::address::ClientAddress;
 pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
 use self::outbox::Outbox;
 use self::read_head::Gather;
+use crate::access_log::{AccessLog, Record};
 use crate::clock::Now;
 use crate::request_id::{RequestId, RequestIds};
 use crate::respond::{AnswerFacts, OwnAnswer, write_answer};
@@ -134,6 +135,14 @@ pub struct Request {
     pub id: RequestId,
     /// Workers it was given to before this one.
     pub retries: u8,
+    /// When its head was whole, milliseconds.
+    pub started_ms: u64,
+    /// Status of the answer, 0 before there is one.
+    pub status: u16,
+    /// The worker that answers.
+    pub worker: Option<u32>,
+    /// Body bytes handed to the client's socket.
+    pub body_bytes_out: u64,
 }
 
 impl Request {
@@ -145,6 +154,10 @@ impl Request {
         framing: BodyFraming::None,
         id: RequestId::NONE,
         retries: 0,
+        started_ms: 0,
+        status: 0,
+        worker: None,
+        body_bytes_out: 0,
     };
 }
 
@@ -166,6 +179,8 @@ pub struct Context<'a> {
     pub stats: &'a mut Stats,
     /// Request ids and the shard's random numbers.
     pub ids: &'a mut RequestIds,
+    /// Lines of finished requests; `None` when nobody wants them.
+    pub log: Option<&'a mut AccessLog>,
     /// The server is stopping: no keep-alive any more.
     pub draining: bool,
 }
@@ -295,12 +310,7 @@ impl Conn {
             Event::Sent => self.sent(cx),
             Event::Granted(link) => self.granted(link, cx),
             Event::Refused(answer) => self.answer(answer, cx),
-            Event::WorkerBytes {
-                buffer,
-                range,
-                end,
-                scarce,
-            } => {
+            Event::WorkerBytes { buffer, range, end, scarce } => {
                 self.worker_bytes(buffer, range, end, scarce, cx);
             }
             Event::WorkerEnded => self.worker_ended(cx),
@@ -364,9 +374,18 @@ impl Conn {
                 let mut joined = Vec::with_capacity(first.len() + part.len());
                 joined.extend_from_slice(first.as_slice());
                 joined.extend_from_slice(part.as_slice());
-                Part::whole(hostler_driver::Buffer::from_vec(joined))
+                Part::whole(Buffer::from_vec(joined))
             }
         });
+    }
+
+    /// Moves the kept head out of its receive buffer when those are short, so that requests which wait long cannot
+    /// keep new ones from being received.
+    pub fn unpin_head(&mut self, pool: &Pool) {
+        let scarce = pool.free(PoolClass::Head) < pool.capacity(PoolClass::Head) / 4;
+        if scarce && let Some(head) = &mut self.head {
+            *head = Part::whole(Buffer::from_vec(head.as_slice().to_vec()));
+        }
     }
 
     fn granted(&mut self, link: Link, cx: &mut Context<'_>) {
@@ -409,6 +428,8 @@ impl Conn {
             random: cx.ids.random(),
         };
         write_answer(&mut self.outbox, cx.pool, answer, &facts);
+        self.request.status = status;
+        self.request.worker = None;
         self.release(Keep::Cancel, cx);
         self.writing = Writing::Done;
         self.close_after = !keep;
@@ -425,6 +446,7 @@ impl Conn {
 
     /// Both directions are complete (or given up): next request, or close.
     fn finish_exchange(&mut self, cx: &mut Context<'_>) {
+        self.log(cx);
         cx.stats.requests += 1;
         self.head = None;
         self.response_gather = None;
@@ -444,6 +466,34 @@ impl Conn {
         }
     }
 
+    /// One line for the request in hand, if lines are wanted.
+    fn log(&mut self, cx: &mut Context<'_>) {
+        let Some(log) = cx.log.as_deref_mut() else { return };
+        let bytes = self.head.as_ref().map_or(&b""[..], Part::as_slice);
+        // The head was valid once; under buffer pressure it has been given up, then the line has less to say.
+        let parsed = cx.request_head.parse(bytes, &cx.settings.head_limits);
+        let head = matches!(parsed, Ok(Parsed::Complete)).then_some(&*cx.request_head);
+        let field = |name: FieldName| {
+            let fields = head.map_or(&[][..], RequestHead::fields);
+            fields.iter().find(|field| field.known == name).map_or(&b""[..], |f| f.value.of(bytes))
+        };
+        let request = &self.request;
+        let record = Record {
+            unix_ms: cx.now.unix_ms,
+            client: self.address.ip(),
+            method: if head.is_some() { request.method.as_str() } else { "-" },
+            target: head.map_or(b"", |head| head.target.of(bytes)),
+            status: request.status,
+            body_bytes: request.body_bytes_out,
+            duration_ms: cx.now.ms.saturating_sub(request.started_ms),
+            request_id: request.id.as_bytes(),
+            worker: request.worker,
+            referer: field(FieldName::Referer),
+            user_agent: field(FieldName::UserAgent),
+        };
+        log.record(&record, cx.now.ms);
+    }
+
     fn drain(&mut self, cx: &mut Context<'_>) {
         if self.phase == Phase::Idle && self.outbox.is_empty() {
             self.begin_close(cx);
@@ -451,9 +501,6 @@ impl Conn {
     }
 
     fn check_invariants(&self) {
-        debug_assert!(
-            self.gather.is_none() || self.phase == Phase::Head,
-            "{self:?}"
-        );
+        debug_assert!(self.gather.is_none() || self.phase == Phase::Head, "{self:?}");
     }
 }

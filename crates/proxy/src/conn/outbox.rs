@@ -66,8 +66,7 @@ impl Outbox {
             return;
         }
         // Out of buffers, or a write larger than one: rare, and the heap is bounded by the caller's limits.
-        self.parts
-            .push_back(Part::whole(Buffer::from_vec(bytes.to_vec())));
+        self.parts.push_back(Part::whole(Buffer::from_vec(bytes.to_vec())));
     }
 
     /// Appends `range` of a received buffer: small slices by copy, larger ones by reference. With `scarce`
@@ -82,8 +81,7 @@ impl Outbox {
         self.bytes += len as u32;
         if scarce && !self.parts.is_empty() {
             self.spilled += len as u32;
-            self.parts
-                .push_back(Part::whole(Buffer::from_vec(buffer[range].to_vec())));
+            self.parts.push_back(Part::whole(Buffer::from_vec(buffer[range].to_vec())));
         } else {
             self.parts.push_back(Part::new(buffer.clone(), range));
         }

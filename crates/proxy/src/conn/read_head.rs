@@ -38,10 +38,7 @@ impl Conn {
     }
 
     fn parse(&mut self, part: Part, cx: &mut Context<'_>) {
-        match cx
-            .request_head
-            .parse(part.as_slice(), &cx.settings.head_limits)
-        {
+        match cx.request_head.parse(part.as_slice(), &cx.settings.head_limits) {
             Ok(Parsed::Complete) => self.begin_request(part, cx),
             Ok(Parsed::Partial) => self.gather_head(part, cx),
             Err(error) => self.refuse(error, cx),
@@ -52,10 +49,8 @@ impl Conn {
         if self.phase == Phase::Idle {
             self.set_phase(Phase::Head, cx);
         }
-        let mut gather = Box::new(Gather {
-            bytes: part.as_slice().to_vec(),
-            scanner: HeadScanner::new(),
-        });
+        let mut gather =
+            Box::new(Gather { bytes: part.as_slice().to_vec(), scanner: HeadScanner::new() });
         match gather.scanner.scan(&gather.bytes) {
             Ok(_) => self.gather = Some(gather),
             Err(error) => self.refuse(error, cx),
@@ -63,17 +58,8 @@ impl Conn {
     }
 
     fn refuse(&mut self, error: RequestError, cx: &mut Context<'_>) {
-        self.request = Request {
-            keep_alive: false,
-            ..Request::NONE
-        };
-        self.answer(
-            OwnAnswer::BadRequest {
-                status: error.status(),
-                why: error.explain(),
-            },
-            cx,
-        );
+        self.request = Request { started_ms: cx.now.ms, ..Request::NONE };
+        self.answer(OwnAnswer::BadRequest { status: error.status(), why: error.explain() }, cx);
     }
 
     /// The head is whole and valid.
@@ -91,7 +77,8 @@ impl Conn {
             upgrade: head.upgrade || head.method == Method::Connect,
             framing: head.framing,
             id,
-            retries: 0,
+            started_ms: cx.now.ms,
+            ..Request::NONE
         };
         self.close_after = !head.keep_alive;
         self.body_bytes = 0;

@@ -27,8 +27,7 @@ impl Conn {
         if matches!(self.reading, Reading::Done) {
             self.request_complete(cx);
         } else if !stalled && self.window > 0 && !self.body_in_link {
-            cx.actions
-                .push_back(Action::Receive(ReceiveMode::Once(PoolClass::Body)));
+            cx.actions.push_back(Action::Receive(ReceiveMode::Once(PoolClass::Body)));
         }
     }
 
@@ -149,8 +148,7 @@ impl Conn {
     }
 
     fn request_complete(&mut self, cx: &mut Context<'_>) {
-        cx.actions
-            .push_back(Action::WorkerEnd(self.trailers.take().unwrap_or_default()));
+        cx.actions.push_back(Action::WorkerEnd(self.trailers.take().unwrap_or_default()));
         self.mark_ms = cx.now.ms;
         if self.inbox.is_none() {
             // Listen on, so that a client that leaves is noticed while the worker thinks.
@@ -173,10 +171,8 @@ impl Conn {
     }
 
     pub(super) fn worker_window(&mut self, bytes: u32, cx: &mut Context<'_>) {
-        self.window = self
-            .window
-            .saturating_add(bytes)
-            .min(2 * hostler_protocol::worker::WINDOW_BYTES);
+        self.window =
+            self.window.saturating_add(bytes).min(2 * hostler_protocol::worker::WINDOW_BYTES);
         self.mark_ms = cx.now.ms;
         if self.phase == Phase::Exchange && !matches!(self.reading, Reading::Done) {
             self.relay_request(cx);

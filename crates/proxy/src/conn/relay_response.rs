@@ -70,10 +70,7 @@ impl Conn {
         let head_only = self.request.method == Method::Head;
         while !range.is_empty() {
             let bytes = &buffer[range.clone()];
-            match cx
-                .response_head
-                .parse(bytes, head_only, &cx.settings.response_limits)
-            {
+            match cx.response_head.parse(bytes, head_only, &cx.settings.response_limits) {
                 Ok(Parsed::Complete) => {}
                 Ok(Parsed::Partial) => {
                     self.response_gather = Some(bytes.to_vec());
@@ -142,8 +139,11 @@ impl Conn {
             &self.request,
             announce,
         );
-        // The answer has begun: no retry any more, so the request's bytes can go.
-        self.head = None;
+        self.request.status = head.status;
+        // The answer has begun: no retry any more, so the request's bytes can go, unless the log wants them.
+        if cx.log.is_none() {
+            self.head = None;
+        }
         self.writing = Writing::Body(left);
     }
 
@@ -175,8 +175,8 @@ impl Conn {
             },
         };
         if take > 0 {
-            self.outbox
-                .push(cx.pool, buffer, range.start..range.start + take, scarce);
+            self.request.body_bytes_out += take as u64;
+            self.outbox.push(cx.pool, buffer, range.start..range.start + take, scarce);
         }
         if take < available {
             // Bytes behind the end of a response belong to nobody.
@@ -239,14 +239,7 @@ impl Conn {
     /// Request and response are complete.
     pub(super) fn exchange_complete(&mut self, cx: &mut Context<'_>) {
         let plain_ends = matches!(self.link, Link::Plain { .. }) && !self.worker_keeps;
-        self.release(
-            if plain_ends {
-                Keep::Cancel
-            } else {
-                Keep::Reuse
-            },
-            cx,
-        );
+        self.release(if plain_ends { Keep::Cancel } else { Keep::Reuse }, cx);
         self.finish_exchange(cx);
     }
 
@@ -293,11 +286,7 @@ impl Conn {
     /// A send to the client is complete: credit the worker, go on.
     pub(super) fn sent(&mut self, cx: &mut Context<'_>) {
         let bytes = self.outbox.sent();
-        self.mark_ms = if self.phase == Phase::Idle {
-            self.mark_ms
-        } else {
-            cx.now.ms
-        };
+        self.mark_ms = if self.phase == Phase::Idle { self.mark_ms } else { cx.now.ms };
         let taken = if self.outbox.is_empty() {
             self.unacknowledged
         } else {
@@ -316,8 +305,7 @@ impl Conn {
     fn credit_worker(&mut self, cx: &mut Context<'_>) {
         match self.link {
             Link::Stream { .. } if self.credit >= WINDOW_BYTES / 4 => {
-                cx.actions
-                    .push_back(Action::WorkerCredit(std::mem::take(&mut self.credit)));
+                cx.actions.push_back(Action::WorkerCredit(std::mem::take(&mut self.credit)));
             }
             Link::Plain { .. } if self.worker_held && self.outbox.waiting() < WAITING_BYTES_MAX => {
                 self.worker_held = false;

@@ -16,6 +16,8 @@ impl Conn {
         rest: Range<usize>,
         cx: &mut Context<'_>,
     ) {
+        self.request.status = cx.response_head.status;
+        self.log(cx);
         self.head = None;
         self.reading = Reading::Done;
         self.writing = Writing::Done;
@@ -52,13 +54,8 @@ impl Conn {
     /// Small buffers suit messages and cost idle sockets nothing; a full one says that more is coming.
     fn receive_next(&mut self, last_bytes: u64, cx: &mut Context<'_>) {
         let small = u64::from(cx.pool.buffer_bytes(PoolClass::Head));
-        let class = if last_bytes >= small {
-            PoolClass::Body
-        } else {
-            PoolClass::Head
-        };
-        cx.actions
-            .push_back(Action::Receive(ReceiveMode::Once(class)));
+        let class = if last_bytes >= small { PoolClass::Body } else { PoolClass::Head };
+        cx.actions.push_back(Action::Receive(ReceiveMode::Once(class)));
     }
 
     pub(super) fn tunnel_from_worker(

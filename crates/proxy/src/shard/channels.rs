@@ -19,18 +19,9 @@ use crate::worker::channel::{Channel, ChannelPhase};
 
 /// One frame's meaning, free of the buffer it was in.
 enum Frame {
-    Body {
-        tag: StreamTag,
-        range: std::ops::Range<usize>,
-        end: ResponseEnd,
-    },
-    Window {
-        tag: StreamTag,
-        bytes: u32,
-    },
-    Reset {
-        tag: StreamTag,
-    },
+    Body { tag: StreamTag, range: std::ops::Range<usize>, end: ResponseEnd },
+    Window { tag: StreamTag, bytes: u32 },
+    Reset { tag: StreamTag },
     Heartbeat(Heartbeat),
     Hello(WorkerHello),
     Listen,
@@ -52,8 +43,7 @@ impl<D: Driver> Shard<D> {
         };
         self.channel_serial += 1;
         self.channels[index] = Some(Channel::new(socket, self.channel_serial, self.now.ms));
-        self.driver
-            .receive(socket, ReceiveMode::Once(PoolClass::Channel));
+        self.driver.receive(socket, ReceiveMode::Once(PoolClass::Channel));
     }
 
     pub(super) fn channel_received(&mut self, index: u16, buffer: &Buffer) {
@@ -87,23 +77,14 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
-        self.driver
-            .receive(socket, ReceiveMode::Once(PoolClass::Channel));
+        self.driver.receive(socket, ReceiveMode::Once(PoolClass::Channel));
     }
 
     fn frame(&mut self, index: u16, frame: Frame, buffer: &Buffer, scarce: bool) {
         match frame {
             Frame::Body { tag, range, end } => {
                 if let Some(slot) = self.stream_slot(index, tag) {
-                    self.step(
-                        slot,
-                        Event::WorkerBytes {
-                            buffer,
-                            range,
-                            end,
-                            scarce,
-                        },
-                    );
+                    self.step(slot, Event::WorkerBytes { buffer, range, end, scarce });
                 }
             }
             Frame::Window { tag, bytes } => {
@@ -134,9 +115,7 @@ impl<D: Driver> Shard<D> {
     }
 
     fn heartbeat(&mut self, index: u16, beat: Heartbeat) {
-        let id = self.channels[usize::from(index)]
-            .as_ref()
-            .and_then(|channel| channel.worker);
+        let id = self.channels[usize::from(index)].as_ref().and_then(|channel| channel.worker);
         let Some(worker) = id.and_then(|id| self.dispatch.find(id)) else {
             return;
         };
@@ -164,12 +143,7 @@ impl<D: Driver> Shard<D> {
             shard: self.settings.shard,
             shards: self.settings.shards,
             window: WINDOW_BYTES,
-            listeners: self
-                .settings
-                .listeners
-                .iter()
-                .map(listener_address)
-                .collect(),
+            listeners: self.settings.listeners.iter().map(listener_address).collect(),
         };
         let Some(channel) = self.channels[usize::from(index)].as_mut() else {
             return;
@@ -183,11 +157,7 @@ impl<D: Driver> Shard<D> {
         let Some(channel) = self.channels[usize::from(index)].as_mut() else {
             return;
         };
-        channel.phase = if listens {
-            ChannelPhase::Open
-        } else {
-            ChannelPhase::Silent
-        };
+        channel.phase = if listens { ChannelPhase::Open } else { ChannelPhase::Silent };
         self.attach(index);
     }
 
@@ -215,14 +185,9 @@ impl<D: Driver> Shard<D> {
     /// Index of the open channel of the process with this number.
     pub(super) fn channel_of(&self, worker: u32) -> Option<u16> {
         let belongs = |channel: &Option<Channel>| {
-            channel
-                .as_ref()
-                .is_some_and(|channel| channel.worker == Some(worker))
+            channel.as_ref().is_some_and(|channel| channel.worker == Some(worker))
         };
-        self.channels
-            .iter()
-            .position(belongs)
-            .map(|index| index as u16)
+        self.channels.iter().position(belongs).map(|index| index as u16)
     }
 
     pub(super) fn channel_sent(&mut self, index: u16) {
@@ -258,10 +223,7 @@ impl<D: Driver> Shard<D> {
             entry.channel = None;
         }
         if let Some(worker) = channel.worker {
-            (self.events)(ShardEvent::WorkerLost {
-                worker,
-                why: why.to_owned(),
-            });
+            (self.events)(ShardEvent::WorkerLost { worker, why: why.to_owned() });
         } else {
             tracing::warn!(why, "a channel ended before it said who it was");
         }
@@ -269,9 +231,7 @@ impl<D: Driver> Shard<D> {
             let Some(conn) = self.conns.get(slot) else {
                 continue;
             };
-            if let Link::Stream {
-                channel: of, batch, ..
-            } = conn.link
+            if let Link::Stream { channel: of, batch, .. } = conn.link
                 && of == index
             {
                 let unsent = !channel.has_sent(batch);
@@ -295,12 +255,7 @@ impl<D: Driver> Shard<D> {
 
 fn read_frame(incoming: Incoming<'_>) -> Result<Frame, String> {
     Ok(match incoming {
-        Incoming::Body {
-            tag,
-            end,
-            range,
-            last,
-        } => {
+        Incoming::Body { tag, end, range, last } => {
             let end = match end {
                 BodyEnd::End if last => ResponseEnd::End,
                 BodyEnd::EndClose if last => ResponseEnd::EndClose,
@@ -327,19 +282,10 @@ fn listener_address(listener: &ListenerInfo) -> ListenerAddress {
         Some((address, port)) => ListenerAddress::Tcp {
             address: address.clone(),
             port: *port,
-            family: if address.contains(':') {
-                "IPv6"
-            } else {
-                "IPv4"
-            }
-            .to_owned(),
+            family: if address.contains(':') { "IPv6" } else { "IPv4" }.to_owned(),
         },
         None => ListenerAddress::Unix {
-            path: listener
-                .display
-                .strip_prefix("unix:")
-                .unwrap_or(&listener.display)
-                .to_owned(),
+            path: listener.display.strip_prefix("unix:").unwrap_or(&listener.display).to_owned(),
         },
     }
 }

@@ -53,10 +53,7 @@ impl<D: Driver> Shard<D> {
 
     fn stop_accepting(&mut self) {
         if !self.accept_full {
-            tracing::warn!(
-                conns = self.conns.used(),
-                "all connections are in use; new ones wait"
-            );
+            tracing::warn!(conns = self.conns.used(), "all connections are in use; new ones wait");
         }
         self.accept_full = true;
         for listener in &self.listeners {
@@ -117,6 +114,7 @@ impl<D: Driver> Shard<D> {
             actions: &mut self.actions,
             stats: &mut self.stats,
             ids: &mut self.ids,
+            log: self.log.as_mut(),
             draining: self.draining.is_some(),
         };
         conn.step(event, &mut cx);
@@ -151,6 +149,9 @@ impl<D: Driver> Shard<D> {
             return;
         }
         if self.dispatch.enqueue(slot) {
+            if let Some(conn) = self.conns.get_mut(slot) {
+                conn.unpin_head(self.driver.pool());
+            }
             self.pump = true;
         } else {
             let answer = match self.choose(slot) {
@@ -164,16 +165,13 @@ impl<D: Driver> Shard<D> {
     fn choose(&self, slot: u32) -> Result<u16, Busy> {
         let conn = self.conns.get(slot);
         let upgrade = conn.is_some_and(|conn| conn.request.upgrade);
-        let head_bytes = conn
-            .and_then(|conn| conn.head.as_ref())
-            .map_or(0, Part::len);
+        let head_bytes = conn.and_then(|conn| conn.head.as_ref()).map_or(0, Part::len);
         self.dispatch.choose(self.now.ms, |worker| {
             if upgrade || worker.address.transport == Transport::Http {
                 return true;
             }
-            let channel = worker
-                .channel
-                .and_then(|index| self.channels[usize::from(index)].as_ref());
+            let channel =
+                worker.channel.and_then(|index| self.channels[usize::from(index)].as_ref());
             channel.is_some_and(|channel| {
                 channel.has_room(self.driver.pool(), head_bytes + HEAD_FRAME_EXTRA)
             })
@@ -187,9 +185,7 @@ impl<D: Driver> Shard<D> {
             return Ok(());
         };
         if !fresh && let Some(head) = &conn.head {
-            let parsed = self
-                .request_head
-                .parse(head.as_slice(), &self.settings.head_limits);
+            let parsed = self.request_head.parse(head.as_slice(), &self.settings.head_limits);
             debug_assert_eq!(parsed, Ok(Parsed::Complete), "a kept head was valid before");
         }
         let upgrade = conn.request.upgrade;
@@ -198,22 +194,16 @@ impl<D: Driver> Shard<D> {
         };
         worker.in_flight += 1;
         worker.gauge.begin();
+        conn.request.worker = Some(worker.address.worker.0);
         let link = match (worker.address.transport, worker.channel) {
             (Transport::Frames, Some(channel)) if !upgrade => {
                 let batch = self.channels[usize::from(channel)]
                     .as_ref()
                     .map_or(0, crate::worker::channel::Channel::batch);
-                Link::Stream {
-                    worker: index,
-                    channel,
-                    batch,
-                }
+                Link::Stream { worker: index, channel, batch }
             }
             _ => match self.plain_for(index, slot) {
-                Some(plain) => Link::Plain {
-                    worker: index,
-                    plain,
-                },
+                Some(plain) => Link::Plain { worker: index, plain },
                 None => {
                     self.unload(index);
                     return Err(Busy::AllFull);
@@ -230,11 +220,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn serve_queue(&mut self) {
         self.pump = false;
         while let Some(slot) = self.dispatch.dequeue() {
-            if self
-                .conns
-                .get(slot)
-                .is_none_or(|conn| conn.phase() != Phase::Queued)
-            {
+            if self.conns.get(slot).is_none_or(|conn| conn.phase() != Phase::Queued) {
                 continue;
             }
             if self.grant(slot, false).is_err() {
@@ -265,10 +251,7 @@ impl<D: Driver> Shard<D> {
                     return;
                 };
                 let new_connection = !conn.streams.contains(&entry.serial);
-                let tag = StreamTag {
-                    stream: stream_of(slot),
-                    generation: conn.generation,
-                };
+                let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
                 let pool = self.driver.pool();
                 entry
                     .write(pool, |out| forwarding.write_frame(out, tag, new_connection))
@@ -298,10 +281,7 @@ impl<D: Driver> Shard<D> {
                 let Some(entry) = self.channels[usize::from(channel)].as_mut() else {
                     return;
                 };
-                let tag = StreamTag {
-                    stream: stream_of(slot),
-                    generation: conn.generation,
-                };
+                let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
                 entry.body(self.driver.pool(), tag, part, slot);
                 mark_dirty(&mut self.dirty, entry, channel);
             }
@@ -314,9 +294,7 @@ impl<D: Driver> Shard<D> {
                 let pool = self.driver.pool();
                 if chunked {
                     let mut size = [0; hostler_protocol::http1::CHUNK_HEAD_BYTES_MAX];
-                    entry
-                        .outbox
-                        .write(pool, encode_chunk_head(&mut size, part.len()));
+                    entry.outbox.write(pool, encode_chunk_head(&mut size, part.len()));
                 }
                 entry.outbox.push(pool, part.buffer(), part.range(), false);
                 if chunked {
@@ -337,10 +315,7 @@ impl<D: Driver> Shard<D> {
                 let Some(entry) = self.channels[usize::from(channel)].as_mut() else {
                     return;
                 };
-                let tag = StreamTag {
-                    stream: stream_of(slot),
-                    generation: conn.generation,
-                };
+                let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
                 entry.write_always(self.driver.pool(), |out| out.end(tag, trailers));
                 mark_dirty(&mut self.dirty, entry, channel);
             }
@@ -372,10 +347,7 @@ impl<D: Driver> Shard<D> {
                 let Some(entry) = self.channels[usize::from(channel)].as_mut() else {
                     return;
                 };
-                let tag = StreamTag {
-                    stream: stream_of(slot),
-                    generation: conn.generation,
-                };
+                let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
                 entry.write_always(self.driver.pool(), |out| out.half_close(tag));
                 mark_dirty(&mut self.dirty, entry, channel);
             }
@@ -398,10 +370,7 @@ impl<D: Driver> Shard<D> {
                 let Some(entry) = self.channels[usize::from(channel)].as_mut() else {
                     return;
                 };
-                let tag = StreamTag {
-                    stream: stream_of(slot),
-                    generation: conn.generation,
-                };
+                let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
                 entry.write_always(self.driver.pool(), |out| out.window(tag, bytes));
                 mark_dirty(&mut self.dirty, entry, channel);
             }
@@ -418,16 +387,11 @@ impl<D: Driver> Shard<D> {
         let link = std::mem::replace(&mut conn.link, Link::None);
         match link {
             Link::None => return,
-            Link::Stream {
-                worker, channel, ..
-            } => {
+            Link::Stream { worker, channel, .. } => {
                 if keep == Keep::Cancel
                     && let Some(entry) = self.channels[usize::from(channel)].as_mut()
                 {
-                    let tag = StreamTag {
-                        stream: stream_of(slot),
-                        generation: conn.generation,
-                    };
+                    let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
                     conn.streams.retain(|serial| *serial != entry.serial);
                     entry.write_always(self.driver.pool(), |out| out.close(tag));
                     mark_dirty(&mut self.dirty, entry, channel);
@@ -457,10 +421,7 @@ impl<D: Driver> Shard<D> {
         };
         self.timers.disarm(slot);
         self.close_socket(conn.socket);
-        let tag = StreamTag {
-            stream: stream_of(slot),
-            generation: conn.generation,
-        };
+        let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
         for index in 0..self.channels.len() {
             let Some(entry) = self.channels[index].as_mut() else {
                 continue;

@@ -61,6 +61,8 @@ pub enum ShardEvent {
         /// What happened.
         why: String,
     },
+    /// Lines for the access log.
+    Log(bytes::Bytes),
     /// No client connection is left; the shard ends.
     Drained {
         /// Connections cut at the deadline.
@@ -156,10 +158,7 @@ impl<D: Driver> Shard<D> {
             return;
         }
         let deadline_ms = self.now.ms + u64::from(deadline_ms);
-        self.draining = Some(Draining {
-            deadline_ms,
-            cut: 0,
-        });
+        self.draining = Some(Draining { deadline_ms, cut: 0 });
         for listener in std::mem::take(&mut self.listeners) {
             self.driver.unlisten(listener);
         }
@@ -178,16 +177,14 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Has the drain come to its end? Says so once.
-    pub(super) fn has_drained(&mut self) -> bool {
-        let Some(drain) = self.draining else {
-            return false;
-        };
-        if self.conns.used() > 0 {
-            return false;
-        }
-        (self.events)(ShardEvent::Drained { cut: drain.cut });
-        true
+    /// Has the drain come to its end?
+    pub(super) fn has_drained(&self) -> bool {
+        self.draining.is_some() && self.conns.used() == 0
+    }
+
+    pub(super) fn report_drained(&mut self) {
+        let cut = self.draining.map_or(0, |drain| drain.cut);
+        (self.events)(ShardEvent::Drained { cut });
     }
 
     /// The figures of this moment.

@@ -25,6 +25,7 @@ use hostler_protocol::http1::{RequestHead, ResponseHead};
 pub use self::commands::{ShardCommand, ShardEvent};
 use self::owner::Owner;
 use self::slab::Slab;
+use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::conn::{Action, Conn};
 use crate::dispatch::Dispatch;
@@ -63,6 +64,7 @@ pub struct Shard<D: Driver> {
     accept_paused: Vec<(ListenerId, u64)>,
     /// Client listeners are off because all connection slots are taken.
     accept_full: bool,
+    log: Option<AccessLog>,
     draining: Option<Draining>,
     commands: Receiver<ShardCommand>,
     events: EventSink,
@@ -127,6 +129,7 @@ impl<D: Driver> Shard<D> {
             listeners,
             accept_paused: Vec::new(),
             accept_full: false,
+            log: settings.access_log.then(|| AccessLog::new(settings.log_json)),
             draining: None,
             commands: parts.commands,
             events: parts.events,
@@ -177,23 +180,26 @@ impl<D: Driver> Shard<D> {
             self.serve_queue();
         }
         self.flush_channels();
-        Ok(!self.has_drained())
+        let drained = self.has_drained();
+        self.hand_over_log(drained);
+        if drained {
+            self.report_drained();
+        }
+        Ok(!drained)
+    }
+
+    fn hand_over_log(&mut self, all: bool) {
+        if let Some(lines) = self.log.as_mut().and_then(|log| log.take(self.now.ms, all)) {
+            (self.events)(ShardEvent::Log(lines));
+        }
     }
 
     fn next_deadline(&self) -> Option<Duration> {
         let timers = self.timers.wait_ms(self.now.ms);
-        let accept = self
-            .accept_paused
-            .first()
-            .map(|(_, until)| until.saturating_sub(self.now.ms));
-        let drain = self
-            .draining
-            .map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
-        [timers, accept, drain]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(Duration::from_millis)
+        let accept = self.accept_paused.first().map(|(_, until)| until.saturating_sub(self.now.ms));
+        let drain = self.draining.map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
+        let log = self.log.as_ref().and_then(|log| log.wait_ms(self.now.ms));
+        [timers, accept, drain, log].into_iter().flatten().min().map(Duration::from_millis)
     }
 
     fn complete(&mut self, completion: Completion) {
@@ -235,12 +241,7 @@ impl<D: Driver> Shard<D> {
                     self.plain_connected(slot);
                 }
             }
-            Completion::Failed {
-                key,
-                operation,
-                error,
-                ..
-            } => self.failed(key, operation, &error),
+            Completion::Failed { key, operation, error, .. } => self.failed(key, operation, &error),
             Completion::Woken => self.run_commands(),
         }
     }
@@ -271,10 +272,7 @@ impl<D: Driver> Shard<D> {
                 self.driver.accept(listener, true);
             }
         }
-        if self
-            .draining
-            .is_some_and(|drain| drain.deadline_ms <= self.now.ms)
-        {
+        if self.draining.is_some_and(|drain| drain.deadline_ms <= self.now.ms) {
             self.cut_all();
         }
     }

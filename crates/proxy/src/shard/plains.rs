@@ -53,11 +53,7 @@ impl<D: Driver> Shard<D> {
         if matches!(plain.phase, PlainPhase::Connecting { .. }) {
             return;
         }
-        let class = if plain.last_full {
-            PoolClass::Channel
-        } else {
-            PoolClass::Head
-        };
+        let class = if plain.last_full { PoolClass::Channel } else { PoolClass::Head };
         self.driver.receive(plain.socket, ReceiveMode::Once(class));
     }
 
@@ -84,10 +80,7 @@ impl<D: Driver> Shard<D> {
         let conn = plain.conn();
         self.flush_plain(slot);
         if let Some(conn) = conn
-            && self
-                .plains
-                .get(slot)
-                .is_some_and(|plain| plain.outbox.is_empty())
+            && self.plains.get(slot).is_some_and(|plain| plain.outbox.is_empty())
         {
             self.step(conn, Event::BodySent);
         }
@@ -103,15 +96,7 @@ impl<D: Driver> Shard<D> {
             Some(conn) => {
                 let range = 0..buffer.len();
                 let end = ResponseEnd::Open;
-                self.step(
-                    conn,
-                    Event::WorkerBytes {
-                        buffer,
-                        range,
-                        end,
-                        scarce: false,
-                    },
-                );
+                self.step(conn, Event::WorkerBytes { buffer, range, end, scarce: false });
             }
             // Bytes nobody asked for (Node answers 408 to a connection it gives up): not to be trusted again.
             None => self.drop_plain(slot),
@@ -151,10 +136,8 @@ impl<D: Driver> Shard<D> {
         plain.last_full = false;
         let (worker, socket) = (plain.worker, plain.socket);
         // Listen on, to notice when the worker closes it.
-        self.driver
-            .receive(socket, ReceiveMode::Once(PoolClass::Head));
-        self.timers
-            .arm(self.settings.conns_max + slot, self.now.ms + IDLE_MS_MAX);
+        self.driver.receive(socket, ReceiveMode::Once(PoolClass::Head));
+        self.timers.arm(self.settings.conns_max + slot, self.now.ms + IDLE_MS_MAX);
         if let Some(worker) = self.dispatch.get_mut(worker) {
             worker.plain_idle.push(slot);
         }

@@ -43,10 +43,7 @@ impl<T> Slab<T> {
             self.slots[slot as usize] = Some(value);
             return slot;
         }
-        assert!(
-            (self.slots.len() as u32) < self.max,
-            "insert into a full slab"
-        );
+        assert!((self.slots.len() as u32) < self.max, "insert into a full slab");
         self.slots.push(Some(value));
         self.slots.len() as u32 - 1
     }

@@ -161,9 +161,7 @@ impl Channel {
         if self.parts.len() >= PARTS_PER_SEND_MAX {
             return false;
         }
-        self.tail
-            .as_ref()
-            .is_some_and(|tail| tail.spare_capacity() >= bytes)
+        self.tail.as_ref().is_some_and(|tail| tail.spare_capacity() >= bytes)
             || pool.free(PoolClass::Batch) > 0
     }
 

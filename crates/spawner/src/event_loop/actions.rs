@@ -27,11 +27,7 @@ impl EventLoop<'_> {
             }
             Action::Pin { pid, core } => {
                 if let Err(error) = children::pin(pid, core) {
-                    tracing::warn!(
-                        pid,
-                        core,
-                        "the worker cannot be pinned to its core: {error}"
-                    );
+                    tracing::warn!(pid, core, "the worker cannot be pinned to its core: {error}");
                 }
             }
             Action::Log(level, text) => {

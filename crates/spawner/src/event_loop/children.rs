@@ -51,10 +51,7 @@ impl Children {
         let (stderr, child_stderr) = pipe()?;
         let Started { pid, pidfd } = start(spec(child_stdout, child_stderr))?;
         self.list.push(Child { target, pid, pidfd });
-        Ok((
-            pid.as_raw_nonzero().get().unsigned_abs(),
-            Pipes { stdout, stderr },
-        ))
+        Ok((pid.as_raw_nonzero().get().unsigned_abs(), Pipes { stdout, stderr }))
     }
 
     pub(super) fn pid(&self, target: Target) -> Option<u32> {
@@ -64,9 +61,7 @@ impl Children {
 
     /// The pidfds, readable when their process has exited.
     pub(super) fn pidfds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.list
-            .iter()
-            .filter_map(|child| Some(child.pidfd.as_ref()?.as_fd()))
+        self.list.iter().filter_map(|child| Some(child.pidfd.as_ref()?.as_fd()))
     }
 
     /// Signals the whole process group of a child.
@@ -114,16 +109,8 @@ fn reap_with_group(pid: Pid) -> Option<HowDied> {
     match waitid(WaitId::Pid(pid), look) {
         Ok(Some(_)) => {
             let _ = kill_process_group(pid, Signal::KILL);
-            let status = waitid(
-                WaitId::Pid(pid),
-                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-            );
-            Some(
-                status
-                    .ok()
-                    .flatten()
-                    .map_or(HowDied::Unknown, |status| how_exited(&status)),
-            )
+            let status = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+            Some(status.ok().flatten().map_or(HowDied::Unknown, |status| how_exited(&status)))
         }
         Err(Errno::CHILD) => Some(HowDied::Unknown),
         Ok(None) | Err(_) => None,
@@ -133,10 +120,7 @@ fn reap_with_group(pid: Pid) -> Option<HowDied> {
 fn how_exited(status: &WaitIdStatus) -> HowDied {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => HowDied::Exit(code),
-        (None, Some(signal)) => HowDied::Signal {
-            signal,
-            core: status.dumped(),
-        },
+        (None, Some(signal)) => HowDied::Signal { signal, core: status.dumped() },
         (None, None) => HowDied::Unknown,
     }
 }
@@ -145,10 +129,9 @@ fn how_died(status: WaitStatus) -> HowDied {
     const CORE_DUMPED: i32 = 0x80;
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => HowDied::Exit(code),
-        (None, Some(signal)) => HowDied::Signal {
-            signal,
-            core: status.as_raw() & CORE_DUMPED != 0,
-        },
+        (None, Some(signal)) => {
+            HowDied::Signal { signal, core: status.as_raw() & CORE_DUMPED != 0 }
+        }
         (None, None) => HowDied::Unknown,
     }
 }
@@ -182,11 +165,7 @@ pub(super) fn explain(error: &io::Error, program: &Path, cwd: Option<&Path>) -> 
         retry,
     };
     if let Some(cwd) = cwd.filter(|cwd| !cwd.is_dir()) {
-        return fails(
-            format!("the folder {} does not exist", cwd.display()),
-            None,
-            false,
-        );
+        return fails(format!("the folder {} does not exist", cwd.display()), None, false);
     }
     match Errno::from_io_error(error) {
         Some(Errno::AGAIN) => fails(

@@ -35,19 +35,11 @@ struct Client {
 #[derive(Debug)]
 enum State {
     /// Its request is not complete.
-    Asking {
-        lines: LineBuffer,
-        received_bytes: usize,
-        deadline_ms: u64,
-    },
+    Asking { lines: LineBuffer, received_bytes: usize, deadline_ms: u64 },
     /// We look for the answer.
     Waiting,
     /// The answer goes out.
-    Answering {
-        bytes: Vec<u8>,
-        deadline_ms: u64,
-        hold: bool,
-    },
+    Answering { bytes: Vec<u8>, deadline_ms: u64, hold: bool },
     /// Stays open until the end of the instance, which it waits for.
     Held,
 }
@@ -65,11 +57,7 @@ impl ControlServer {
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         let listener = UnixListener::from(socket);
         listener.set_nonblocking(true)?;
-        Ok(Self {
-            listener,
-            clients: Vec::new(),
-            next_id: 0,
-        })
+        Ok(Self { listener, clients: Vec::new(), next_id: 0 })
     }
 
     pub(super) fn listener(&self) -> BorrowedFd<'_> {
@@ -119,11 +107,7 @@ impl ControlServer {
             self.next_id += 1;
             let lines = LineBuffer::default();
             let deadline_ms = now_ms + TALK_MS_MAX;
-            let state = State::Asking {
-                lines,
-                received_bytes: 0,
-                deadline_ms,
-            };
+            let state = State::Asking { lines, received_bytes: 0, deadline_ms };
             self.clients.push(Client { id, stream, state });
         }
     }
@@ -156,11 +140,7 @@ impl ControlServer {
         };
         let bytes = encode_line(answer);
         let deadline_ms = now_ms + TALK_MS_MAX;
-        self.clients[index].state = State::Answering {
-            bytes,
-            deadline_ms,
-            hold,
-        };
+        self.clients[index].state = State::Answering { bytes, deadline_ms, hold };
         self.write(index);
     }
 
@@ -196,12 +176,7 @@ enum AskError {
 
 impl Client {
     fn ask(&mut self) -> Result<Option<CommandRequest>, AskError> {
-        let State::Asking {
-            lines,
-            received_bytes,
-            ..
-        } = &mut self.state
-        else {
+        let State::Asking { lines, received_bytes, .. } = &mut self.state else {
             return Ok(None);
         };
         let mut buffer = [0_u8; 4096];

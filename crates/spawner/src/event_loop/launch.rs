@@ -23,8 +23,7 @@ impl EventLoop<'_> {
     pub(super) fn launch_proxy(&mut self) -> Result<u32, SpawnFailure> {
         let command = &self.config.proxy_command;
         let program = command.first().map(PathBuf::from).unwrap_or_default();
-        self.try_launch_proxy(&program)
-            .map_err(|error| explain(&error, &program, None))
+        self.try_launch_proxy(&program).map_err(|error| explain(&error, &program, None))
     }
 
     fn try_launch_proxy(&mut self, program: &Path) -> io::Result<u32> {
@@ -34,24 +33,19 @@ impl EventLoop<'_> {
             fds.push(listener.try_clone()?);
         }
         let args = self.config.proxy_command.iter().skip(1).cloned().collect();
-        let (pid, pipes) = self
-            .children
-            .start(Target::Proxy, |stdout, stderr| ProcessSpec {
-                program: program.to_owned(),
-                args,
-                env: Vec::new(),
-                env_removed: ENV_REMOVED,
-                cwd: None,
-                stdout,
-                stderr,
-                fds,
-            })?;
+        let (pid, pipes) = self.children.start(Target::Proxy, |stdout, stderr| ProcessSpec {
+            program: program.to_owned(),
+            args,
+            env: Vec::new(),
+            env_removed: ENV_REMOVED,
+            cwd: None,
+            stdout,
+            stderr,
+            fds,
+        })?;
         self.watch_output(Target::Proxy, &Label::Proxy, pipes, None);
         let listeners = self.listeners.names.clone();
-        let setup = ToProxy::Setup(ProxySetup {
-            listeners,
-            ..self.config.proxy.clone()
-        });
+        let setup = ToProxy::Setup(ProxySetup { listeners, ..self.config.proxy.clone() });
         // A proxy that is dead already is noticed by its exit.
         let _ = link.send(&setup);
         self.link = Some(link);
@@ -98,10 +92,7 @@ impl EventLoop<'_> {
             stderr,
             fds: vec![child_report],
         })?;
-        let label = Label::Worker {
-            app: app.name.clone(),
-            slot,
-        };
+        let label = Label::Worker { app: app.name.clone(), slot };
         self.watch_output(target, &label, pipes, Some(plain));
         self.streams.add(target, Kind::Report, report);
         Ok(pid)
@@ -114,25 +105,9 @@ impl EventLoop<'_> {
         pipes: Pipes,
         plain: Option<PathBuf>,
     ) {
-        self.kept.insert(
-            target,
-            Kept {
-                plain,
-                ..Kept::default()
-            },
-        );
-        for (channel, fd) in [
-            (Channel::Stdout, pipes.stdout),
-            (Channel::Stderr, pipes.stderr),
-        ] {
-            self.streams.add(
-                target,
-                Kind::Output {
-                    channel,
-                    label: label.clone(),
-                },
-                fd,
-            );
+        self.kept.insert(target, Kept { plain, ..Kept::default() });
+        for (channel, fd) in [(Channel::Stdout, pipes.stdout), (Channel::Stderr, pipes.stderr)] {
+            self.streams.add(target, Kind::Output { channel, label: label.clone() }, fd);
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::config::SupervisorConfig;
 use crate::exec;
 use crate::listeners::{Listeners, bind_file};
 use crate::outcome::{ExitReason, Notice};
-use crate::output::{Channel, Sink, Tail, format_line};
+use crate::output::{Channel, Sink, Tail, format_line, stderr_sink};
 use crate::runtime_dir::RuntimeDir;
 use crate::supervisor::{Death, Event, HowDied, Machine, Report, Settings, Target};
 use crate::worker_command;
@@ -92,7 +92,6 @@ pub(crate) struct EventLoop<'a> {
     status: StatusDesk,
     oom: OomWatch,
     stdout: Sink,
-    stderr: Sink,
     out: &'a mut dyn FnMut(Notice),
     exit: Option<ExitReason>,
 }
@@ -138,7 +137,6 @@ impl<'a> EventLoop<'a> {
             status: StatusDesk::default(),
             oom: OomWatch::new(),
             stdout: Sink::new(io::stdout().as_fd())?,
-            stderr: Sink::new(io::stderr().as_fd())?,
             out,
             exit: None,
         })
@@ -160,18 +158,17 @@ impl<'a> EventLoop<'a> {
         };
         self.orphans.sweep(self.signals.as_fd());
         self.stdout.finish(LAST_WRITE_MS_MAX);
-        self.stderr.finish(LAST_WRITE_MS_MAX);
-        (
-            reason,
-            Farewell {
-                _clients: self.control,
-            },
-        )
+        if let Some(mut stderr) = stderr_sink() {
+            stderr.finish(LAST_WRITE_MS_MAX);
+        }
+        (reason, Farewell { _clients: self.control })
     }
 
     fn flush_output(&mut self) {
         self.stdout.flush();
-        self.stderr.flush();
+        if let Some(mut stderr) = stderr_sink() {
+            stderr.flush();
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -192,6 +189,7 @@ impl<'a> EventLoop<'a> {
 
     /// Waits for news or for the next deadline.
     fn wait(&self) -> Vec<Token> {
+        let stderr = stderr_sink();
         let mut tokens = Vec::new();
         let mut fds = Vec::new();
         let mut watch = |token, fd, flags| {
@@ -203,25 +201,16 @@ impl<'a> EventLoop<'a> {
             watch(Token::Stream(number), fd, PollFlags::IN);
         }
         if let Some(link) = &self.link {
-            let write = if link.wants_write() {
-                PollFlags::OUT
-            } else {
-                PollFlags::empty()
-            };
+            let write = if link.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
             watch(Token::Link, link.fd(), PollFlags::IN | write);
         }
-        watch(
-            Token::ControlListener,
-            self.control.listener(),
-            PollFlags::IN,
-        );
+        watch(Token::ControlListener, self.control.listener(), PollFlags::IN);
         for (id, fd, flags) in self.control.clients() {
             watch(Token::Client(id), fd, flags);
         }
-        for sink in [&self.stdout, &self.stderr] {
-            if let Some(fd) = sink.waiting() {
-                watch(Token::Sink, fd, PollFlags::OUT);
-            }
+        let sinks = std::iter::once(&self.stdout).chain(stderr.as_deref());
+        for fd in sinks.filter_map(Sink::waiting) {
+            watch(Token::Sink, fd, PollFlags::OUT);
         }
         watch(Token::Signals, self.signals.as_fd(), PollFlags::IN);
         for fd in self.children.pidfds() {
@@ -231,10 +220,7 @@ impl<'a> EventLoop<'a> {
         if poll(&mut fds, self.timeout().as_ref()).is_err() {
             return Vec::new();
         }
-        let news = tokens
-            .iter()
-            .zip(&fds)
-            .filter(|(_, fd)| !fd.revents().is_empty());
+        let news = tokens.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
         news.map(|(token, _)| *token).collect()
     }
 
@@ -246,19 +232,12 @@ impl<'a> EventLoop<'a> {
         ];
         let deadline_ms = deadlines.into_iter().flatten().min()?;
         let left_ms = i64::try_from(deadline_ms.saturating_sub(self.now_ms())).unwrap_or(i64::MAX);
-        Some(Timespec {
-            tv_sec: left_ms / 1000,
-            tv_nsec: left_ms % 1000 * 1_000_000,
-        })
+        Some(Timespec { tv_sec: left_ms / 1000, tv_nsec: left_ms % 1000 * 1_000_000 })
     }
 
     fn check_deadlines(&mut self) {
         let now_ms = self.now_ms();
-        if self
-            .machine
-            .next_deadline_ms()
-            .is_some_and(|deadline_ms| deadline_ms <= now_ms)
-        {
+        if self.machine.next_deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) {
             self.events.push_back(Event::Tick);
         }
         self.control.expire(now_ms);
@@ -294,15 +273,7 @@ impl<'a> EventLoop<'a> {
 
     /// Lets `read` give out lines, and takes each to where it belongs.
     fn with_lines(&mut self, read: impl FnOnce(&mut Streams, &mut streams::EachLine<'_>)) {
-        let Self {
-            streams,
-            kept,
-            stdout,
-            stderr,
-            events,
-            config,
-            ..
-        } = self;
+        let Self { streams, kept, stdout, events, config, .. } = self;
         let mut formatted = Vec::new();
         read(streams, &mut |target, kind, line| match kind {
             Kind::Output { channel, label } => {
@@ -311,7 +282,9 @@ impl<'a> EventLoop<'a> {
                 match channel {
                     Channel::Stdout => stdout.push(&formatted),
                     Channel::Stderr => {
-                        stderr.push(&formatted);
+                        if let Some(mut stderr) = stderr_sink() {
+                            stderr.push(&formatted);
+                        }
                         if let Some(kept) = kept.get_mut(&target) {
                             kept.tail.push(line);
                         }
@@ -351,8 +324,7 @@ impl<'a> EventLoop<'a> {
     fn drop_link(&mut self, error: &LinkError) {
         if !matches!(error, LinkError::Closed) {
             tracing::error!("the proxy is killed: {error}");
-            self.children
-                .signal(Target::Proxy, crate::supervisor::StopSignal::Kill);
+            self.children.signal(Target::Proxy, crate::supervisor::StopSignal::Kill);
         }
         self.link = None;
         for client in self.status.abandoned() {
@@ -369,18 +341,8 @@ impl<'a> EventLoop<'a> {
                 let _ = std::fs::remove_file(plain);
             }
             let struck = self.oom.struck();
-            let killed = matches!(
-                how,
-                HowDied::Signal {
-                    signal: libc::SIGKILL,
-                    ..
-                }
-            );
-            let death = Death {
-                how,
-                oom: killed && struck,
-                stderr_tail: kept.tail.to_lines(),
-            };
+            let killed = matches!(how, HowDied::Signal { signal: libc::SIGKILL, .. });
+            let death = Death { how, oom: killed && struck, stderr_tail: kept.tail.to_lines() };
             match target {
                 Target::Worker(worker) => {
                     self.events.push_back(Event::WorkerExited { worker, death });
@@ -398,16 +360,12 @@ impl<'a> EventLoop<'a> {
         let now_ms = self.now_ms();
         match request {
             CommandRequest::Stop => {
-                self.control
-                    .answer(client, &CommandAnswer::Accepted, true, now_ms);
+                self.control.answer(client, &CommandAnswer::Accepted, true, now_ms);
                 self.events.push_back(Event::StopCommand);
             }
             CommandRequest::Status => {
                 let request = self.status.ask(client, now_ms);
-                let sent = self
-                    .link
-                    .as_mut()
-                    .map(|link| link.send(&ToProxy::Status { request }));
+                let sent = self.link.as_mut().map(|link| link.send(&ToProxy::Status { request }));
                 match sent {
                     Some(Ok(())) => {}
                     Some(Err(error)) => self.drop_link(&error),

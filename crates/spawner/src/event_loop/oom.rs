@@ -17,9 +17,7 @@ impl OomWatch {
     /// Looks for the counter of our own cgroup, which our children share.
     pub(super) fn new() -> Self {
         let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let file = candidates(&cgroups)
-            .into_iter()
-            .find(|file| read(file).is_some());
+        let file = candidates(&cgroups).into_iter().find(|file| read(file).is_some());
         let seen = file.as_deref().and_then(read).unwrap_or(0);
         Self { file, seen }
     }
@@ -60,8 +58,7 @@ fn candidates(cgroups: &str) -> Vec<PathBuf> {
 
 fn read(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -71,10 +68,7 @@ mod tests {
     #[test]
     fn the_counter_is_looked_for_in_both_versions() {
         let files = candidates("4:memory:/a/b\n0::/app.slice/x.service\n");
-        let shown: Vec<_> = files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
+        let shown: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
         assert_eq!(
             shown,
             [

@@ -35,10 +35,8 @@ impl Orphans {
         loop {
             while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
             // Killing one may give us its children, so look again until nobody is left.
-            let left: Vec<i32> = children()
-                .into_iter()
-                .filter(|pid| !self.strangers.contains(pid))
-                .collect();
+            let left: Vec<i32> =
+                children().into_iter().filter(|pid| !self.strangers.contains(pid)).collect();
             if left.is_empty() {
                 return;
             }
@@ -49,10 +47,7 @@ impl Orphans {
             for pid in left.into_iter().filter_map(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::KILL);
             }
-            let pause = Timespec {
-                tv_sec: 0,
-                tv_nsec: 10_000_000,
-            };
+            let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
             let mut news = [PollFd::from_borrowed_fd(signals, PollFlags::IN)];
             if poll(&mut news, Some(&pause)).is_ok_and(|count| count > 0) {
                 super::signals::read(signals);

@@ -42,11 +42,7 @@ impl ProxyLink {
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let link = Self {
-            fd: ours,
-            lines: LineBuffer::default(),
-            pending: Vec::new(),
-        };
+        let link = Self { fd: ours, lines: LineBuffer::default(), pending: Vec::new() };
         Ok((link, theirs))
     }
 
@@ -63,11 +59,7 @@ impl ProxyLink {
     /// Sends what waits.
     pub(super) fn flush(&mut self) -> Result<(), LinkError> {
         while !self.pending.is_empty() {
-            match send(
-                &self.fd,
-                &self.pending,
-                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-            ) {
+            match send(&self.fd, &self.pending, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => drop(self.pending.drain(..count)),
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}

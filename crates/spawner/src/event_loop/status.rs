@@ -31,11 +31,7 @@ impl StatusDesk {
     pub(super) fn ask(&mut self, client: ClientId, now_ms: u64) -> u64 {
         self.last_request += 1;
         let request = self.last_request;
-        self.waiting.push(Waiting {
-            client,
-            request,
-            deadline_ms: now_ms + PROXY_MS_MAX,
-        });
+        self.waiting.push(Waiting { client, request, deadline_ms: now_ms + PROXY_MS_MAX });
         request
     }
 
@@ -59,14 +55,9 @@ impl StatusDesk {
     }
 
     fn take(&mut self, which: impl Fn(&Waiting) -> bool) -> Vec<ClientId> {
-        let (taken, kept) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(which);
+        let (taken, kept) = std::mem::take(&mut self.waiting).into_iter().partition(which);
         self.waiting = kept;
-        taken
-            .into_iter()
-            .map(|waiting: Waiting| waiting.client)
-            .collect()
+        taken.into_iter().map(|waiting: Waiting| waiting.client).collect()
     }
 }
 
@@ -88,10 +79,7 @@ pub(super) fn gather(
     for worker in &mut workers {
         worker.rss_kib = worker.pid.map_or(0, rss_kib);
         let loads = proxy.iter().flat_map(|proxy| &proxy.workers);
-        worker.load = loads
-            .filter(|load| load.worker == worker.worker.0)
-            .last()
-            .cloned();
+        worker.load = loads.filter(|load| load.worker == worker.worker.0).last().cloned();
     }
     let pid = std::process::id();
     InstanceStatus {
@@ -113,10 +101,6 @@ pub(super) fn gather(
 /// Resident memory of a process; 0 when it is gone.
 fn rss_kib(pid: u32) -> u64 {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages: u64 = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
+    let pages: u64 = statm.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     pages * (rustix::param::page_size() as u64 / 1024)
 }

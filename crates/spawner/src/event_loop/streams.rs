@@ -53,29 +53,17 @@ pub(super) type EachLine<'a> = dyn FnMut(Target, &Kind, &[u8]) + 'a;
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self {
-            list: Vec::new(),
-            next_number: 0,
-            buffer: vec![0; READ_BYTES_MAX],
-        }
+        Self { list: Vec::new(), next_number: 0, buffer: vec![0; READ_BYTES_MAX] }
     }
 
     pub(super) fn add(&mut self, target: Target, kind: Kind, fd: OwnedFd) {
         let number = self.next_number;
         self.next_number += 1;
-        self.list.push(Stream {
-            number,
-            target,
-            kind,
-            fd,
-            cutter: LineCutter::default(),
-        });
+        self.list.push(Stream { number, target, kind, fd, cutter: LineCutter::default() });
     }
 
     pub(super) fn fds(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
-        self.list
-            .iter()
-            .map(|stream| (stream.number, stream.fd.as_fd()))
+        self.list.iter().map(|stream| (stream.number, stream.fd.as_fd()))
     }
 
     /// Reads what one stream has, up to a bound.
@@ -90,11 +78,7 @@ impl Streams {
 
     /// Reads what a dead process left behind, so that its last words come before its death.
     pub(super) fn drain(&mut self, target: Target, each: &mut EachLine<'_>) {
-        for stream in self
-            .list
-            .iter_mut()
-            .filter(|stream| stream.target == target)
-        {
+        for stream in self.list.iter_mut().filter(|stream| stream.target == target) {
             let mut left = DRAIN_BYTES_MAX;
             while let Progress::Some(count) = stream.read(&mut self.buffer, each) {
                 left = left.saturating_sub(count);
@@ -123,8 +107,7 @@ impl Stream {
             }
             Ok(count) => {
                 let (target, kind) = (self.target, &self.kind);
-                self.cutter
-                    .feed(&buffer[..count], &mut |line| each(target, kind, line));
+                self.cutter.feed(&buffer[..count], &mut |line| each(target, kind, line));
                 Progress::Some(count)
             }
             Err(Errno::AGAIN | Errno::INTR) => Progress::Nothing,

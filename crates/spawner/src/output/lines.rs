@@ -76,10 +76,7 @@ mod tests {
     #[test]
     fn an_endless_line_comes_in_pieces() {
         let endless = vec![b'x'; 2 * LINE_BYTES_MAX + 5];
-        let sizes: Vec<usize> = lines_of(&[&endless, b"y\nz"])
-            .iter()
-            .map(Vec::len)
-            .collect();
+        let sizes: Vec<usize> = lines_of(&[&endless, b"y\nz"]).iter().map(Vec::len).collect();
         assert_eq!(sizes, [LINE_BYTES_MAX, LINE_BYTES_MAX, 6, 1]);
     }
 }

@@ -4,10 +4,13 @@
 //! know: processes and pipes; bytes come in, bytes go out. Called by the supervisor's loop.
 
 mod lines;
+mod log_writer;
 mod sink;
 mod timestamp;
 
 pub(crate) use lines::LineCutter;
+pub(crate) use log_writer::stderr_sink;
+pub use log_writer::{LogWriter, log_writer};
 pub(crate) use sink::Sink;
 
 use std::collections::VecDeque;
@@ -94,8 +97,7 @@ impl Tail {
             self.lines.pop_front();
         }
         let cut = &line[..line.len().min(TAIL_LINE_BYTES_MAX)];
-        self.lines
-            .push_back(String::from_utf8_lossy(cut).into_owned());
+        self.lines.push_back(String::from_utf8_lossy(cut).into_owned());
     }
 
     /// The lines, oldest first.
@@ -110,10 +112,7 @@ mod tests {
 
     #[test]
     fn text_passes_any_bytes_and_json_escapes_them() {
-        let label = Label::Worker {
-            app: "web".into(),
-            slot: 1,
-        };
+        let label = Label::Worker { app: "web".into(), slot: 1 };
         let mut text = Vec::new();
         format_line(&mut text, &label, Channel::Stdout, b"caf\xe9", false);
         assert_eq!(text, b"[web.1] caf\xe9\n");

@@ -55,13 +55,7 @@ impl Sink {
             FileType::RegularFile => (fd.try_clone_to_owned()?, Way::Plain),
             _ => (fd.try_clone_to_owned()?, Way::PollFirst),
         };
-        Ok(Self {
-            fd,
-            way,
-            pending: VecDeque::new(),
-            dropped_lines: 0,
-            gone: false,
-        })
+        Ok(Self { fd, way, pending: VecDeque::new(), dropped_lines: 0, gone: false })
     }
 
     /// Queues one line (newline included); drops and counts it when too much waits already.
@@ -73,6 +67,12 @@ impl Sink {
             self.dropped_lines += 1;
             return;
         }
+        self.tell_drops();
+        self.pending.extend(line);
+    }
+
+    /// Says how many lines are missing, at the place where they are missing.
+    fn tell_drops(&mut self) {
         if self.dropped_lines > 0 && self.pending.len() < PENDING_BYTES_MAX / 2 {
             let note = format!(
                 "[hostler] {} lines were dropped: the reader of this output is too slow\n",
@@ -81,7 +81,6 @@ impl Sink {
             self.dropped_lines = 0;
             self.pending.extend(note.as_bytes());
         }
-        self.pending.extend(line);
     }
 
     /// Writes what the reader takes now.
@@ -98,7 +97,11 @@ impl Sink {
                 }
             }
         }
-        if self.pending.capacity() > PIPE_BYTES_SAFE * 16 {
+        if self.dropped_lines > 0 && !self.gone {
+            // Recursion ends here: the note itself fits.
+            self.tell_drops();
+            self.flush();
+        } else if self.pending.capacity() > PIPE_BYTES_SAFE * 16 {
             self.pending = VecDeque::new();
         }
     }
@@ -135,10 +138,7 @@ impl Sink {
             }
             Way::PollFirst => {
                 let mut ask = [PollFd::new(&self.fd, PollFlags::OUT)];
-                let now = rustix::event::Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                };
+                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
                 if rustix::event::poll(&mut ask, Some(&now))? == 0 {
                     return Err(Errno::AGAIN);
                 }
@@ -166,11 +166,7 @@ mod tests {
     fn a_slow_reader_costs_lines_and_is_told_how_many() {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("pipe");
         let mut sink = Sink::new(writer.as_fd()).expect("sink");
-        let line = [b'x'; 1023]
-            .iter()
-            .copied()
-            .chain([b'\n'])
-            .collect::<Vec<u8>>();
+        let line = [b'x'; 1023].iter().copied().chain([b'\n']).collect::<Vec<u8>>();
         for _ in 0..4096 {
             sink.push(&line);
             sink.flush();
@@ -196,20 +192,9 @@ mod tests {
             }
         }
         let text = String::from_utf8(seen).expect("text");
-        let note = text
-            .lines()
-            .find(|line| line.starts_with("[hostler]"))
-            .expect("a note");
-        let dropped: usize = note
-            .split(' ')
-            .nth(1)
-            .expect("number")
-            .parse()
-            .expect("number");
-        assert_eq!(
-            text.lines().filter(|line| line.starts_with('x')).count() + dropped,
-            4096
-        );
+        let note = text.lines().find(|line| line.starts_with("[hostler]")).expect("a note");
+        let dropped: usize = note.split(' ').nth(1).expect("number").parse().expect("number");
+        assert_eq!(text.lines().filter(|line| line.starts_with('x')).count() + dropped, 4096);
         assert!(text.ends_with("end\n"));
     }
 

@@ -114,10 +114,7 @@ pub(crate) fn signal_name(signal: i32) -> String {
     NAMES
         .iter()
         .find(|(known, _)| known.as_raw() == signal)
-        .map_or_else(
-            || format!("signal {signal}"),
-            |(_, name)| (*name).to_owned(),
-        )
+        .map_or_else(|| format!("signal {signal}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]
@@ -125,44 +122,21 @@ mod tests {
     use super::*;
 
     fn death(how: HowDied, tail: &[&str]) -> Death {
-        Death {
-            how,
-            oom: false,
-            stderr_tail: tail.iter().map(|&line| line.to_owned()).collect(),
-        }
+        Death { how, oom: false, stderr_tail: tail.iter().map(|&line| line.to_owned()).collect() }
     }
 
     #[test]
     fn deaths_are_explained() {
-        let killed = HowDied::Signal {
-            signal: 9,
-            core: false,
-        };
-        let oom = Death {
-            oom: true,
-            ..death(killed, &[])
-        };
+        let killed = HowDied::Signal { signal: 9, core: false };
+        let oom = Death { oom: true, ..death(killed, &[]) };
         assert!(oom.to_string().contains("OOM killer struck"), "{oom}");
-        assert!(
-            death(killed, &[])
-                .to_string()
-                .starts_with("was killed by SIGKILL (sent by")
-        );
-        assert_eq!(
-            death(HowDied::Exit(1), &[]).to_string(),
-            "exited with code 1"
-        );
-        let abort = HowDied::Signal {
-            signal: 6,
-            core: true,
-        };
+        assert!(death(killed, &[]).to_string().starts_with("was killed by SIGKILL (sent by"));
+        assert_eq!(death(HowDied::Exit(1), &[]).to_string(), "exited with code 1");
+        let abort = HowDied::Signal { signal: 6, core: true };
         let heap =
             "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
         let text = death(abort, &[heap, " 1: 0xb8cf0 node"]).to_string();
-        assert!(
-            text.contains("SIGABRT (core dumped) (V8's heap is full"),
-            "{text}"
-        );
+        assert!(text.contains("SIGABRT (core dumped) (V8's heap is full"), "{text}");
     }
 
     #[test]

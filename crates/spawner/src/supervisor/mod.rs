@@ -122,12 +122,7 @@ impl Machine {
     /// A machine that waits for [`Event::Started`].
     pub(crate) fn new(settings: Settings) -> Self {
         let slots = (0..settings.workers)
-            .map(|number| {
-                Slot::new(
-                    number,
-                    settings.cores.get(number as usize).copied().flatten(),
-                )
-            })
+            .map(|number| Slot::new(number, settings.cores.get(number as usize).copied().flatten()))
             .collect();
         Self {
             settings,
@@ -181,7 +176,7 @@ impl Machine {
     /// When [`Event::Tick`] is wanted at the latest.
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
         let phase = match self.phase {
-            Phase::Draining { until_ms, .. } => Some(until_ms + stop::DRAIN_GRACE_MS),
+            Phase::Draining { until_ms, .. } => Some(until_ms),
             Phase::Stopping { kill_at_ms } => Some(kill_at_ms),
             Phase::Killing { give_up_ms } => Some(give_up_ms),
             Phase::Starting | Phase::Running | Phase::Ended => None,
@@ -233,10 +228,9 @@ impl Machine {
     }
 
     fn slot_of(&self, worker: WorkerId) -> Option<usize> {
-        self.slots.iter().position(|slot| {
-            slot.process()
-                .is_some_and(|process| process.worker == worker)
-        })
+        self.slots
+            .iter()
+            .position(|slot| slot.process().is_some_and(|process| process.worker == worker))
     }
 }
 

@@ -94,18 +94,10 @@ impl Machine {
                 return;
             }
         }
-        self.proxy.state = ProxyState::Starting {
-            deadline_ms: now_ms + START_MS_MAX,
-        };
-        actions.push(Action::Log(
-            Level::Info,
-            format!("the proxy is started (pid {pid})"),
-        ));
+        self.proxy.state = ProxyState::Starting { deadline_ms: now_ms + START_MS_MAX };
+        actions.push(Action::Log(Level::Info, format!("the proxy is started (pid {pid})")));
         // A restarted proxy knows nobody.
-        let ready = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.address(&self.settings));
+        let ready = self.slots.iter().filter_map(|slot| slot.address(&self.settings));
         let ready: Vec<_> = ready.map(ToProxy::WorkerReady).collect();
         actions.extend(ready.into_iter().map(Action::SendProxy));
     }
@@ -201,28 +193,19 @@ impl Machine {
         }
         if count == 1 {
             self.proxy.state = ProxyState::Spawning;
-            actions.push(Action::Log(
-                Level::Error,
-                format!("{why}; starting it again"),
-            ));
+            actions.push(Action::Log(Level::Error, format!("{why}; starting it again")));
             actions.push(Action::SpawnProxy);
             return;
         }
         let failures = u32::try_from(count - 1).unwrap_or(u32::MAX);
         let delay_ms = backoff_ms(failures);
-        self.proxy.state = ProxyState::Backoff {
-            until_ms: now_ms + delay_ms,
-        };
+        self.proxy.state = ProxyState::Backoff { until_ms: now_ms + delay_ms };
         let text = format!("{why}; starting it again in {delay_ms} ms");
         actions.push(Action::Log(Level::Error, text));
     }
 
     pub(super) fn check_proxy_deadlines(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if self
-            .proxy
-            .deadline_ms()
-            .is_none_or(|deadline| deadline > now_ms)
-        {
+        if self.proxy.deadline_ms().is_none_or(|deadline| deadline > now_ms) {
             return;
         }
         if matches!(self.proxy.state, ProxyState::Backoff { .. }) {
@@ -264,8 +247,5 @@ impl Machine {
 }
 
 fn kill() -> Action {
-    Action::Signal {
-        target: Target::Proxy,
-        signal: StopSignal::Kill,
-    }
+    Action::Signal { target: Target::Proxy, signal: StopSignal::Kill }
 }

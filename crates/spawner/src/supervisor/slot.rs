@@ -105,8 +105,7 @@ impl Slot {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.process()
-            .is_some_and(|process| process.phase == ProcessPhase::Ready)
+        self.process().is_some_and(|process| process.phase == ProcessPhase::Ready)
     }
 
     pub(super) fn deadline_ms(&self) -> Option<u64> {
@@ -122,9 +121,7 @@ impl Slot {
 
     /// Where the proxy reaches the worker; none unless it is ready.
     pub(super) fn address(&self, settings: &Settings) -> Option<WorkerAddress> {
-        let process = self
-            .process()
-            .filter(|process| process.phase == ProcessPhase::Ready)?;
+        let process = self.process().filter(|process| process.phase == ProcessPhase::Ready)?;
         Some(WorkerAddress {
             worker: process.worker,
             app: settings.app.clone(),

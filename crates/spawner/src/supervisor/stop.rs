@@ -16,7 +16,7 @@ use super::{Machine, Phase};
 use crate::outcome::ExitReason;
 
 /// The proxy cuts its last connections at the drain deadline by itself; this is its time to say so.
-pub(super) const DRAIN_GRACE_MS: u64 = 500;
+const DRAIN_GRACE_MS_MAX: u32 = 500;
 
 /// After a failed start nobody is served: no long farewell.
 const HASTY_STOP_MS_MAX: u64 = 2_000;
@@ -62,10 +62,7 @@ impl Machine {
         if self.ending.is_some() {
             return;
         }
-        let text = format!(
-            "{cause}: stopping, at most {} ms",
-            self.settings.stop_ms_max
-        );
+        let text = format!("{cause}: stopping, at most {} ms", self.settings.stop_ms_max);
         actions.push(Action::Log(Level::Info, text));
         self.ending = Some(ExitReason::Stopped { cut: 0, killed: 0 });
         self.cancel_restarts();
@@ -73,11 +70,9 @@ impl Machine {
         if self.proxy.is_serving() && self.slots.iter().any(super::Slot::is_ready) {
             // The rest is for the workers' own SIGTERM handlers.
             let deadline_ms = self.settings.stop_ms_max / 4 * 3;
-            let until_ms = now_ms + u64::from(deadline_ms);
-            self.phase = Phase::Draining {
-                until_ms,
-                kill_at_ms,
-            };
+            let grace_ms = (self.settings.stop_ms_max / 8).min(DRAIN_GRACE_MS_MAX);
+            let until_ms = now_ms + u64::from(deadline_ms + grace_ms);
+            self.phase = Phase::Draining { until_ms, kill_at_ms };
             self.tell_proxy(ToProxy::Drain { deadline_ms }, actions);
         } else {
             self.kill_proxy(actions);
@@ -123,10 +118,7 @@ impl Machine {
 
     pub(super) fn check_stop_deadlines(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         match self.phase {
-            Phase::Draining {
-                until_ms,
-                kill_at_ms,
-            } if now_ms >= until_ms + DRAIN_GRACE_MS => {
+            Phase::Draining { until_ms, kill_at_ms } if now_ms >= until_ms => {
                 let text = "the proxy did not drain in time; it is killed".to_owned();
                 actions.push(Action::Log(Level::Warn, text));
                 self.kill_proxy(actions);
@@ -139,9 +131,7 @@ impl Machine {
                 let text = "some processes are stuck in the kernel and cannot be killed".to_owned();
                 actions.push(Action::Log(Level::Error, text));
                 self.proxy.state = ProxyState::Gone;
-                self.slots
-                    .iter_mut()
-                    .for_each(|slot| slot.state = SlotState::Stopped);
+                self.slots.iter_mut().for_each(|slot| slot.state = SlotState::Stopped);
             }
             _ => {}
         }
@@ -152,9 +142,7 @@ impl Machine {
         if matches!(self.phase, Phase::Killing { .. }) {
             return;
         }
-        self.phase = Phase::Killing {
-            give_up_ms: now_ms + KILL_MS_MAX,
-        };
+        self.phase = Phase::Killing { give_up_ms: now_ms + KILL_MS_MAX };
         self.kill_proxy(actions);
         for index in 0..self.slots.len() {
             let name = self.worker_name(index);
@@ -182,10 +170,9 @@ impl Machine {
             return;
         };
         let reason = match reason {
-            ExitReason::Stopped { .. } => ExitReason::Stopped {
-                cut: self.cut,
-                killed: self.killed,
-            },
+            ExitReason::Stopped { .. } => {
+                ExitReason::Stopped { cut: self.cut, killed: self.killed }
+            }
             other => other.clone(),
         };
         self.phase = Phase::Ended;

@@ -34,11 +34,8 @@ struct Bench {
 
 impl Bench {
     fn new(workers: u32) -> Self {
-        let mut bench = Self {
-            machine: Machine::new(settings(workers)),
-            now_ms: 1_000,
-            last: Vec::new(),
-        };
+        let mut bench =
+            Self { machine: Machine::new(settings(workers)), now_ms: 1_000, last: Vec::new() };
         bench.send(Event::Started);
         bench
     }
@@ -67,47 +64,27 @@ impl Bench {
 
     fn serving(&mut self) {
         let io_reason = "self-test passed".to_owned();
-        self.send(Event::ProxyMessage(FromProxy::Serving {
-            io: IoChoice::Uring,
-            io_reason,
-        }));
+        self.send(Event::ProxyMessage(FromProxy::Serving { io: IoChoice::Uring, io_reason }));
     }
 
     fn ready(&mut self, worker: u32) {
         let worker = WorkerId(worker);
-        self.send(Event::WorkerSpawned {
-            worker,
-            pid: 1000 + worker.0,
-        });
-        let report = Report::Ready {
-            transport: Transport::Frames,
-        };
+        self.send(Event::WorkerSpawned { worker, pid: 1000 + worker.0 });
+        let report = Report::Ready { transport: Transport::Frames };
         self.send(Event::Report { worker, report });
     }
 
     fn report(&mut self, worker: u32, report: Report) {
-        self.send(Event::Report {
-            worker: WorkerId(worker),
-            report,
-        });
+        self.send(Event::Report { worker: WorkerId(worker), report });
     }
 
     fn exit(&mut self, worker: u32, how: HowDied) -> &[Action] {
-        let death = Death {
-            how,
-            ..Death::default()
-        };
-        self.send(Event::WorkerExited {
-            worker: WorkerId(worker),
-            death,
-        })
+        let death = Death { how, ..Death::default() };
+        self.send(Event::WorkerExited { worker: WorkerId(worker), death })
     }
 
     fn proxy_exit(&mut self) -> &[Action] {
-        self.send(Event::ProxyExited(Death {
-            how: HowDied::Exit(0),
-            ..Death::default()
-        }))
+        self.send(Event::ProxyExited(Death { how: HowDied::Exit(0), ..Death::default() }))
     }
 
     fn exit_reason(&self) -> Option<&ExitReason> {
@@ -164,10 +141,7 @@ fn proxy_first_then_all_workers_and_one_ready_notice() {
     assert!(bench.last.iter().any(told));
     assert!(bench.last.contains(&Action::Pin { pid: 1001, core: 0 }));
     let notice = |action: &Action| matches!(action, Action::Notice(Notice::Ready(_)));
-    assert!(
-        !bench.last.iter().any(notice),
-        "the proxy does not serve yet"
-    );
+    assert!(!bench.last.iter().any(notice), "the proxy does not serve yet");
     bench.serving();
     assert!(bench.last.iter().any(notice));
     bench.ready(2);
@@ -180,54 +154,20 @@ fn a_first_start_that_dies_ends_the_instance_with_a_report() {
     let mut bench = Bench::new(2);
     bench.send(Event::ProxySpawned { pid: 100 });
     for number in [1, 2] {
-        bench.send(Event::WorkerSpawned {
-            worker: WorkerId(number),
-            pid: number,
-        });
+        bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number });
     }
-    bench.report(
-        1,
-        Report::Preload {
-            node: "20.20.2".into(),
-        },
-    );
-    bench.report(
-        1,
-        Report::SelfTest {
-            ok: true,
-            why: None,
-        },
-    );
-    bench.report(
-        1,
-        Report::Error {
-            message: "no database".into(),
-        },
-    );
+    bench.report(1, Report::Preload { node: "20.20.2".into() });
+    bench.report(1, Report::SelfTest { ok: true, why: None });
+    bench.report(1, Report::Error { message: "no database".into() });
     bench.exit(1, HowDied::Exit(1));
     let why = &bench.failure().why;
-    assert_eq!(
-        why,
-        "the app exited with code 1 before it called listen(): no database"
-    );
-    assert_eq!(
-        bench.failure().journey.current(),
-        crate::journey::Step::AppLoad
-    );
-    let expected = [
-        (Target::Proxy, StopSignal::Kill),
-        (worker(2), StopSignal::Term),
-    ];
+    assert_eq!(why, "the app exited with code 1 before it called listen(): no database");
+    assert_eq!(bench.failure().journey.current(), crate::journey::Step::AppLoad);
+    let expected = [(Target::Proxy, StopSignal::Kill), (worker(2), StopSignal::Term)];
     assert_eq!(signals(&bench.last), expected);
     bench.proxy_exit();
     assert_eq!(signals(bench.wait(2_000)), [(worker(2), StopSignal::Kill)]);
-    bench.exit(
-        2,
-        HowDied::Signal {
-            signal: 9,
-            core: false,
-        },
-    );
+    bench.exit(2, HowDied::Signal { signal: 9, core: false });
     assert_eq!(bench.exit_reason().map(ExitReason::code), Some(1));
 }
 
@@ -235,106 +175,53 @@ fn a_first_start_that_dies_ends_the_instance_with_a_report() {
 fn start_failures_are_told_apart() {
     let exit = |code| Event::WorkerExited {
         worker: WorkerId(1),
-        death: Death {
-            how: HowDied::Exit(code),
-            ..Death::default()
-        },
+        death: Death { how: HowDied::Exit(code), ..Death::default() },
     };
     let preload = Report::Preload { node: "20".into() };
-    let test = Report::SelfTest {
-        ok: true,
-        why: None,
-    };
+    let test = Report::SelfTest { ok: true, why: None };
     let table = [
-        (
-            vec![],
-            exit(9),
-            "node exited with code 9 before the loader ran",
-        ),
+        (vec![], exit(9), "node exited with code 9 before the loader ran"),
         (
             vec![preload.clone(), test.clone()],
             exit(0),
             "exited with code 0 before it called listen()",
         ),
-        (
-            vec![preload.clone(), test.clone(), Report::Listen {}],
-            exit(1),
-            "after listen(), before",
-        ),
+        (vec![preload.clone(), test.clone(), Report::Listen {}], exit(1), "after listen(), before"),
     ];
     for (reports, event, expected) in table {
         let mut bench = Bench::new(1);
-        bench.send(Event::WorkerSpawned {
-            worker: WorkerId(1),
-            pid: 1,
-        });
-        reports
-            .into_iter()
-            .for_each(|report| bench.report(1, report));
+        bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+        reports.into_iter().for_each(|report| bench.report(1, report));
         bench.send(event);
-        assert!(
-            bench.failure().why.contains(expected),
-            "{}",
-            bench.failure().why
-        );
+        assert!(bench.failure().why.contains(expected), "{}", bench.failure().why);
     }
 }
 
 #[test]
 fn an_app_that_never_listens_is_killed_and_told_what_it_did_instead() {
     let mut bench = Bench::new(1);
-    bench.send(Event::WorkerSpawned {
-        worker: WorkerId(1),
-        pid: 1,
-    });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
     bench.report(1, Report::Preload { node: "20".into() });
-    bench.report(
-        1,
-        Report::OtherListen {
-            what: "https".into(),
-        },
-    );
+    bench.report(1, Report::OtherListen { what: "https".into() });
     assert_eq!(bench.machine.next_deadline_ms(), Some(61_000));
     assert_eq!(signals(bench.wait(60_000)), [(worker(1), StopSignal::Kill)]);
-    bench.exit(
-        1,
-        HowDied::Signal {
-            signal: 9,
-            core: false,
-        },
-    );
+    bench.exit(1, HowDied::Signal { signal: 9, core: false });
     let expected = "the app did not call listen() on an http.Server within 60 s, only on: https";
     assert_eq!(bench.failure().why, expected);
 }
 
 #[test]
 fn a_missing_node_ends_at_once_and_a_full_process_table_is_tried_again() {
-    let failure = |retry| SpawnFailure {
-        why: "no".into(),
-        hint: None,
-        retry,
-    };
+    let failure = |retry| SpawnFailure { why: "no".into(), hint: None, retry };
     let mut bench = Bench::new(1);
-    bench.send(Event::WorkerSpawnFailed {
-        worker: WorkerId(1),
-        failure: failure(false),
-    });
-    assert_eq!(
-        bench.failure().journey.current(),
-        crate::journey::Step::Exec
-    );
+    bench.send(Event::WorkerSpawnFailed { worker: WorkerId(1), failure: failure(false) });
+    assert_eq!(bench.failure().journey.current(), crate::journey::Step::Exec);
 
     let mut bench = Bench::new(1);
-    bench.send(Event::WorkerSpawnFailed {
-        worker: WorkerId(1),
-        failure: failure(true),
-    });
+    bench.send(Event::WorkerSpawnFailed { worker: WorkerId(1), failure: failure(true) });
     assert_eq!(spawned(bench.wait(100)), [2]);
     bench.now_ms += 60_000;
-    bench.send(Event::WorkerSpawnFailed {
-        worker: WorkerId(2),
-        failure: failure(true),
-    });
+    bench.send(Event::WorkerSpawnFailed { worker: WorkerId(2), failure: failure(true) });
     assert_eq!(bench.failure().why, "no");
 }
 
@@ -356,36 +243,20 @@ fn back_off_starts_at_once_doubles_and_is_forgiven_after_a_minute() {
     }
     assert_eq!(
         delays,
-        [
-            0, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000
-        ]
+        [0, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]
     );
     bench.now_ms += 60_000;
     assert_eq!(spawned(bench.exit(number, HowDied::Exit(1))), [number + 1]);
     let status = &bench.machine.worker_status(bench.now_ms)[0];
     assert_eq!(status.restarts, 13);
-    assert!(
-        status
-            .last_death
-            .as_ref()
-            .expect("died")
-            .contains("exited with code 1 after")
-    );
+    assert!(status.last_death.as_ref().expect("died").contains("exited with code 1 after"));
 }
 
 #[test]
 fn a_death_is_told_to_the_proxy_and_to_people() {
     let mut bench = Bench::running(2);
-    bench.exit(
-        2,
-        HowDied::Signal {
-            signal: 9,
-            core: false,
-        },
-    );
-    let gone = Action::SendProxy(ToProxy::WorkerGone {
-        worker: WorkerId(2),
-    });
+    bench.exit(2, HowDied::Signal { signal: 9, core: false });
+    let gone = Action::SendProxy(ToProxy::WorkerGone { worker: WorkerId(2) });
     assert!(bench.last.contains(&gone));
     let told = |action: &Action| {
         matches!(action, Action::Log(Level::Error, text)
@@ -424,47 +295,27 @@ fn a_proxy_in_a_crash_loop_ends_the_instance() {
     bench.exit(1, HowDied::Exit(0));
     let reason = bench.exit_reason().expect("ended");
     assert_eq!(reason.code(), 1);
-    assert!(
-        reason.to_string().contains("died 5 times within 10 s"),
-        "{reason}"
-    );
+    assert!(reason.to_string().contains("died 5 times within 10 s"), "{reason}");
 }
 
 #[test]
 fn a_proxy_that_says_it_failed_ends_the_instance_with_its_text() {
     let mut bench = Bench::new(1);
     bench.send(Event::ProxySpawned { pid: 100 });
-    bench.send(Event::WorkerSpawned {
-        worker: WorkerId(1),
-        pid: 1,
-    });
-    bench.send(Event::ProxyMessage(FromProxy::Failed {
-        why: "io_uring is disabled".into(),
-    }));
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+    bench.send(Event::ProxyMessage(FromProxy::Failed { why: "io_uring is disabled".into() }));
     bench.proxy_exit();
-    bench.exit(
-        1,
-        HowDied::Signal {
-            signal: 15,
-            core: false,
-        },
-    );
+    bench.exit(1, HowDied::Signal { signal: 15, core: false });
     let reason = bench.exit_reason().expect("ended");
     assert_eq!(reason.code(), 1);
-    assert_eq!(
-        reason.to_string(),
-        "the proxy cannot start: io_uring is disabled"
-    );
+    assert_eq!(reason.to_string(), "the proxy cannot start: io_uring is disabled");
 }
 
 #[test]
 fn a_silent_proxy_is_killed() {
     let mut bench = Bench::new(1);
     bench.send(Event::ProxySpawned { pid: 100 });
-    assert_eq!(
-        signals(bench.wait(15_000)),
-        [(Target::Proxy, StopSignal::Kill)]
-    );
+    assert_eq!(signals(bench.wait(15_000)), [(Target::Proxy, StopSignal::Kill)]);
     assert!(bench.proxy_exit().contains(&Action::SpawnProxy));
 }
 
@@ -472,11 +323,7 @@ fn a_silent_proxy_is_killed() {
 fn a_graceful_stop_drains_then_asks_then_kills() {
     let mut bench = Bench::running(2);
     bench.send(Event::Signal(TERM));
-    assert!(
-        bench
-            .last
-            .contains(&Action::SendProxy(ToProxy::Drain { deadline_ms: 7_500 }))
-    );
+    assert!(bench.last.contains(&Action::SendProxy(ToProxy::Drain { deadline_ms: 7_500 })));
     assert_eq!(signals(&bench.last), []);
     bench.send(Event::ProxyMessage(FromProxy::Drained { cut: 3 }));
     let expected = [(worker(1), StopSignal::Term), (worker(2), StopSignal::Term)];
@@ -485,17 +332,8 @@ fn a_graceful_stop_drains_then_asks_then_kills() {
     bench.exit(1, HowDied::Exit(0));
     assert_eq!(signals(bench.wait(9_999)), []);
     assert_eq!(signals(bench.wait(1)), [(worker(2), StopSignal::Kill)]);
-    bench.exit(
-        2,
-        HowDied::Signal {
-            signal: 9,
-            core: false,
-        },
-    );
-    assert_eq!(
-        bench.exit_reason(),
-        Some(&ExitReason::Stopped { cut: 3, killed: 1 })
-    );
+    bench.exit(2, HowDied::Signal { signal: 9, core: false });
+    assert_eq!(bench.exit_reason(), Some(&ExitReason::Stopped { cut: 3, killed: 1 }));
     assert_eq!(bench.machine.phase(), Phase::Ended);
 }
 
@@ -504,10 +342,7 @@ fn a_proxy_that_does_not_drain_is_killed_in_time() {
     let mut bench = Bench::running(1);
     bench.send(Event::StopCommand);
     assert_eq!(signals(bench.wait(7_999)), []);
-    let expected = [
-        (Target::Proxy, StopSignal::Kill),
-        (worker(1), StopSignal::Term),
-    ];
+    let expected = [(Target::Proxy, StopSignal::Kill), (worker(1), StopSignal::Term)];
     assert_eq!(signals(bench.wait(1)), expected);
 }
 
@@ -516,24 +351,11 @@ fn a_second_signal_kills_but_a_doubled_one_is_one() {
     let mut bench = Bench::running(1);
     bench.send(Event::Signal(INT));
     bench.now_ms += 50;
-    assert_eq!(
-        signals(bench.send(Event::Signal(INT))),
-        [],
-        "a shell passed it on again"
-    );
-    let expected = [
-        (Target::Proxy, StopSignal::Kill),
-        (worker(1), StopSignal::Kill),
-    ];
+    assert_eq!(signals(bench.send(Event::Signal(INT))), [], "a shell passed it on again");
+    let expected = [(Target::Proxy, StopSignal::Kill), (worker(1), StopSignal::Kill)];
     assert_eq!(signals(bench.send(Event::Signal(TERM))), expected);
     bench.proxy_exit();
-    bench.exit(
-        1,
-        HowDied::Signal {
-            signal: 9,
-            core: false,
-        },
-    );
+    bench.exit(1, HowDied::Signal { signal: 9, core: false });
     assert_eq!(bench.exit_reason().map(ExitReason::code), Some(143));
 }
 
@@ -544,10 +366,7 @@ fn a_stop_while_a_process_is_being_made_reaches_it() {
     assert_eq!(signals(&bench.last), []);
     bench.send(Event::ProxySpawned { pid: 100 });
     assert_eq!(signals(&bench.last), [(Target::Proxy, StopSignal::Kill)]);
-    bench.send(Event::WorkerSpawned {
-        worker: WorkerId(1),
-        pid: 1,
-    });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
     assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
     bench.proxy_exit();
     bench.exit(1, HowDied::Exit(0));
@@ -559,11 +378,7 @@ fn other_signals_do_no_harm() {
     let mut bench = Bench::running(1);
     for signal in [1, 10, 12] {
         bench.send(Event::Signal(signal));
-        assert!(
-            matches!(&bench.last[..], [Action::Log(Level::Warn, _)]),
-            "{:?}",
-            bench.last
-        );
+        assert!(matches!(&bench.last[..], [Action::Log(Level::Warn, _)]), "{:?}", bench.last);
     }
     assert_eq!(bench.machine.phase(), Phase::Running);
 }
@@ -614,10 +429,7 @@ impl World {
         }
         if self.exit.is_none() {
             let deadline_ms = self.machine.next_deadline_ms();
-            assert!(
-                deadline_ms.is_none_or(|ms| ms > self.now_ms),
-                "a deadline in the past"
-            );
+            assert!(deadline_ms.is_none_or(|ms| ms > self.now_ms), "a deadline in the past");
         }
     }
 
@@ -630,19 +442,10 @@ impl World {
                 self.soon(3, Event::ProxySpawned { pid: 7 });
             }
             Action::SpawnWorker { slot, worker } => {
-                assert!(
-                    self.workers.iter().all(|entry| entry.0 != slot),
-                    "two workers in a slot"
-                );
+                assert!(self.workers.iter().all(|entry| entry.0 != slot), "two workers in a slot");
                 assert_eq!(self.stop_sent_ms, None, "a worker is started during a stop");
                 self.workers.push((slot, worker, false));
-                self.soon(
-                    3,
-                    Event::WorkerSpawned {
-                        worker,
-                        pid: 1000 + worker.0,
-                    },
-                );
+                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0 });
             }
             Action::Signal { target, signal } => self.signal(target, signal),
             Action::SendProxy(ToProxy::WorkerReady(address)) => {
@@ -656,10 +459,7 @@ impl World {
                 self.soon(9_000, Event::ProxyExited(Death::default()));
             }
             Action::Exit(reason) => {
-                assert!(
-                    self.workers.is_empty() && !self.proxy_lives,
-                    "children are left"
-                );
+                assert!(self.workers.is_empty() && !self.proxy_lives, "children are left");
                 self.exit = Some(reason);
             }
             _ => {}
@@ -681,28 +481,14 @@ impl World {
     /// Something happens by itself.
     fn chance(&mut self) -> Option<Event> {
         let picked = self.dice.roll(self.workers.len().max(1) as u64);
-        let worker = self
-            .workers
-            .get(usize::try_from(picked).ok()?)
-            .map(|entry| entry.1);
+        let worker = self.workers.get(usize::try_from(picked).ok()?).map(|entry| entry.1);
         match self.dice.roll(12) {
-            0 => Some(Event::WorkerExited {
-                worker: worker?,
-                death: Death::default(),
-            }),
+            0 => Some(Event::WorkerExited { worker: worker?, death: Death::default() }),
             1..=4 => {
-                let report = Report::Ready {
-                    transport: Transport::Frames,
-                };
-                Some(Event::Report {
-                    worker: worker?,
-                    report,
-                })
+                let report = Report::Ready { transport: Transport::Frames };
+                Some(Event::Report { worker: worker?, report })
             }
-            5 => Some(Event::Report {
-                worker: worker?,
-                report: Report::Listen {},
-            }),
+            5 => Some(Event::Report { worker: worker?, report: Report::Listen {} }),
             6 if self.proxy_lives && self.dice.roll(8) == 0 => {
                 Some(Event::ProxyExited(Death::default()))
             }
@@ -710,10 +496,7 @@ impl World {
                 io: IoChoice::Epoll,
                 io_reason: String::new(),
             })),
-            9 => Some(Event::Report {
-                worker: WorkerId(9_999),
-                report: Report::Listen {},
-            }),
+            9 => Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} }),
             _ => None,
         }
     }
@@ -725,11 +508,7 @@ impl World {
             let deadline_ms = self.machine.next_deadline_ms();
             let pause_ms = 1 + self.dice.roll(400);
             let bound_ms = self.now_ms + if by_chance { pause_ms } else { 60_000 };
-            let wake_ms = next_ms
-                .into_iter()
-                .chain(deadline_ms)
-                .chain([bound_ms, until_ms])
-                .min();
+            let wake_ms = next_ms.into_iter().chain(deadline_ms).chain([bound_ms, until_ms]).min();
             self.now_ms = wake_ms.unwrap_or(bound_ms).max(self.now_ms);
             let due = self.soon.iter().position(|entry| entry.0 <= self.now_ms);
             let event = match due {
@@ -780,11 +559,7 @@ fn random_lives_keep_the_invariants_and_always_end() {
             continue;
         }
         world.stop_sent_ms = Some(world.now_ms);
-        world.step(if seed % 3 == 0 {
-            Event::StopCommand
-        } else {
-            Event::Signal(TERM)
-        });
+        world.step(if seed % 3 == 0 { Event::StopCommand } else { Event::Signal(TERM) });
         if seed % 5 == 0 {
             let again_ms = world.now_ms + world.dice.roll(3_000);
             world.live(again_ms, false);
@@ -794,10 +569,6 @@ fn random_lives_keep_the_invariants_and_always_end() {
         }
         let latest_ms = world.now_ms + 10_000 + 200;
         world.live(latest_ms, false);
-        assert!(
-            world.exit.is_some(),
-            "seed {seed} did not end: {:?}",
-            world.machine.phase()
-        );
+        assert!(world.exit.is_some(), "seed {seed} did not end: {:?}", world.machine.phase());
     }
 }

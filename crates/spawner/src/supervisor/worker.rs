@@ -35,10 +35,7 @@ impl Machine {
             exception: None,
             other_servers: Vec::new(),
         }));
-        actions.push(Action::SpawnWorker {
-            slot: slot.number,
-            worker,
-        });
+        actions.push(Action::SpawnWorker { slot: slot.number, worker });
     }
 
     pub(super) fn worker_spawned(
@@ -199,10 +196,7 @@ impl Machine {
 
         let pid = process.pid.unwrap_or(0);
         let age = duration_text(now_ms.saturating_sub(process.spawned_ms));
-        let mut text = format!(
-            "{} (pid {pid}) {death} after {age}",
-            self.worker_name(index)
-        );
+        let mut text = format!("{} (pid {pid}) {death} after {age}", self.worker_name(index));
         if let Some(condemned) = &process.condemned {
             text = format!("{text}; it was killed because {condemned}");
         }
@@ -214,9 +208,7 @@ impl Machine {
             text.push_str(&format!("; its last words: {words}"));
         }
         self.slots[index].last_death = Some(text.clone());
-        let healthy_ms = process
-            .ready_ms
-            .map_or(0, |since| now_ms.saturating_sub(since));
+        let healthy_ms = process.ready_ms.map_or(0, |since| now_ms.saturating_sub(since));
         if healthy_ms >= HEALTHY_MS {
             self.slots[index].failures = 0;
         }
@@ -227,10 +219,7 @@ impl Machine {
     /// Kills what starts too slowly, starts what has waited long enough.
     pub(super) fn check_worker_deadlines(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         for index in 0..self.slots.len() {
-            if self.slots[index]
-                .deadline_ms()
-                .is_none_or(|deadline| deadline > now_ms)
-            {
+            if self.slots[index].deadline_ms().is_none_or(|deadline| deadline > now_ms) {
                 continue;
             }
             match &mut self.slots[index].state {
@@ -262,17 +251,12 @@ impl Machine {
             (true, failures) => backoff_ms(failures - 1),
             (false, failures) => backoff_ms(failures),
         };
-        slot.state = SlotState::Backoff {
-            until_ms: now_ms + delay_ms,
-        };
+        slot.state = SlotState::Backoff { until_ms: now_ms + delay_ms };
         if delay_ms == 0 {
             return "starting it again".to_owned();
         }
         let count = slot.failures;
-        format!(
-            "starting it again in {} (failure {count} in a row)",
-            duration_text(delay_ms)
-        )
+        format!("starting it again in {} (failure {count} in a row)", duration_text(delay_ms))
     }
 
     /// The app never worked: no use in trying on.
@@ -314,10 +298,7 @@ impl Machine {
 }
 
 pub(super) fn push_signal(actions: &mut Vec<Action>, worker: WorkerId, signal: StopSignal) {
-    actions.push(Action::Signal {
-        target: Target::Worker(worker),
-        signal,
-    });
+    actions.push(Action::Signal { target: Target::Worker(worker), signal });
 }
 
 /// What happened, and what to do, when a worker dies before it is ready.

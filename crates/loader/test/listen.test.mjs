@@ -1,0 +1,320 @@
+// The life of a taken-over server: listen, ready, close, exit, other servers, the plain path, and what
+// the app's process and its children can see of the loader.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { FakeProxy, frame, mask, next } from './harness.mjs';
+import { RawClient, plainNode } from './raw.mjs';
+
+const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
+const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
+const proxies = [];
+async function start(options) {
+  const proxy = await FakeProxy.start(options);
+  proxies.push(proxy);
+  return proxy;
+}
+after(() => Promise.all(proxies.map((proxy) => proxy.stop())));
+const run = (channel, code) => channel.client().request({ target: `/run?${encodeURIComponent(code)}` }).then(({ text }) => bodyOf(text));
+
+test('the reports of a start, on every shard', async () => {
+  const proxy = await start({ shards: 3 });
+  const { worker } = await proxy.ready(fixture('hello.cjs'));
+  assert.deepEqual(worker.reports.map(({ us: _us, node: _node, ...line }) => line), [
+    { step: 'preload' }, { step: 'self_test', ok: true },
+    { step: 'listen', requested: { port: 3000, host: null, path: null } }, { step: 'ready', transport: 'frames' },
+  ]);
+  assert.equal(proxy.channels.length, 3);
+  for (const channel of proxy.channels) {
+    await channel.until((one) => one.type === 'SETTINGS');
+    assert.deepEqual(channel.frames.slice(0, 3).map((one) => one.type), ['HELLO', 'LISTEN', 'SETTINGS']);
+    assert.equal((await channel.client().request()).end, 'END');
+  }
+});
+
+test("'listening' waits for every channel; the address is the proxy's", async () => {
+  const proxy = await start({ shards: 2, auto: false });
+  const worker = proxy.worker(fixture('control.cjs'), { env: { LISTEN: '[8080]' } });
+  while (proxy.channels.length < 2) await next(proxy, 'channel');
+  for (const channel of proxy.channels) await channel.until((one) => one.type === 'HELLO');
+  const [first, second] = proxy.channels.sort((a, b) => a.shard - b.shard);
+  first.sayHello({ listeners: [{ address: '0.0.0.0', port: 80, family: 'IPv4' }] });
+  await worker.line('note sync true');
+  assert.ok(!worker.reports.some((line) => line.step === 'ready'));
+  second.sayHello();
+  await worker.line('listening {"address":"0.0.0.0","family":"IPv4","port":80} true');
+  assert.deepEqual((await worker.report('listen')).requested, { port: 8080, host: null, path: null });
+});
+
+test('a unix listener of the proxy, and an app that asks for a path', async () => {
+  const proxy = await start({ hello: { listeners: [{ path: '/run/app.sock' }] } });
+  const { worker } = await proxy.ready(fixture('control.cjs'), { env: { LISTEN: '[{ path: "/nowhere/wanted.sock" }]' } });
+  await worker.line('listening "/run/app.sock" true');
+  assert.deepEqual((await worker.report('listen')).requested, { port: null, host: null, path: '/nowhere/wanted.sock' });
+});
+
+for (const args of ['[]', '[0]', '["0"]', '[0, "localhost"]', '[0, 511]', '[0, "127.0.0.1", 511]', '[{ port: 0 }]', '[{ port: 0, host: "127.0.0.1", exclusive: true }]', '[null]']) {
+  test(`listen(${args.slice(1, -1)})`, async () => {
+    const proxy = await start();
+    const { worker, channel } = await proxy.ready(fixture('control.cjs'), { env: { LISTEN: args } });
+    assert.equal(bodyOf((await channel.client().request()).text), 'control');
+    await worker.line('listening {"address":"127.0.0.1","family":"IPv4","port":3000} true');
+  });
+}
+
+test('wrong arguments, a second listen, errors: as under Node alone', async () => {
+  const code = `[
+    () => server.listen(0), () => http.createServer().listen({}), () => http.createServer().listen(70000),
+    () => http.createServer().listen({ port: 'x' }),
+  ].map((f) => { try { f(); return 'nothing'; } catch (error) { return error.code; } })`;
+  const proxy = await start();
+  const { channel } = await proxy.ready(fixture('control.cjs'));
+  const plain = await plainNode(fixture('control.cjs'));
+  const raw = await new RawClient(plain.port).request({ target: `/run?${encodeURIComponent(code)}` });
+  await plain.stop();
+  assert.equal(await run(channel, code), bodyOf(raw.text));
+});
+
+test('server.close: UNLISTEN first, idle connections go, the callback waits for the last response', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const idle = channel.client();
+  await idle.request();
+  const held = channel.client();
+  held.send({ target: '/hold' });
+  await worker.line('holding');
+  assert.equal(await run(channel, 'server.getConnections((e, n) => note(`connections ${n}`)), server.listening'), 'true');
+  await worker.line('connections 3');
+  worker.child.kill('SIGTERM');
+  await channel.until((one) => one.type === 'UNLISTEN');
+  await channel.until((one) => one.type === 'RESET' && one.stream === idle.stream);
+  const types = channel.frames.map((one) => one.type);
+  assert.ok(types.indexOf('UNLISTEN') < types.indexOf('RESET'));
+  assert.ok(!worker.stdout.includes('close callback'));
+  assert.ok(!fs.existsSync(worker.plain));
+  held.write(held.frame('CLOSE'));
+  await worker.exited;
+  assert.equal(worker.code, 0);
+  assert.match(worker.stdout, /note SIGTERM\n(.*\n)*note closed\nnote close callback undefined\nexit 0/);
+});
+
+test('a response that ends after server.close ends its connection', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const client = channel.client();
+  const code = "server.close(() => note('cb')), setImmediate(() => res.end('late')), pending";
+  const answer = await client.request({ target: `/run?${encodeURIComponent(code)}` });
+  assert.equal(bodyOf(answer.text), 'late');
+  await worker.exited;
+  assert.equal(worker.code, 0);
+});
+
+test('SIGTERM without a handler ends the process at once', async () => {
+  const proxy = await start();
+  const { worker } = await proxy.ready(fixture('hello.cjs'));
+  worker.child.kill('SIGTERM');
+  assert.equal((await worker.exited).signal, 'SIGTERM');
+});
+
+test('listen again after close', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  await run(channel, "server.close(() => server.listen(0, () => note('again'))), 1");
+  await worker.line('again');
+  const listens = () => channel.frames.filter((one) => one.type === 'LISTEN').length;
+  await channel.until(() => listens() === 2);
+  assert.equal(bodyOf((await channel.client().request()).text), 'control');
+  assert.equal(worker.reports.filter((line) => line.step === 'ready').length, 2);
+});
+
+test('unref lets the process end; closeAllConnections ends open ones', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const held = channel.client();
+  held.send({ target: '/hold' });
+  await worker.line('holding');
+  const other = channel.client();
+  other.send({ target: `/run?${encodeURIComponent("server.unref(), setImmediate(() => server.closeAllConnections()), 1")}` });
+  assert.equal((await held.answer()).end, 'RESET');
+  await worker.exited;
+  assert.equal(worker.code, 0);
+});
+
+test('other servers listen for themselves and are reported', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const code = `[http.createServer(), require('https').createServer(), require('http2').createServer(), require('net').createServer()]
+    .forEach((one, i) => one.listen(0, () => { note('other ' + i + ' ' + (one.address().port > 0 && one.address().port !== 3000)); one.close(); })), 1`;
+  await run(channel, code);
+  for (let i = 0; i < 4; i++) await worker.line(`other ${i} true`);
+  assert.deepEqual(worker.reports.filter((line) => line.step === 'other_listen').map((line) => line.what), ['http', 'https', 'http2', 'net']);
+});
+
+test('the channel comes back after the proxy went away', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const held = channel.client();
+  held.send({ target: '/hold' });
+  await worker.line('holding');
+  channel.socket.destroy();
+  const [again] = await next(proxy, 'channel');
+  await again.until((one) => one.type === 'LISTEN');
+  assert.equal(bodyOf((await again.client().request()).text), 'control');
+  assert.equal(await run(again, 'pending[0].destroyed'), 'true');
+  assert.equal(worker.reports.filter((line) => line.step === 'ready').length, 1);
+});
+
+test('a proxy that speaks another protocol is refused, and the report says why', async () => {
+  const proxy = await start({ hello: { protocol: 2 } });
+  const worker = proxy.worker(fixture('hello.cjs'));
+  const report = await worker.report('channel');
+  assert.match(report.why, /protocol 2, this worker 1/);
+});
+
+test('DRAIN changes nothing for connections that exist', async () => {
+  const proxy = await start();
+  const { channel } = await proxy.ready(fixture('control.cjs'));
+  const client = channel.client();
+  await client.request();
+  channel.write(frame('DRAIN', 0, 0));
+  assert.equal((await client.request()).end, 'END');
+});
+
+test('SETTINGS again when the app changes them', async () => {
+  const proxy = await start();
+  const { channel } = await proxy.ready(fixture('control.cjs'));
+  await run(channel, 'server.keepAliveTimeout = 72000, server.headersTimeout = Infinity, 1');
+  const changed = await channel.until((one) => one.type === 'SETTINGS' && JSON.parse(one.payload).keep_alive_ms === 72000);
+  assert.deepEqual(JSON.parse(changed.payload), { keep_alive_ms: 72000, request_ms: 300000 });
+});
+
+test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  channel.client().send({ target: '/hold' });
+  await worker.line('holding');
+  await run(channel, 'const until = Date.now() + 150; while (Date.now() < until); 1');
+  const beat = await channel.until((one) => one.type === 'HEARTBEAT' && one.payload.readUInt32LE(8) === 1 && one.payload.readUInt32LE(0) > 20000);
+  assert.equal(beat.payload.length, 20);
+  assert.ok(beat.payload.readUInt32LE(4) > 300 && beat.payload.readUInt32LE(4) <= 1000);
+  assert.ok(beat.payload.readUInt32LE(16) > beat.payload.readUInt32LE(12));
+});
+
+test('the plain path: WebSocket upgrade on a real socket', async () => {
+  const proxy = await start();
+  const { worker } = await proxy.ready(fixture('control.cjs'));
+  const socket = net.connect(worker.plain);
+  socket.write('GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
+  let text = '';
+  socket.setEncoding('latin1').on('data', (chunk) => { text += chunk; });
+  while (!text.includes('\r\n\r\n')) await once(socket, 'data');
+  assert.match(text, /^HTTP\/1.1 101 .*Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n\r\n$/s);
+  socket.write('ping');
+  while (!text.endsWith('ping')) await once(socket, 'data');
+  socket.destroy();
+});
+
+test('the plain path: keep-alive requests, counted like others', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const client = new RawClient(worker.plain);
+  const first = await client.request({});
+  assert.equal(mask(first.text), mask((await channel.client().request()).text));
+  assert.equal(bodyOf((await client.request({})).text), 'control');
+  await run(channel, 'server.getConnections((e, n) => note(`connections ${n}`)), 1');
+  await worker.line('connections 3');
+  worker.child.kill('SIGTERM');
+  await worker.exited;
+  assert.equal(worker.code, 0);
+});
+
+test('transport "http": only the plain path', async () => {
+  const proxy = await start();
+  const worker = proxy.worker(fixture('control.cjs'), { settings: { transport: 'http' }, env: { LISTEN: '[8123, "127.0.0.1"]' } });
+  assert.equal((await worker.report('ready')).transport, 'http');
+  await worker.line('listening {"address":"127.0.0.1","family":"IPv4","port":8123} true');
+  assert.equal(proxy.channels.length, 0);
+  const socket = net.connect(worker.plain);
+  socket.write('GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+  let text = '';
+  for await (const chunk of socket) text += chunk;
+  assert.match(text, /control$/);
+});
+
+test('a server whose connections are not handled by Node gets the plain path only', async () => {
+  const proxy = await start();
+  const worker = proxy.worker(fixture('own-connection.cjs'));
+  assert.equal((await worker.report('ready')).transport, 'http');
+  const socket = net.connect(worker.plain);
+  assert.equal(String((await once(socket, 'data'))[0]), 'raw');
+  socket.destroy();
+});
+
+for (const name of ['state.mjs', 'state.cjs']) {
+  test(`what the app sees of its process: ${name}`, async () => {
+    const proxy = await start();
+    const { worker, channel } = await proxy.ready(fixture(name), { args: ['--flag', 'value'], nodeArgs: ['--no-warnings'] });
+    await worker.line('port ');
+    const plain = await plainNode(fixture(name), { nodeArgs: ['--no-warnings'] });
+    const clean = (text) => {
+      const state = JSON.parse(text.split('\n')[0]);
+      delete state.argv;
+      if (state.listeners) state.listeners = state.listeners.filter(([event]) => event !== 'uncaughtExceptionMonitor');
+      return state;
+    };
+    assert.deepEqual(clean(worker.stdout), clean(plain.stdout));
+    assert.deepEqual(JSON.parse(worker.stdout.split('\n')[0]).argv, ['--flag', 'value']);
+    assert.equal(worker.stderr, '');
+    assert.equal((await channel.client().request()).end, 'END');
+    await plain.stop();
+  });
+}
+
+test('a process that is not the child of the supervisor, or not told anything, is left alone', async () => {
+  const proxy = await start();
+  const worker = proxy.worker(fixture('control.cjs'), { settings: { parent_pid: 1 } });
+  await worker.line('port ');
+  const port = Number(/port (\d+)/.exec(worker.stdout)[1]);
+  const client = new RawClient(port);
+  assert.equal(bodyOf((await client.request({ target: `/run?${encodeURIComponent("'HOSTLER_WORKER' in process.env")}` })).text), 'false');
+  client.close();
+  assert.equal(proxy.channels.length, 0);
+});
+
+test('an uncaught exception: reported, and everything else as under Node', async () => {
+  const proxy = await start();
+  const worker = proxy.worker(fixture('throws.cjs'));
+  await worker.exited;
+  assert.equal(worker.code, 1);
+  const report = worker.reports.find((line) => line.step === 'error');
+  assert.equal(report.message, 'at start');
+  assert.match(report.stack, /throws\.cjs/);
+  assert.match(worker.stderr, /throw new Error\('at start'\)/);
+});
+
+test('a handled exception is not reported', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  await run(channel, "process.on('uncaughtException', (error) => note(`handled ${error.message}`)), setImmediate(() => { throw new Error('later'); }), 1");
+  await worker.line('handled later');
+  assert.ok(!worker.reports.some((line) => line.step === 'error'));
+});
+
+test('the proxy may come later than the worker', async () => {
+  const proxy = await start();
+  proxy.servers[0].close();
+  fs.rmSync(proxy.paths[0], { force: true });
+  const worker = proxy.worker(fixture('hello.cjs'));
+  await worker.report('listen');
+  const server = net.createServer((socket) => {
+    socket.once('data', () => socket.write(frame('HELLO', 0, 0, JSON.stringify({ protocol: 1, shard: 0, shards: 1, window: 262144, listeners: [{ address: '::', port: 1, family: 'IPv6' }] }))));
+  });
+  server.listen(proxy.paths[0]);
+  await worker.report('ready');
+  await worker.line('"address":"::"');
+  server.close();
+});

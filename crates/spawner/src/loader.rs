@@ -1,2 +1,0 @@
-//! Stand-in until `hostler_loader::FILES` exists.
-pub(crate) const FILES: &[(&str, &str)] = &[];
