@@ -55,7 +55,9 @@ impl UringDriver {
 
 impl Drop for UringDriver {
     fn drop(&mut self) {
-        if !self.drain() {
+        let drained = self.drain();
+        debug_assert!(drained || std::thread::panicking(), "operations never came back");
+        if !drained {
             // The kernel may still write into the buffers and read the sends. Memory that is never
             // freed is the lesser evil: `self.memory` is not dropped.
             return;

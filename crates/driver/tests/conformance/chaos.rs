@@ -26,7 +26,8 @@ const MODES: [ReceiveMode; 4] = [
     ReceiveMode::Once(PoolClass::Channel),
 ];
 
-/// One connection. Both sides send the numbers from 0 up, so that every byte is known by its position.
+/// One connection. Both sides send the numbers from 0 up, so that every byte is known by its
+/// position.
 struct Life {
     socket: hostler_driver::SocketId,
     peer: Option<Box<dyn Peer>>,
@@ -73,6 +74,9 @@ fn random_lives<W: World>(mut bench: Bench<W>) {
         }
     }
     held.clear();
+    assert!(bench.driver.usage().starved > 0, "buffers ran out now and then");
+    let moved: usize = lives.iter().map(|life| life.received.min(life.read)).sum();
+    assert!(moved > 1000, "bytes moved in both directions: {moved}");
     for life in lives {
         bench.driver.close(life.socket);
     }
