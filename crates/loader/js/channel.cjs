@@ -1,24 +1,23 @@
 'use strict';
 
-// Owns one connection to a shard of the proxy: HELLO, reading into one buffer, writing once per
-// batch, the streams on it, re-connecting with back-off.
+// Owns one connection to a shard of the proxy: HELLO, reading into one buffer, the streams on it,
+// re-connecting with back-off. (Writing: outbox.cjs.)
 // Must never know: HTTP, what the app does with a request.
 
 const net = require('net');
+const { performance } = require('perf_hooks');
 const C = require('./constants.cjs');
 const dispatch = require('./dispatch.cjs');
 const { FrameReader } = require('./reader.cjs');
 const { ProtocolError, jsonFrame, prefix, u24, windowFrame } = require('./frame.cjs');
-const response = require('./response.cjs');
+const { Outbox } = require('./outbox.cjs');
 
 const TO_PROXY = C.FRAMES_TO_PROXY;
 const READ_BUFFER_BYTES = 64 * 1024;
-// A batch leaves early when it is this large, so that the proxy can work on it.
-const BATCH_CHARS_MAX = 256 * 1024;
 const RECONNECT_MS_MIN = 10;
 const RECONNECT_MS_MAX = 1000;
 
-class Channel {
+class Channel extends Outbox {
   /**
    * @param {string} path of the shard's socket
    * @param {object} hello what this worker says first
@@ -26,6 +25,7 @@ class Channel {
    *          changed(): void, batch(): void}} owner
    */
   constructor(path, hello, owner) {
+    super();
     this.path = path;
     this.hello = hello;
     this.owner = owner;
@@ -41,26 +41,11 @@ class Channel {
     /** HELLO of the proxy is here. */
     this.ready = false;
     this.draining = false;
-    /** @type {any} */
-    this.socket = null;
     this.held = true;
     this.backoff = RECONNECT_MS_MIN;
     this.timer = null;
 
-    // The batch: everything since the last write, as one latin1 string; large Buffers close the
-    // string and stand between.
-    this.text = '';
-    /** @type {(string | Buffer)[] | null} */
-    this.parts = null;
-    /** @type {any[]} sockets whose Buffers are in `parts` */
-    this.referring = [];
-    this.reading = false;
-    this.flushScheduled = false;
     this.reader = this.newReader();
-    this.onFlushTurn = () => {
-      this.flushScheduled = false;
-      this.flush();
-    };
   }
 
   // ---- connection -------------------------------------------------------------------------------
@@ -72,7 +57,10 @@ class Channel {
     // `onread` reads without stream machinery and without an allocation per read.
     const socket = net.connect({
       path: this.path,
-      onread: { buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES), callback: (n, buffer) => this.onRead(reader, n, buffer) },
+      onread: {
+        buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
+        callback: (length, buffer) => this.onRead(reader, length, buffer),
+      },
     });
     this.socket = socket;
     if (!this.held) socket.unref();
@@ -87,9 +75,8 @@ class Channel {
     this.socket = null;
     this.ready = false;
     this.draining = false;
-    this.text = '';
-    this.parts = null;
-    this.referring = [];
+    this.reader.stopped = true;
+    this.forget();
     const streams = this.streams;
     this.streams = [];
     for (const stream of streams) {
@@ -147,6 +134,7 @@ class Channel {
 
   batch(reader, buffer, length) {
     this.reading = true;
+    this.batchStart = performance.now();
     let done = false;
     try {
       if (buffer === null) reader.resume();
@@ -193,66 +181,6 @@ class Channel {
     if (!socket._bodyOpen || socket._destroyed || socket._owed < this.window / 4) return;
     this.send(windowFrame(socket._stream, socket._generation, socket._owed));
     socket._owed = 0;
-  }
-
-  // ---- writing ----------------------------------------------------------------------------------
-
-  /** @param {string} text latin1 */
-  send(text) {
-    this.text += text;
-    if (!this.reading) this.schedule();
-    else if (this.text.length > BATCH_CHARS_MAX) this.flush();
-  }
-
-  /** In front of what waits. @param {string} text latin1, a frame of the channel itself */
-  sendFirst(text) {
-    if (this.parts !== null) this.parts.unshift(text);
-    else this.text = text + this.text;
-    this.schedule();
-  }
-
-  /** @param {Buffer} buffer not copied; see `whenWritten` */
-  sendBuffer(buffer) {
-    const parts = this.parts ?? (this.parts = []);
-    if (this.text !== '') parts.push(this.text);
-    this.text = '';
-    parts.push(buffer);
-    if (!this.reading) this.schedule();
-  }
-
-  /** Tells `socket` when the batch that holds its Buffers is written. @param {any} socket */
-  whenWritten(socket) {
-    this.referring.push(socket);
-  }
-
-  schedule() {
-    if (this.flushScheduled) return;
-    this.flushScheduled = true;
-    setImmediate(this.onFlushTurn);
-  }
-
-  flush() {
-    const socket = this.socket;
-    const { text, parts, referring } = this;
-    if (text === '' && parts === null) return;
-    this.text = '';
-    this.parts = null;
-    if (socket === null) return;
-    if (parts === null) {
-      socket.write(text, 'latin1');
-      return;
-    }
-    if (text !== '') parts.push(text);
-    this.referring = [];
-    const last = parts.length - 1;
-    socket.cork();
-    for (let i = 0; i < last; i++) socket.write(parts[i], 'latin1');
-    socket.write(parts[last], 'latin1', () => {
-      for (const waiting of referring) {
-        waiting._resource.runInAsyncScope(response.release, undefined, waiting);
-      }
-    });
-    socket.uncork();
   }
 }
 

@@ -44,12 +44,17 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
   if (type === HEAD) {
     onHead(channel, stream, generation, buffer, start, end);
     if (undrained !== 0) return;
-  } else if (stream === 0) {
+    drainTicks();
+    channel.pace();
+    return;
+  }
+  if (stream === 0) {
     onChannelFrame(channel, type, buffer, start, end);
   } else {
     const socket = channel.streams[stream];
-    // Late: the stream, or this request of it, is over.
-    if (socket === undefined || socket._generation !== generation) return;
+    // Late: the stream, or this request of it, is over. CLOSE is about the connection, whose requests in
+    // between may have gone to other workers.
+    if (socket === undefined || (socket._generation !== generation && type !== CLOSE)) return;
     onStreamFrame(channel, socket, type, buffer, start, end, owned);
   }
   drainTicks();

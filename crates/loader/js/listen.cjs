@@ -59,35 +59,28 @@ class VirtualHandle {
  */
 function install(settings) {
   const worker = new Worker(settings);
-  /** The server whose `listen` is running, so that the channel below knows it. */
-  let taking = null;
   const listen = http.Server.prototype.listen;
 
   http.Server.prototype.listen = function(...args) {
     if (this._handle === null) {
-      if (worker.handle === null) taking = this;
       // Node calls `server._listen2` when the arguments are checked and the host is looked up; it
       // keeps that name "to avoid breaking code that wraps this method" (net.js).
       Object.defineProperty(this, '_listen2', {
         value: takeOver.bind(this, worker, requested(args)), writable: true, configurable: true, enumerable: false,
       });
     }
-    try {
-      return Reflect.apply(listen, this, args);
-    } finally {
-      taking = null;
-    }
+    return Reflect.apply(listen, this, args);
   };
 
   // Servers that are not http.Server never get there; Node tells about them.
   diagnostics.subscribe('tracing:net.server.listen:asyncStart', ({ server, options }) => {
-    if (server !== taking && server._hostler !== true && !(server instanceof http.Server)) other(server, [options]);
+    if (server._hostler !== true && !(server instanceof http.Server)) other(server, options);
   });
 }
 
-/** @param {any} server @param {any[]} args */
-function other(server, args) {
-  report({ step: 'other_listen', what: kind(server), requested: requested(args) });
+/** @param {any} server @param {any} options of its `listen` */
+function other(server, options) {
+  report({ step: 'other_listen', what: kind(server), requested: requested([options]) });
 }
 
 /**
@@ -96,16 +89,19 @@ function other(server, args) {
  */
 function takeOver(worker, wanted, address, port, addressType, backlog, fd, flags) {
   delete this._listen2;
-  const twin = isTwin(worker, address, port);
-  if (twin) this._handle = new VirtualHandle(NO_WORKER, this, { address, family: addressType === 6 ? 'IPv6' : 'IPv4', port });
-  // A handle or descriptor of the app's own is a real listener already; one server is taken over.
-  if (this._handle !== null || typeof fd === 'number' || worker.handle !== null) {
-    bind.call(this, address, port, addressType, backlog, fd, flags);
-    if (!twin && worker.handle !== null) other(this, [{ port, host: address }]);
-    return;
-  }
   const family = addressType === 6 || address === null ? 'IPv6' : 'IPv4';
   const local = port === -1 ? { path: address } : { address: address ?? '::', family, port };
+  if (this._handle === null && isTwin(worker, address, port)) {
+    this._handle = new VirtualHandle(NO_WORKER, this, local);
+    bind.call(this, address, port, addressType, backlog, fd, flags);
+    return;
+  }
+  // A handle or descriptor of the app's own is a real listener already; and one server is taken over.
+  if (this._handle !== null || typeof fd === 'number' || worker.handle !== null) {
+    other(this, wanted);
+    bind.call(this, address, port, addressType, backlog, fd, flags);
+    return;
+  }
   const handle = new VirtualHandle(worker, this, local);
   this._handle = handle;
   worker.take(this, handle, wanted, () => {
@@ -147,8 +143,8 @@ function kind(server) {
   if (server instanceof http.Server) return 'http';
   const name = server.constructor.name;
   if (name === 'Http2Server' || name === 'Http2SecureServer') return 'http2';
-  if (name !== 'Server') return 'net';
-  return typeof server.setSecureContext === 'function' ? (server.requestTimeout === undefined ? 'tls' : 'https') : 'net';
+  if (typeof server.setSecureContext !== 'function') return 'net';
+  return server.requestTimeout === undefined ? 'tls' : 'https';
 }
 
 module.exports = { install };

@@ -1,11 +1,11 @@
 'use strict';
 
 // Owns the bytes that Node writes to a virtual socket: corking, frames, the end of a response, the
-// response window, write callbacks and 'drain'. The functions `write`, `uncork` and `end` are
-// methods of the virtual socket.
-// Must never know: HTTP (the bytes are Node's), how a channel writes.
+// response window. The functions `write`, `uncork` and `end` are methods of the virtual socket.
+// Must never know: HTTP (the bytes are Node's), how a channel writes. (Callbacks: written.cjs.)
 
 const C = require('./constants.cjs');
+const written = require('./written.cjs');
 const { prefix } = require('./frame.cjs');
 
 const { DATA, END, END_CLOSE } = C.FRAMES_TO_PROXY;
@@ -18,7 +18,7 @@ function write(chunk, encoding, callback) {
     callback = encoding;
     encoding = undefined;
   }
-  if (this._ending || this._destroyed) return refuse(this, callback);
+  if (this._ending || this._destroyed) return written.refuse(this, callback);
   const length = chunk.length;
   if (length !== 0) {
     if (typeof chunk === 'string' && encoding === 'latin1') {
@@ -61,7 +61,7 @@ function end(chunk, encoding, callback) {
   this._ending = true;
   this._corked = 0;
   flush(this);
-  scheduleDone(this);
+  written.schedule(this);
   return this;
 }
 
@@ -80,14 +80,14 @@ function flush(socket) {
   }
   if (socket._ending) type = END_CLOSE;
   if (type === DATA && socket._bytes === 0) {
-    if (socket._callback1 !== null) sent(socket);
+    if (socket._callback1 !== null) written.sent(socket);
     return;
   }
   if (!socket._responseOpen) { // nobody asked: there is no place for bytes
     socket._text = '';
     socket._parts = null;
     socket._bytes = 0;
-    sent(socket);
+    written.sent(socket);
     return;
   }
   const bytes = socket._bytes;
@@ -102,7 +102,7 @@ function flush(socket) {
   socket._bytes = 0;
   socket._channel.send(text);
   if (type !== DATA) ended(socket, type);
-  sent(socket);
+  written.sent(socket);
 }
 
 /** The response is complete, as far as the proxy is concerned. */
@@ -145,8 +145,8 @@ function pump(socket) {
     if (last) {
       socket._queue = null;
       if (queue.type !== DATA) ended(socket, queue.type);
-      if (queue.refers) hold(socket);
-      else sent(socket);
+      if (queue.refers) written.hold(socket);
+      else written.sent(socket);
       return;
     }
   } while (true);
@@ -169,106 +169,6 @@ function sendPieces(channel, queue, bytes) {
     bytes -= take;
   }
   pieces.splice(0, whole);
-}
-
-/** The bytes of all writes so far are handed over: their callbacks run in the next tick. */
-function sent(socket) {
-  socket._length = socket._bytes;
-  if (socket._callback1 !== null) {
-    if (socket._done1 === null) {
-      socket._done1 = socket._callback1;
-      socket._done2 = socket._callback2;
-      socket._dones = socket._callbacks;
-    } else {
-      const dones = socket._dones ?? (socket._dones = []);
-      dones.push(socket._callback1);
-      if (socket._callback2 !== null) dones.push(socket._callback2);
-      if (socket._callbacks !== null) dones.push(...socket._callbacks);
-    }
-    socket._callback1 = null;
-    socket._callback2 = null;
-    socket._callbacks = null;
-  }
-  scheduleDone(socket);
-}
-
-/**
- * A callback tells the app that it may change its Buffer again, and the channel's batch still refers
- * to it: the callbacks wait for that write.
- */
-function hold(socket) {
-  socket._held++;
-  socket._channel.whenWritten(socket);
-}
-
-/** @param {any} socket whose `hold` is over */
-function release(socket) {
-  socket._held--;
-  if (!socket._destroyed && socket._held === 0 && socket._queue === null) sent(socket);
-}
-
-function scheduleDone(socket) {
-  if (socket._doneTick) return;
-  socket._doneTick = true;
-  process.nextTick(done, socket);
-}
-
-/** As afterWrite of Writable: 'drain', then the callbacks in order, then 'finish'. */
-function done(socket) {
-  socket._doneTick = false;
-  if (socket._needDrain && socket._length === 0 && socket._held === 0) {
-    socket._needDrain = false;
-    if (!socket._ending && !socket._destroyed) socket.emit('drain');
-  }
-  const first = socket._done1;
-  if (first !== null) {
-    const second = socket._done2;
-    const others = socket._dones;
-    socket._done1 = null;
-    socket._done2 = null;
-    socket._dones = null;
-    first(null);
-    if (second !== null) second(null);
-    if (others !== null) for (const callback of others) callback(null);
-  }
-  if (socket._queue !== null || socket._held > 0) return;
-  socket._endedMessage = null;
-  if (socket._ending && !socket._finished && !socket._destroyed) finish(socket);
-  else if (!socket._responseOpen) socket._channel.idle(socket);
-}
-
-/** Both directions of a client connection end together: the proxy closes it after END_CLOSE. */
-function finish(socket) {
-  socket._finished = true;
-  socket.emit('finish');
-  socket.destroy();
-}
-
-/** The socket is destroyed: writes that did not get away fail, as errorBuffer of Writable does. */
-function abandon(socket) {
-  socket._queue = null;
-  socket._text = '';
-  socket._parts = null;
-  socket._bytes = 0;
-  socket._length = 0;
-  if (socket._callback1 === null) return;
-  const failed = [socket._callback1, socket._callback2, ...(socket._callbacks ?? [])];
-  socket._callback1 = socket._callback2 = socket._callbacks = null;
-  for (const callback of failed) if (callback !== null) process.nextTick(callback, destroyedError());
-}
-
-/** @returns {false} */
-function refuse(socket, callback) {
-  const error = socket._destroyed ? destroyedError() :
-    Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
-  if (typeof callback === 'function') process.nextTick(callback, error);
-  if (!socket._destroyed) socket.destroy(error);
-  return false;
-}
-
-function destroyedError() {
-  return Object.assign(new Error('Cannot call write after a stream was destroyed'),
-    { code: 'ERR_STREAM_DESTROYED' });
 }
 
 function addBytes(socket, bytes) {
@@ -304,4 +204,4 @@ function toBytes(chunk, encoding) {
   return bytes.length <= COPY_BYTES_MAX ? bytes.latin1Slice() : bytes;
 }
 
-module.exports = { abandon, end, pump, release, uncork, write };
+module.exports = { end, pump, uncork, write };

@@ -79,7 +79,8 @@ function exercise() {
     failed(_channel, error) { throw error; },
   });
   channel.server = server;
-  channel.reading = true; // frames collect in `text`, no flush is scheduled
+  channel.reading = true; // frames collect in `text`, nothing flushes
+  channel.batchStart = Infinity;
   const push = (/** @type {string} */ text) => {
     const bytes = Buffer.from(text, 'latin1');
     channel.reader.push(bytes, bytes.length);

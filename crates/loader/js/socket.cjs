@@ -11,6 +11,7 @@ const net = require('net');
 const { AsyncResource } = require('async_hooks');
 const { u24 } = require('./frame.cjs');
 const response = require('./response.cjs');
+const written = require('./written.cjs');
 const { ReadableStandIn, WritableStandIn } = require('./states.cjs');
 
 const SocketPrototype = net.Socket.prototype;
@@ -111,7 +112,7 @@ const methods = {
       this._destroyed = true;
       if (error instanceof Error) this._error = error;
       this._channel.release(this);
-      response.abandon(this);
+      written.abandon(this);
       const server = this._server;
       server._connections--;
       server._emitCloseIfDrained();

@@ -74,6 +74,11 @@ class Worker {
   connect() {
     if (this.connected) return;
     this.connected = true;
+    // Node writes an answer at once, so that `res.end(); process.exit()` and `server.close(exit)`
+    // still answer. Here the batch is written then. (The other listener on `process`: report.cjs.)
+    process.on('exit', () => {
+      for (const channel of this.channels) channel.flush();
+    });
     for (const channel of this.channels) channel.connect();
   }
 

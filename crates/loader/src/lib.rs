@@ -19,6 +19,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("frame.cjs", include_str!("../js/frame.cjs")),
     ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
     ("listen.cjs", include_str!("../js/listen.cjs")),
+    ("outbox.cjs", include_str!("../js/outbox.cjs")),
     ("plain.cjs", include_str!("../js/plain.cjs")),
     ("preload.cjs", include_str!("../js/preload.cjs")),
     ("reader.cjs", include_str!("../js/reader.cjs")),
@@ -28,6 +29,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("socket.cjs", include_str!("../js/socket.cjs")),
     ("states.cjs", include_str!("../js/states.cjs")),
     ("worker.cjs", include_str!("../js/worker.cjs")),
+    ("written.cjs", include_str!("../js/written.cjs")),
 ];
 
 #[cfg(test)]

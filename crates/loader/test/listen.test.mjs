@@ -113,6 +113,27 @@ test('a response that ends after server.close ends its connection', async () => 
   assert.equal(worker.code, 0);
 });
 
+test('an answer that is followed by process.exit gets away', async () => {
+  for (const code of ["res.end('last'), process.exit(3)", "server.close(() => process.exit(3)), setImmediate(() => res.end('last')), pending"]) {
+    const proxy = await start();
+    const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+    const answer = await channel.client().request({ target: `/run?${encodeURIComponent(code)}` });
+    assert.equal(bodyOf(answer.text), 'last');
+    await worker.exited;
+    assert.equal(worker.code, 3);
+  }
+});
+
+test("a second server for the other loopback address of the same port listens without binding", async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  await run(channel, `const twin = http.createServer(); twin.on('close', () => note('twin closed'));
+    twin.listen(3000, '127.0.0.1', () => { note('twin ' + JSON.stringify(twin.address())); twin.close(); }), 1`);
+  await worker.line('twin {"address":"127.0.0.1","family":"IPv4","port":3000}');
+  await worker.line('twin closed');
+  assert.ok(!worker.reports.some((line) => line.step === 'other_listen'));
+});
+
 test('SIGTERM without a handler ends the process at once', async () => {
   const proxy = await start();
   const { worker } = await proxy.ready(fixture('hello.cjs'));
@@ -263,7 +284,7 @@ for (const name of ['state.mjs', 'state.cjs']) {
     const clean = (text) => {
       const state = JSON.parse(text.split('\n')[0]);
       delete state.argv;
-      if (state.listeners) state.listeners = state.listeners.filter(([event]) => event !== 'uncaughtExceptionMonitor');
+      if (state.listeners) state.listeners = state.listeners.filter(([event]) => event !== 'uncaughtExceptionMonitor' && event !== 'exit');
       return state;
     };
     assert.deepEqual(clean(worker.stdout), clean(plain.stdout));

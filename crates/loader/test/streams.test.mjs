@@ -262,6 +262,18 @@ test('answers of one batch leave in one write', async () => {
   assert.equal(reads, 1);
 });
 
+test('a slow handler does not hold the answers of the ones before it', async () => {
+  const clients = ['/', '/', '/spin', '/spin', '/'].map((target) => [channel.client(), target]);
+  const times = new Map();
+  channel.on('frame', (one) => times.set(one.stream, performance.now()));
+  channel.write(...clients.flatMap(([client, target]) => client.encode({ target })));
+  await Promise.all(clients.map(([client]) => client.answer()));
+  channel.removeAllListeners('frame');
+  // Each spins for 50 ms; its answer and those before it leave before the next one spins.
+  const at = (i) => times.get(clients[i][0].stream);
+  assert.ok(at(3) - at(2) > 25, `${at(3) - at(2)} ms`);
+});
+
 test('AsyncLocalStorage does not leak between the clients of one batch', async () => {
   const clients = ['a', 'b', 'c'].map((id) => [channel.client(), id]);
   channel.write(...clients.flatMap(([client, id]) => client.encode({ target: '/als', headers: [['Host', 'h'], ['X-Id', id]] })));

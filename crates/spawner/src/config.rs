@@ -1,4 +1,5 @@
-//! What the command line hands to the supervisor: already validated, nothing optional left to guess.
+//! What the command line hands to the supervisor: already validated, nothing optional left to
+//! guess.
 //!
 //! Owns: the settings of one instance. Must never know: where a setting came from (flag, file,
 //! environment). Filled by the command line, read by everything in this crate.
@@ -54,8 +55,8 @@ pub struct SupervisorConfig {
     pub pin: bool,
     /// A worker that is not ready after this time has failed to start, milliseconds.
     pub start_ms_max: u32,
-    /// The whole time of a graceful stop, from the request to SIGKILL, milliseconds. Draining the clients
-    /// may use three quarters of it, the workers' SIGTERM handlers get the rest.
+    /// The whole time of a graceful stop, from the request to SIGKILL, milliseconds. Draining the
+    /// clients may use three quarters of it, the workers' SIGTERM handlers get the rest.
     pub stop_ms_max: u32,
     /// App output and reports as JSON lines instead of text.
     pub log_json: bool,

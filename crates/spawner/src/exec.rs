@@ -1,4 +1,5 @@
-//! Starting processes: what lies between `fork` and `exec`, and the signal state on both sides of it.
+//! Starting processes: what lies between `fork` and `exec`, and the signal state on both sides of
+//! it.
 //!
 //! Owns: the only unsafe code of this crate. The supervisor blocks its signals here (it reads them
 //! from a signalfd) and the children unblock them here, so that nobody can change one without
@@ -51,20 +52,23 @@ pub(crate) struct ProcessSpec {
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) pid: Pid,
-    /// Readable when it has exited. Missing on kernels and sandboxes without pidfds: SIGCHLD tells then.
+    /// Readable when it has exited. Missing on kernels and sandboxes without pidfds: SIGCHLD tells
+    /// then.
     pub(crate) pidfd: Option<OwnedFd>,
 }
 
-/// Starts a process in a group of its own that dies with this thread. An error is an `errno` of `fork`, `chdir` or
-/// `exec`; nothing is left running then.
+/// Starts a process in a group of its own that dies with this thread. An error is an `errno` of
+/// `fork`, `chdir` or `exec`; nothing is left running then.
 pub(crate) fn start(spec: ProcessSpec) -> io::Result<Started> {
     let last_fd = FIRST_EXTRA_FD + RawFd::try_from(spec.fds.len()).unwrap_or(RawFd::MAX) - 1;
-    // `Command` reports a failed exec through a pipe whose number it does not tell; the child's dup2 onto
-    // 3, 4, ... must not hit that pipe. With all those numbers taken, the pipe gets a higher one.
+    // `Command` reports a failed exec through a pipe whose number it does not tell; the child's
+    // dup2 onto 3, 4, ... must not hit that pipe. With all those numbers taken, the pipe gets a
+    // higher one.
     let fence = occupy_fds(last_fd)?;
 
     let mut command = Command::new(&spec.program);
-    // Removed first: what is set for this child may have a name that is removed from our own environment.
+    // Removed first: what is set for this child may have a name that is removed from our own
+    // environment.
     for name in spec.env_removed {
         command.env_remove(name);
     }
@@ -99,9 +103,14 @@ pub(crate) fn start(spec: ProcessSpec) -> io::Result<Started> {
     Ok(Started { pid, pidfd })
 }
 
-/// Blocks the handled signals for this thread and the threads it starts later; the descriptor gives them out.
-/// SIGPIPE stays ignored, as Rust sets it: a reader of our output that goes away must not kill us.
+/// Blocks the handled signals for this thread and the threads it starts later; the descriptor gives
+/// them out. SIGPIPE stays ignored, as Rust sets it: a reader of our output that goes away must not
+/// kill us.
+#[expect(clippy::disallowed_methods, reason = "it removes a disposition, it sets no handler")]
 pub(crate) fn block_signals() -> io::Result<OwnedFd> {
+    // A parent may have left SIGCHLD ignored; the kernel would then reap our children behind our
+    // back. SAFETY: plain system call with valid arguments; no handler is involved.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the pointer is valid for writes; the call initialises the whole set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
@@ -125,10 +134,16 @@ pub(crate) fn block_signals() -> io::Result<OwnedFd> {
 }
 
 /// Runs in the child, before `exec`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it removes handlers, for a program that is not ours"
+)]
 fn prepare_child(parent: Pid) -> io::Result<()> {
-    // Ignored signals stay ignored over an exec (`nohup`, our own SIGPIPE): the app expects the defaults.
+    // Ignored signals stay ignored over an exec (`nohup`, our own SIGPIPE): the app expects the
+    // defaults.
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: `signal` is async-signal-safe; numbers that cannot be changed are refused, which is fine.
+        // SAFETY: `signal` is async-signal-safe; numbers that cannot be changed are refused, which
+        // is fine.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     let mut none = MaybeUninit::<libc::sigset_t>::uninit();

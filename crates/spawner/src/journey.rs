@@ -1,7 +1,8 @@
 //! The journey of a starting worker: which steps it has taken, how long each took, where it failed.
 //!
 //! Owns: the steps, their states, and the report of a failed start as text and JSON. Must never
-//! know: processes, pipes, clocks (times come in as milliseconds). Driven by the supervisor machine.
+//! know: processes, pipes, clocks (times come in as milliseconds). Driven by the supervisor
+//! machine.
 
 use std::fmt;
 
@@ -119,7 +120,8 @@ impl Journey {
                 record.state = StepState::Skipped;
             }
             if record.step <= step && record.state == StepState::Running {
-                // A step that was passed over without a word of its own is done as well: its successor is.
+                // A step that was passed over without a word of its own is done as well: its
+                // successor is.
                 record.state = StepState::Done;
                 record.duration_ms = now_ms.saturating_sub(record.begun_ms);
             }

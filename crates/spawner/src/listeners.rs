@@ -21,8 +21,8 @@ use crate::runtime_dir::RuntimeDir;
 /// Connections the kernel queues per socket; it cuts this down to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Like a TCP port of this machine, a unix socket for clients is open to every local user; the rights of its folder
-/// narrow that down.
+/// Like a TCP port of this machine, a unix socket for clients is open to every local user; the
+/// rights of its folder narrow that down.
 const CLIENT_SOCKET_MODE: u32 = 0o666;
 
 /// Why an address cannot be listened on.
@@ -142,8 +142,8 @@ impl Listeners {
 /// One socket per shard on the same port, and that port.
 fn open_tcp(wanted: SocketAddr, shards: u32) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
     if wanted.port() != 0 {
-        // SO_REUSEPORT lets a second instance of the same user in without a word, and the two would share the
-        // clients. A first bind without it is refused as long as anybody listens there.
+        // SO_REUSEPORT lets a second instance of the same user in without a word, and the two would
+        // share the clients. A first bind without it is refused as long as anybody listens there.
         bind_tcp(wanted, false)?;
     }
     let first = bind_tcp(wanted, true)?;
@@ -190,7 +190,8 @@ fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
 /// A listening unix socket with a file of these rights.
 pub(crate) fn bind_file(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // The file is created with the rights of the socket's own inode, so it is never more open than this.
+    // The file is created with the rights of the socket's own inode, so it is never more open than
+    // this.
     rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o600))?;
     socket.bind(&SockAddr::unix(path)?)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;

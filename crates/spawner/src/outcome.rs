@@ -15,7 +15,8 @@ use crate::journey::StartFailure;
 pub enum Notice {
     /// The proxy accepts connections and the first worker takes requests. Comes at most once.
     Ready(ReadyInfo),
-    /// The app never started; [`ExitReason::StartFailed`] follows. `Display` is the report for people.
+    /// The app never started; [`ExitReason::StartFailed`] follows. `Display` is the report for
+    /// people.
     StartFailed(Box<StartFailure>),
 }
 

@@ -1,7 +1,7 @@
 //! Who listens on a port: a look into `/proc`, for one error message.
 //!
-//! Owns: reading `/proc/net/tcp*` and the descriptors of processes. Must never know: why it is asked.
-//! A best effort: other users' processes cannot be looked into. Called by `listeners`.
+//! Owns: reading `/proc/net/tcp*` and the descriptors of processes. Must never know: why it is
+//! asked. A best effort: other users' processes cannot be looked into. Called by `listeners`.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! `run`: an instance from its first file to its last.
 //!
-//! Owns: the order of the start (directory, listeners, loader, loop) and its reverse at the end. Must
-//! never know: what happens in between.
+//! Owns: the order of the start (directory, listeners, loader, loop) and its reverse at the end.
+//! Must never know: what happens in between.
 
 use crate::config::SupervisorConfig;
 use crate::event_loop::{EventLoop, Farewell};
@@ -11,12 +11,13 @@ use crate::runtime_dir::RuntimeDir;
 
 /// Runs an instance until it ends.
 ///
-/// Blocks. Must be called on the main thread of a process without other threads: it forks, blocks signals, becomes
-/// the parent of orphans, and ties its children's lives to the calling thread. `out` is called for
-/// the few things a person should see; everything else goes to `tracing`, and the output of the
-/// app and the proxy to stdout and stderr.
+/// Blocks. Must be called on the main thread of a process without other threads: it forks, blocks
+/// signals, becomes the parent of orphans, and ties its children's lives to the calling thread.
+/// `out` is called for the few things a person should see; everything else goes to `tracing`, and
+/// the output of the app and the proxy to stdout and stderr.
 pub fn run(config: SupervisorConfig, out: &mut dyn FnMut(Notice)) -> ExitReason {
-    // First of all, so that an address in use is not blamed on an instance that could simply be stopped.
+    // First of all, so that an address in use is not blamed on an instance that could simply be
+    // stopped.
     let dir = match RuntimeDir::acquire(&config.runtime_dir, &config.app.name) {
         Ok(dir) => dir,
         Err(error) => {

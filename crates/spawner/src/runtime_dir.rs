@@ -1,8 +1,9 @@
 //! The runtime directory: the folder that names an instance and holds its sockets.
 //!
-//! Owns: its place, its rights, the lock that makes an instance the only one in it, the names of the
-//! files in it, and their removal. Must never know: what travels over the sockets. Called by `run`
-//! at start and end, by the client for the socket's name, by the command line for the default place.
+//! Owns: its place, its rights, the lock that makes an instance the only one in it, the names of
+//! the files in it, and their removal. Must never know: what travels over the sockets. Called by
+//! `run` at start and end, by the client for the socket's name, by the command line for the default
+//! place.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -82,8 +83,8 @@ pub fn default_runtime_dir() -> Option<PathBuf> {
         .or_else(|| variable("HOME").map(|dir| dir.join(".hostler/run")))
 }
 
-/// The locked directory of this instance. Dropping it releases the lock, [`RuntimeDir::remove`] also
-/// removes the files.
+/// The locked directory of this instance. Dropping it releases the lock, [`RuntimeDir::remove`]
+/// also removes the files.
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
@@ -245,7 +246,8 @@ fn lock(dir: &Path) -> Result<File, RuntimeDirError> {
             };
             return Err(RuntimeDirError::InUse { dir: dir.to_owned(), pid });
         }
-        // An ending instance removes the file before it lets go of it: then this lock is on nothing.
+        // An ending instance removes the file before it lets go of it: then this lock is on
+        // nothing.
         let held = file.metadata().map_err(io(dir, "locking it"))?;
         if fs::metadata(&path).is_ok_and(|facts| facts.ino() == held.ino()) {
             let write = |file: &mut File| {

@@ -1,8 +1,8 @@
 //! How a worker is started: its arguments and its environment.
 //!
-//! Owns: the command line, the `HOSTLER_WORKER` variable of `docs/worker-protocol.md`, and what is kept from
-//! our own environment. Must never know: how processes are made. Called by `children`, and by `run`
-//! for the command as shown in reports.
+//! Owns: the command line, the `HOSTLER_WORKER` variable of `docs/worker-protocol.md`, and what is
+//! kept from our own environment. Must never know: how processes are made. Called by `children`,
+//! and by `run` for the command as shown in reports.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ const REPORT_FD: u32 = 3;
 /// Version of the worker protocol.
 const PROTOCOL: u32 = 1;
 
-/// Variables that speak about our own process and would mislead a child: Node would take itself for a cluster
-/// worker, or speak to systemd in our name.
+/// Variables that speak about our own process and would mislead a child: Node would take itself for
+/// a cluster worker, or speak to systemd in our name.
 pub(crate) const ENV_REMOVED: &[&str] = &[
     "HOSTLER_WORKER",
     "NODE_UNIQUE_ID",

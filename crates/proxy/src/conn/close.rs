@@ -63,6 +63,10 @@ impl Conn {
         }
         self.gather = None;
         self.outbox.clear();
+        if !matches!(self.phase, Phase::Closing | Phase::Lingering) {
+            // So that nothing else of this step goes on with the exchange.
+            self.set_phase(Phase::Closing, cx);
+        }
         cx.actions.push_back(Action::Close);
     }
 }

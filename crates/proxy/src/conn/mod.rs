@@ -49,6 +49,9 @@ use crate::respond::{AnswerFacts, OwnAnswer, write_answer};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
+/// Answers waiting for a client above which its next request is not looked at.
+const PIPELINE_BYTES_MAX: u32 = 64 * 1024;
+
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -185,6 +188,15 @@ pub struct Context<'a> {
     pub draining: bool,
 }
 
+/// A stream that a worker holds for a client connection, also between requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenStream {
+    /// Serial number of the channel.
+    pub channel: u32,
+    /// Generation of the last request on this stream; later ones may have gone to other workers.
+    pub generation: u8,
+}
+
 /// One client connection.
 pub struct Conn {
     /// Its socket.
@@ -201,8 +213,8 @@ pub struct Conn {
     pub request: Request,
     /// The request head's bytes, kept until the response begins (for the queue and for a retry).
     pub head: Option<Part>,
-    /// Serial numbers of the channels on which this connection has a stream open.
-    pub streams: SmallVec<[u32; 4]>,
+    /// The channels on which this connection has a stream open.
+    pub streams: SmallVec<[OpenStream; 4]>,
     /// Output to the client.
     pub outbox: Outbox,
     phase: Phase,
@@ -236,6 +248,8 @@ pub struct Conn {
     worker_keeps: bool,
     /// The client may still be sending what nobody will read.
     must_linger: bool,
+    /// An interim response to the request in hand has been forwarded.
+    interim_sent: bool,
 }
 
 impl std::fmt::Debug for Conn {
@@ -292,6 +306,7 @@ impl Conn {
             close_after: false,
             worker_keeps: false,
             must_linger: false,
+            interim_sent: false,
         }
     }
 
@@ -306,7 +321,7 @@ impl Conn {
             Event::Received(buffer) => self.received(Part::whole(buffer), cx),
             Event::ReceiveEnded => self.receive_ended(cx),
             Event::Failed(_) => self.cut(cx),
-            Event::SendProgress => self.mark_ms = cx.now.ms,
+            Event::SendProgress => self.mark_sent(cx),
             Event::Sent => self.sent(cx),
             Event::Granted(link) => self.granted(link, cx),
             Event::Refused(answer) => self.answer(answer, cx),
@@ -348,7 +363,8 @@ impl Conn {
 
     fn received(&mut self, part: Part, cx: &mut Context<'_>) {
         match self.phase {
-            Phase::Idle | Phase::Head => self.read_head(part, cx),
+            Phase::Idle => self.next_request(part, cx),
+            Phase::Head => self.read_head(part, cx),
             Phase::Exchange if !matches!(self.reading, Reading::Done) => {
                 self.mark_ms = cx.now.ms;
                 self.stash(part);
@@ -362,6 +378,17 @@ impl Conn {
             Phase::Tunnel => self.tunnel_from_client(part, cx),
             Phase::Closing => {}
             Phase::Lingering => self.linger(part.len(), cx),
+        }
+    }
+
+    /// Bytes of the next request. They wait while the client does not take the answers it has: who pipelines without
+    /// reading would fill the memory with answers.
+    fn next_request(&mut self, part: Part, cx: &mut Context<'_>) {
+        if self.outbox.waiting() > PIPELINE_BYTES_MAX {
+            self.stash(part);
+            cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+        } else {
+            self.read_head(part, cx);
         }
     }
 
@@ -397,6 +424,7 @@ impl Conn {
         self.credit = 0;
         self.body_in_link = false;
         self.worker_held = false;
+        self.interim_sent = false;
         self.set_phase(Phase::Exchange, cx);
         cx.actions.push_back(Action::WorkerHead);
         if matches!(self.reading, Reading::Done) {
@@ -460,7 +488,7 @@ impl Conn {
         self.set_phase(Phase::Idle, cx);
         if let Some(part) = self.inbox.take() {
             cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
-            self.read_head(part, cx);
+            self.next_request(part, cx);
         } else if self.receive_ended {
             self.begin_close(cx);
         }
@@ -495,7 +523,7 @@ impl Conn {
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {
-        if self.phase == Phase::Idle && self.outbox.is_empty() {
+        if self.phase == Phase::Idle {
             self.begin_close(cx);
         }
     }

@@ -66,11 +66,13 @@ impl Outbox {
             return;
         }
         // Out of buffers, or a write larger than one: rare, and the heap is bounded by the caller's limits.
+        self.spilled += bytes.len() as u32;
         self.parts.push_back(Part::whole(Buffer::from_vec(bytes.to_vec())));
     }
 
     /// Appends `range` of a received buffer: small slices by copy, larger ones by reference. With `scarce`
-    /// receive buffers they are copied to the heap, so that a slow reader does not hold them.
+    /// receive buffers they are copied to the heap, all of them: one held buffer each of a few dozen slow readers would
+    /// leave none to hear the workers with.
     pub fn push(&mut self, pool: &Pool, buffer: &Buffer, range: Range<usize>, scarce: bool) {
         let len = range.len();
         if len <= COPY_BYTES_MAX {
@@ -79,7 +81,7 @@ impl Outbox {
         }
         self.seal();
         self.bytes += len as u32;
-        if scarce && !self.parts.is_empty() {
+        if scarce {
             self.spilled += len as u32;
             self.parts.push_back(Part::whole(Buffer::from_vec(buffer[range].to_vec())));
         } else {

@@ -23,12 +23,15 @@ impl Conn {
     pub(super) fn read_head(&mut self, part: Part, cx: &mut Context<'_>) {
         if let Some(mut gather) = self.gather.take() {
             gather.bytes.extend_from_slice(part.as_slice());
+            let ends_line = part.as_slice().contains(&b'\n');
             drop(part);
             match gather.scanner.scan(&gather.bytes) {
                 Ok(Some(_)) => self.parse(Part::whole(Buffer::from_vec(gather.bytes)), cx),
-                Ok(None) if gather.bytes.len() > cx.settings.head_limits.head_bytes() => {
-                    self.refuse(RequestError::HeadTooLong, cx);
+                // The parser says which limit it is.
+                Ok(None) if gather.bytes.len() >= cx.settings.head_limits.head_bytes() => {
+                    self.parse(Part::whole(Buffer::from_vec(gather.bytes)), cx);
                 }
+                Ok(None) if ends_line => self.check_gathered(gather, cx),
                 Ok(None) => self.gather = Some(gather),
                 Err(error) => self.refuse(error, cx),
             }
@@ -41,6 +44,15 @@ impl Conn {
         match cx.request_head.parse(part.as_slice(), &cx.settings.head_limits) {
             Ok(Parsed::Complete) => self.begin_request(part, cx),
             Ok(Parsed::Partial) => self.gather_head(part, cx),
+            Err(error) => self.refuse(error, cx),
+        }
+    }
+
+    /// A line of the head is whole: what is wrong in it is said now, as it would be had everything come at once. No head
+    /// has many lines, so this stays cheap however it is cut.
+    fn check_gathered(&mut self, gather: Box<Gather>, cx: &mut Context<'_>) {
+        match cx.request_head.parse(&gather.bytes, &cx.settings.head_limits) {
+            Ok(_) => self.gather = Some(gather),
             Err(error) => self.refuse(error, cx),
         }
     }
@@ -84,6 +96,8 @@ impl Conn {
         self.body_bytes = 0;
         let head_len = head.head_len as usize;
         self.reading = match head.framing {
+            // Nothing follows, so nothing would ever turn a zero into `Done`.
+            BodyFraming::Length(0) => Reading::Done,
             BodyFraming::Length(length) => Reading::Length(length),
             BodyFraming::Chunked => Reading::Chunked(ChunkedDecoder::new(ChunkLimits::default())),
             BodyFraming::None | BodyFraming::UntilClose => Reading::Done,

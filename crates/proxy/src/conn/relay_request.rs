@@ -6,7 +6,7 @@
 use hostler_driver::{Buffer, BufferMut, Part, PoolClass, ReceiveMode};
 use hostler_protocol::http1::ChunkPiece;
 
-use super::{Action, Conn, Context, Phase, Reading, Writing};
+use super::{Action, Conn, Context, Link, Phase, Reading, Writing};
 use crate::respond::OwnAnswer;
 
 /// Chunks up to this size are gathered into one buffer before they go on: a client that sends one byte a
@@ -28,6 +28,9 @@ impl Conn {
             self.request_complete(cx);
         } else if !stalled && self.window > 0 && !self.body_in_link {
             cx.actions.push_back(Action::Receive(ReceiveMode::Once(PoolClass::Body)));
+        } else {
+            // The stream of the head may still be on: without this a worker that takes nothing holds nobody back.
+            cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
         }
     }
 
@@ -48,6 +51,7 @@ impl Conn {
             self.inbox = Some(part.slice(take..part.len()));
         }
         if take > 0 {
+            self.spend(take);
             self.give_body(part.slice(0..take), cx);
         }
         self.inbox.is_some()
@@ -82,6 +86,7 @@ impl Conn {
             match piece {
                 ChunkPiece::Data(range) => {
                     let data = part.slice(at + range.start..at + range.end);
+                    self.spend(data.len());
                     self.gather_chunk(&mut gather, data, cx);
                 }
                 ChunkPiece::Trailer { name, value } => {
@@ -139,10 +144,13 @@ impl Conn {
         }
     }
 
+    /// Counts body bytes as soon as they are taken from the inbox, gathered or not: nobody exceeds the window.
+    fn spend(&mut self, bytes: usize) {
+        self.window = self.window.saturating_sub(bytes as u32);
+        self.body_bytes += bytes as u64;
+    }
+
     fn give_body(&mut self, part: Part, cx: &mut Context<'_>) {
-        let len = part.len() as u32;
-        self.window = self.window.saturating_sub(len);
-        self.body_bytes += u64::from(len);
         self.body_in_link = true;
         cx.actions.push_back(Action::WorkerBody(part));
     }
@@ -162,6 +170,10 @@ impl Conn {
     /// The link took the bytes it was given: the next ones may be read.
     pub(super) fn body_sent(&mut self, cx: &mut Context<'_>) {
         self.body_in_link = false;
+        if matches!(self.link, Link::Plain { .. }) {
+            // The plain path has no credit frames: its socket taking the bytes is the credit.
+            self.window = hostler_protocol::worker::WINDOW_BYTES;
+        }
         self.mark_ms = cx.now.ms;
         match self.phase {
             Phase::Exchange if !matches!(self.reading, Reading::Done) => self.relay_request(cx),

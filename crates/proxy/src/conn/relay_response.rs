@@ -8,11 +8,14 @@
 
 use std::ops::Range;
 
-use hostler_driver::Buffer;
+use hostler_driver::{Buffer, ReceiveMode};
 use hostler_protocol::http1::{BodyFraming, ChunkLimits, ChunkedDecoder, Method, Parsed, Version};
 use hostler_protocol::worker::WINDOW_BYTES;
 
-use super::{Action, BodyLeft, Conn, Context, Keep, Link, Phase, Reading, ResponseEnd, Writing};
+use super::{
+    Action, BodyLeft, Conn, Context, Keep, Link, PIPELINE_BYTES_MAX, Phase, Reading, ResponseEnd,
+    Writing,
+};
 use crate::forward;
 use crate::respond::OwnAnswer;
 
@@ -29,7 +32,7 @@ impl Conn {
         cx: &mut Context<'_>,
     ) {
         if self.phase == Phase::Tunnel {
-            self.tunnel_from_worker(buffer, range, cx);
+            self.tunnel_from_worker(buffer, range, scarce, cx);
             return;
         }
         if self.phase != Phase::Exchange || matches!(self.writing, Writing::Done) {
@@ -83,8 +86,14 @@ impl Conn {
             }
             let head_len = cx.response_head.head_len as usize;
             let status = cx.response_head.status;
-            let tunnel = status == 101 || self.request.method == Method::Connect && status < 300;
-            if tunnel && self.request.upgrade && status >= 101 {
+            let connected =
+                self.request.method == Method::Connect && (200..300).contains(&status);
+            if status == 101 && !self.request.upgrade {
+                // Nobody asked for another protocol: what follows is not ours to interpret.
+                self.answer(OwnAnswer::WorkerBroken, cx);
+                return;
+            }
+            if status == 101 || connected {
                 forward::write_tunnel_head(
                     &mut self.outbox,
                     cx.pool,
@@ -92,13 +101,14 @@ impl Conn {
                     cx.response_head,
                     &self.request,
                 );
-                self.begin_tunnel(buffer, range.start + head_len..range.end, cx);
+                self.begin_tunnel(buffer, range.start + head_len..range.end, scarce, cx);
                 return;
             }
             if (100..200).contains(&status) {
                 // HTTP/1.0 has no interim responses (RFC 9110 section 15.2).
                 if self.request.version == Version::Http11 {
                     self.outbox.write(cx.pool, &bytes[..head_len]);
+                    self.interim_sent = true;
                 }
                 range.start += head_len;
                 continue;
@@ -198,6 +208,8 @@ impl Conn {
         }
         self.close_after |= end == ResponseEnd::EndClose;
         match self.writing {
+            // Node closed the socket of a client that had half-closed it: nobody waits for an answer.
+            Writing::AwaitHead if self.receive_ended => self.cut(cx),
             Writing::AwaitHead => self.answer(OwnAnswer::WorkerBroken, cx),
             Writing::Body(BodyLeft::None | BodyLeft::UntilClose) => self.response_complete(cx),
             // The app promised more bytes than it wrote: the client must not take this for the whole.
@@ -238,7 +250,9 @@ impl Conn {
 
     /// Request and response are complete.
     pub(super) fn exchange_complete(&mut self, cx: &mut Context<'_>) {
-        let plain_ends = matches!(self.link, Link::Plain { .. }) && !self.worker_keeps;
+        // With the client's FIN passed on, the worker's connection can carry no further request.
+        let plain_ends = matches!(self.link, Link::Plain { .. })
+            && (!self.worker_keeps || self.receive_ended);
         self.release(if plain_ends { Keep::Cancel } else { Keep::Reuse }, cx);
         self.finish_exchange(cx);
     }
@@ -252,10 +266,14 @@ impl Conn {
     }
 
     pub(super) fn worker_reset(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.phase, Phase::Exchange | Phase::Tunnel) {
-            self.release(Keep::Cancel, cx);
-            self.writing = Writing::Done;
-            self.begin_close(cx);
+        match self.phase {
+            Phase::Exchange | Phase::Tunnel => {
+                self.release(Keep::Cancel, cx);
+                self.writing = Writing::Done;
+                self.begin_close(cx);
+            }
+            Phase::Idle => self.begin_close(cx),
+            Phase::Head | Phase::Queued | Phase::Closing | Phase::Lingering => {}
         }
     }
 
@@ -264,8 +282,10 @@ impl Conn {
     pub(super) fn worker_lost(&mut self, unsent: bool, cx: &mut Context<'_>) {
         match (self.phase, &self.writing) {
             (Phase::Exchange, Writing::AwaitHead) => {
-                let untouched = matches!(self.request.framing, BodyFraming::None)
-                    && self.response_gather.is_none();
+                let untouched =
+                    matches!(self.request.framing, BodyFraming::None | BodyFraming::Length(0))
+                        && self.response_gather.is_none()
+                        && !self.interim_sent;
                 let repeatable = unsent || self.request.method.is_idempotent();
                 if untouched && repeatable && self.head.is_some() && self.request.retries == 0 {
                     self.request.retries += 1;
@@ -286,7 +306,7 @@ impl Conn {
     /// A send to the client is complete: credit the worker, go on.
     pub(super) fn sent(&mut self, cx: &mut Context<'_>) {
         let bytes = self.outbox.sent();
-        self.mark_ms = if self.phase == Phase::Idle { self.mark_ms } else { cx.now.ms };
+        self.mark_sent(cx);
         let taken = if self.outbox.is_empty() {
             self.unacknowledged
         } else {
@@ -295,10 +315,24 @@ impl Conn {
         self.unacknowledged -= taken;
         self.credit += taken;
         match self.phase {
-            Phase::Exchange if matches!(self.writing, Writing::Body(_)) => self.credit_worker(cx),
+            Phase::Exchange if !matches!(self.writing, Writing::Done) => self.credit_worker(cx),
+            Phase::Idle if self.outbox.waiting() <= PIPELINE_BYTES_MAX => {
+                if let Some(part) = self.inbox.take() {
+                    cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
+                    self.read_head(part, cx);
+                }
+            }
             Phase::Tunnel => self.tunnel_to_client_sent(cx),
             Phase::Closing if self.outbox.is_empty() => self.last_bytes_sent(cx),
             _ => {}
+        }
+    }
+
+    /// The client takes bytes. That is progress only where the client's reading is waited for: a slow reader of one
+    /// answer gets no more time for its next head.
+    pub(super) fn mark_sent(&mut self, cx: &Context<'_>) {
+        if matches!(self.phase, Phase::Exchange | Phase::Tunnel | Phase::Closing) {
+            self.mark_ms = cx.now.ms;
         }
     }
 
@@ -330,7 +364,15 @@ impl Conn {
                 self.close_after = true;
                 cx.actions.push_back(Action::WorkerHalfClose);
             }
-            Phase::Exchange | Phase::Closing => self.cut(cx),
+            Phase::Exchange if matches!(self.writing, Writing::Done) => {
+                // The answer is whole and may be on its way; only the request will never be.
+                self.close_after = true;
+                self.release(Keep::Cancel, cx);
+                self.finish_exchange(cx);
+            }
+            Phase::Exchange => self.cut(cx),
+            // A client that half-closes still wants its answer; one that is gone makes the send fail.
+            Phase::Closing => {}
             Phase::Tunnel => self.tunnel_client_ended(cx),
             Phase::Lingering => cx.actions.push_back(Action::Close),
         }

@@ -14,6 +14,7 @@ impl Conn {
         &mut self,
         buffer: &Buffer,
         rest: Range<usize>,
+        scarce: bool,
         cx: &mut Context<'_>,
     ) {
         self.request.status = cx.response_head.status;
@@ -21,11 +22,12 @@ impl Conn {
         self.head = None;
         self.reading = Reading::Done;
         self.writing = Writing::Done;
+        self.worker_held = false;
         self.set_phase(Phase::Tunnel, cx);
         if rest.is_empty() {
             cx.actions.push_back(Action::WorkerCredit(0));
         } else {
-            self.tunnel_from_worker(buffer, rest, cx);
+            self.tunnel_from_worker(buffer, rest, scarce, cx);
         }
         match self.inbox.take() {
             Some(early) => self.tunnel_from_client(early, cx),
@@ -62,10 +64,11 @@ impl Conn {
         &mut self,
         buffer: &Buffer,
         range: Range<usize>,
+        scarce: bool,
         cx: &mut Context<'_>,
     ) {
         self.mark_ms = cx.now.ms;
-        self.outbox.push(cx.pool, buffer, range, false);
+        self.outbox.push(cx.pool, buffer, range, scarce);
     }
 
     pub(super) fn tunnel_to_client_sent(&mut self, cx: &mut Context<'_>) {

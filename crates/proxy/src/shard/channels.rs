@@ -13,7 +13,7 @@ use hostler_protocol::worker::{
 use super::clients::mark_dirty;
 use super::owner::Owner;
 use super::{Shard, ShardEvent};
-use crate::conn::{Event, Link, ResponseEnd};
+use crate::conn::{Event, Link, Phase, ResponseEnd};
 use crate::settings::ListenerInfo;
 use crate::worker::channel::{Channel, ChannelPhase};
 
@@ -92,11 +92,10 @@ impl<D: Driver> Shard<D> {
                     self.step(slot, Event::WorkerWindow(bytes));
                 }
             }
-            Frame::Reset { tag } => {
-                if let Some(slot) = self.stream_slot(index, tag) {
-                    self.step(slot, Event::WorkerReset);
-                }
-            }
+            Frame::Reset { tag } => match self.stream_slot(index, tag) {
+                Some(slot) => self.step(slot, Event::WorkerReset),
+                None => self.idle_stream_reset(index, tag),
+            },
             Frame::Heartbeat(beat) => self.heartbeat(index, beat),
             Frame::Hello(hello) => self.channel_hello(index, &hello),
             Frame::Listen => self.channel_listens(index, true),
@@ -112,6 +111,28 @@ impl<D: Driver> Shard<D> {
         let current = conn.generation == tag.generation
             && matches!(conn.link, Link::Stream { channel, .. } if channel == index);
         current.then_some(slot)
+    }
+
+    /// The app destroyed the socket of a connection that has no request in hand there. The stream is free; the client
+    /// goes too if this worker had its last request, unless the app only closes its server: other workers serve on.
+    fn idle_stream_reset(&mut self, index: u16, tag: StreamTag) {
+        let Some(channel) = self.channels[usize::from(index)].as_ref() else {
+            return;
+        };
+        let Some(slot) = tag.stream.checked_sub(1) else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        let streams = conn.streams.len();
+        conn.streams
+            .retain(|open| open.channel != channel.serial || open.generation != tag.generation);
+        let freed = conn.streams.len() < streams;
+        let last = conn.generation == tag.generation;
+        if freed && last && channel.phase == ChannelPhase::Open && conn.phase() == Phase::Idle {
+            self.step(slot, Event::WorkerReset);
+        }
     }
 
     fn heartbeat(&mut self, index: u16, beat: Heartbeat) {

@@ -12,7 +12,7 @@ use hostler_protocol::worker::StreamTag;
 use super::owner::Owner;
 use super::{Conn, Shard};
 use crate::accept;
-use crate::conn::{Action, Context, Event, Keep, Link, Phase};
+use crate::conn::{Action, Context, Event, Keep, Link, OpenStream, Phase};
 use crate::dispatch::Busy;
 use crate::forward::Forwarding;
 use crate::respond::OwnAnswer;
@@ -88,6 +88,11 @@ impl<D: Driver> Shard<D> {
     /// One event for one connection, and everything that follows from it.
     pub(super) fn step(&mut self, slot: u32, event: Event<'_>) {
         self.step_only(slot, event);
+        self.settle(slot);
+    }
+
+    /// The wishes of the last step, then the flush and the deadline.
+    fn settle(&mut self, slot: u32) {
         while let Some(action) = self.actions.pop_front() {
             self.perform(slot, action);
         }
@@ -227,8 +232,7 @@ impl<D: Driver> Shard<D> {
                 self.dispatch.requeue_first(slot);
                 return;
             }
-            // The wishes of the step that `Granted` was, then the flush and the deadline.
-            self.step(slot, Event::SendProgress);
+            self.settle(slot);
         }
     }
 
@@ -250,16 +254,23 @@ impl<D: Driver> Shard<D> {
                 let Some(entry) = self.channels[usize::from(channel)].as_mut() else {
                     return;
                 };
-                let new_connection = !conn.streams.contains(&entry.serial);
+                let serial = entry.serial;
+                let open = conn.streams.iter_mut().find(|open| open.channel == serial);
+                let new_connection = open.is_none();
+                if let Some(open) = open {
+                    open.generation = conn.generation;
+                }
                 let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
                 let pool = self.driver.pool();
-                entry
-                    .write(pool, |out| forwarding.write_frame(out, tag, new_connection))
-                    .expect("dispatch checked that the head has room");
-                if new_connection {
-                    conn.streams.push(entry.serial);
-                }
+                // Dispatch looked for room, but a long `Host` is written up to twice more than it is in the head.
+                let bytes_max = 3 * head.len() + HEAD_FRAME_EXTRA;
+                entry.write_at_most(pool, bytes_max, |out| {
+                    forwarding.write_frame(out, tag, new_connection)
+                });
                 mark_dirty(&mut self.dirty, entry, channel);
+                if new_connection {
+                    self.stream_opened(slot, serial);
+                }
             }
             Link::Plain { plain, .. } => {
                 let Some(entry) = self.plains.get_mut(plain) else {
@@ -270,6 +281,20 @@ impl<D: Driver> Shard<D> {
             }
             Link::None => {}
         }
+    }
+
+    /// Notes the new stream; the ones on channels that are gone are forgotten, or a client that outlives many workers
+    /// would collect them.
+    fn stream_opened(&mut self, slot: u32, channel: u32) {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        if conn.streams.len() == conn.streams.inline_size() {
+            let channels = &self.channels;
+            conn.streams
+                .retain(|open| channels.iter().flatten().any(|entry| entry.serial == open.channel));
+        }
+        conn.streams.push(OpenStream { channel, generation: conn.generation });
     }
 
     fn worker_body(&mut self, slot: u32, part: Part) {
@@ -392,7 +417,7 @@ impl<D: Driver> Shard<D> {
                     && let Some(entry) = self.channels[usize::from(channel)].as_mut()
                 {
                     let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
-                    conn.streams.retain(|serial| *serial != entry.serial);
+                    conn.streams.retain(|open| open.channel != entry.serial);
                     entry.write_always(self.driver.pool(), |out| out.close(tag));
                     mark_dirty(&mut self.dirty, entry, channel);
                 }
@@ -421,12 +446,13 @@ impl<D: Driver> Shard<D> {
         };
         self.timers.disarm(slot);
         self.close_socket(conn.socket);
-        let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
         for index in 0..self.channels.len() {
             let Some(entry) = self.channels[index].as_mut() else {
                 continue;
             };
-            if conn.streams.contains(&entry.serial) {
+            if let Some(open) = conn.streams.iter().find(|open| open.channel == entry.serial) {
+                // A worker drops what is not of the last generation that it knows.
+                let tag = StreamTag { stream: stream_of(slot), generation: open.generation };
                 entry.write_always(self.driver.pool(), |out| out.close(tag));
                 mark_dirty(&mut self.dirty, entry, index as u16);
             }

@@ -146,7 +146,8 @@ impl<D: Driver> Shard<D> {
             worker.phase = WorkerPhase::Draining;
             worker.drained_reported = true;
         }
-        if let Some(channel) = self.channel_of(number) {
+        // Two, if it has connected again and the old one's end has not been seen.
+        while let Some(channel) = self.channel_of(number) {
             self.channel_lost(channel, "the process is gone");
         }
         self.plains_lost(index);

@@ -19,7 +19,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use hostler_driver::{Completion, Driver, ListenerId, Operation, SocketId};
+use hostler_driver::{Completion, Driver, Key, ListenerId, Operation, SocketId};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 
 pub use self::commands::{ShardCommand, ShardEvent};
@@ -202,8 +202,29 @@ impl<D: Driver> Shard<D> {
         [timers, accept, drain, log].into_iter().flatten().min().map(Duration::from_millis)
     }
 
+    /// Does the slot that `key` names still hold this socket? The driver reports nothing about a socket after its
+    /// `close`, but the list of this turn may hold more of it, and its slot may have a new owner by now.
+    fn is_current(&self, key: Key, socket: SocketId) -> bool {
+        let current = match Owner::from_key(key) {
+            Owner::Client(slot) => self.conns.get(slot).map(|conn| conn.socket),
+            Owner::Channel(index) => {
+                self.channels[index as usize].as_ref().map(|channel| channel.socket)
+            }
+            Owner::Plain(slot) => self.plains.get(slot).map(|plain| plain.socket),
+            Owner::ClientListener(_) | Owner::ChannelListener => None,
+        };
+        current == Some(socket)
+    }
+
     fn complete(&mut self, completion: Completion) {
         match completion {
+            Completion::Received { socket, key, .. }
+            | Completion::Sent { socket, key }
+            | Completion::SendProgress { socket, key }
+            | Completion::ReceiveEnded { socket, key }
+            | Completion::Connected { socket, key }
+            | Completion::Failed { socket, key, .. }
+                if !self.is_current(key, socket) => {}
             Completion::Accepted { listener, fd } => match Owner::from_key(listener) {
                 Owner::ChannelListener => self.channel_accepted(fd),
                 Owner::ClientListener(index) => self.client_accepted(fd, index),
@@ -246,7 +267,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn failed(&mut self, key: hostler_driver::Key, operation: Operation, error: &io::Error) {
+    fn failed(&mut self, key: Key, operation: Operation, error: &io::Error) {
         match Owner::from_key(key) {
             Owner::Client(slot) => self.client_failed(slot, operation),
             Owner::Channel(index) => self.channel_lost(index as u16, &error.to_string()),
@@ -268,7 +289,7 @@ impl<D: Driver> Shard<D> {
                 break;
             }
             self.accept_paused.remove(0);
-            if self.draining.is_none() {
+            if self.draining.is_none() && !self.accept_full {
                 self.driver.accept(listener, true);
             }
         }

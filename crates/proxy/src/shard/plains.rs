@@ -6,7 +6,7 @@ use hostler_driver::{Buffer, Driver, Operation, PoolClass, ReceiveMode};
 
 use super::Shard;
 use super::owner::Owner;
-use crate::conn::{Event, Keep, Link, ResponseEnd};
+use crate::conn::{Event, Keep, ResponseEnd};
 use crate::worker::plain::{Plain, PlainPhase};
 
 /// Node closes an idle connection after 5 s by default (`server.keepAliveTimeout`). We go first, so that no request is
@@ -96,7 +96,11 @@ impl<D: Driver> Shard<D> {
             Some(conn) => {
                 let range = 0..buffer.len();
                 let end = ResponseEnd::Open;
-                self.step(conn, Event::WorkerBytes { buffer, range, end, scarce: false });
+                let pool = self.driver.pool();
+                let scarce = buffer
+                    .class()
+                    .is_some_and(|class| pool.free(class) < pool.capacity(class) / 4);
+                self.step(conn, Event::WorkerBytes { buffer, range, end, scarce });
             }
             // Bytes nobody asked for (Node answers 408 to a connection it gives up): not to be trusted again.
             None => self.drop_plain(slot),
@@ -179,13 +183,13 @@ impl<D: Driver> Shard<D> {
                 continue;
             }
             if let Some(conn) = plain.conn() {
-                self.step(conn, Event::WorkerLost { unsent: false });
-                // The step gave the link back, and with it this connection.
-                debug_assert!(self.conns.get(conn).is_none_or(
-                    |conn| !matches!(conn.link, Link::Plain { plain, .. } if plain == slot)
-                ));
+                let unsent = matches!(plain.phase, PlainPhase::Connecting { .. });
+                self.step(conn, Event::WorkerLost { unsent });
             }
-            self.drop_plain(slot);
+            // The step gave this connection back; a retry on another worker may have taken the slot since.
+            if self.plains.get(slot).is_some_and(|plain| plain.worker == index) {
+                self.drop_plain(slot);
+            }
         }
     }
 }

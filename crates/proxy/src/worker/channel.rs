@@ -114,17 +114,29 @@ impl Channel {
     pub fn write_always(
         &mut self,
         pool: &Pool,
+        frames: impl FnMut(&mut FrameWriter<'_>) -> Result<(), NoRoom>,
+    ) {
+        let bytes_max = hostler_protocol::worker::JSON_BYTES_MAX + FRAME_PREFIX_BYTES;
+        self.write_at_most(pool, bytes_max, frames);
+    }
+
+    /// As [`Channel::write_always`], for frames that are together never longer than `bytes_max`.
+    pub fn write_at_most(
+        &mut self,
+        pool: &Pool,
+        bytes_max: usize,
         mut frames: impl FnMut(&mut FrameWriter<'_>) -> Result<(), NoRoom>,
     ) {
         if self.write(pool, &mut frames).is_ok() {
             return;
         }
         self.seal();
-        let mut bytes = vec![0; hostler_protocol::worker::JSON_BYTES_MAX + FRAME_PREFIX_BYTES];
+        let mut bytes = vec![0; bytes_max];
         let mut writer = FrameWriter::new(&mut bytes);
-        frames(&mut writer).expect("a small frame fits into the largest JSON frame");
+        frames(&mut writer).expect("the caller knows the largest frame");
         let written = writer.len();
         bytes.truncate(written);
+        bytes.shrink_to_fit();
         self.parts.push_back(Part::whole(Buffer::from_vec(bytes)));
     }
 

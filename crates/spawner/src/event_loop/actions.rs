@@ -1,6 +1,7 @@
 //! Doing what the machine decided.
 //!
-//! Owns: the mapping from each action to the part that does it. Must never know: the machine's states.
+//! Owns: the mapping from each action to the part that does it. Must never know: the machine's
+//! states.
 
 use hostler_protocol::control::WorkerId;
 

@@ -1,8 +1,8 @@
 //! The child processes: made, watched, signalled, reaped.
 //!
-//! Owns: pids from fork to reap, the explanation of a start that the system refused. Must never know: when and why; the machine
-//! decides that. A child is reaped here only, so its pid is ours until then and a signal cannot hit
-//! a stranger.
+//! Owns: pids from fork to reap, the explanation of a start that the system refused. Must never
+//! know: when and why; the machine decides that. A child is reaped here only, so its pid is ours
+//! until then and a signal cannot hit a stranger.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -77,8 +77,8 @@ impl Children {
         let _ = kill_process_group(child.pid, signal);
     }
 
-    /// Reaps everything that has exited: our children, whose groups are killed with them, and orphans that the
-    /// kernel gave to us.
+    /// Reaps everything that has exited: our children, whose groups are killed with them, and
+    /// orphans that the kernel gave to us.
     pub(super) fn reap(&mut self) -> Vec<(Target, HowDied)> {
         let mut dead = Vec::new();
         let mut index = 0;
@@ -102,8 +102,8 @@ impl Children {
     }
 }
 
-/// Reaps one child if it has exited. The group is killed while the dead leader still holds its number:
-/// afterwards the number may belong to somebody else.
+/// Reaps one child if it has exited. The group is killed while the dead leader still holds its
+/// number: afterwards the number may belong to somebody else.
 fn reap_with_group(pid: Pid) -> Option<HowDied> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::Pid(pid), look) {
@@ -188,5 +188,29 @@ pub(super) fn explain(error: &io::Error, program: &Path, cwd: Option<&Path>) -> 
             fails(format!("{name} may not be executed: {error}"), None, false)
         }
         _ => fails(format!("{name} cannot be executed: {error}"), None, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_the_system_say_what_to_do_and_whether_to_try_again() {
+        let table = [
+            (Errno::AGAIN, "limit of processes", true),
+            (Errno::NOMEM, "no memory", true),
+            (Errno::MFILE, "no file descriptor", true),
+            (Errno::NOENT, "/opt/node was not found", false),
+            (Errno::ACCESS, "may not be executed", false),
+            (Errno::NOEXEC, "cannot be executed", false),
+        ];
+        for (errno, part, retry) in table {
+            let failure = explain(&errno.into(), Path::new("/opt/node"), Some(Path::new("/")));
+            assert!(failure.why.contains(part), "{failure:?}");
+            assert_eq!(failure.retry, retry, "{failure:?}");
+        }
+        let failure = explain(&Errno::NOENT.into(), Path::new("node"), Some(Path::new("/nowhere")));
+        assert_eq!(failure.why, "the folder /nowhere does not exist");
     }
 }

@@ -1,7 +1,8 @@
 //! The command socket `control.sock`: the server side.
 //!
 //! Owns: the connections of command-line clients and their bounds. Must never know: what a command
-//! does; requests go out, answers come in. A slow, silent or mad client costs one of a few places for a few seconds.
+//! does; requests go out, answers come in. A slow, silent or mad client costs one of a few places
+//! for a few seconds.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +21,9 @@ const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// Time to send a request, and to take an answer.
 const TALK_MS_MAX: u64 = 5_000;
+
+/// After a failed accept.
+const ACCEPT_PAUSE_MS: u64 = 500;
 
 /// Names one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub(super) struct ControlServer {
     listener: UnixListener,
     clients: Vec<Client>,
     next_id: u64,
+    /// After a failed accept: not before then.
+    accept_after_ms: u64,
 }
 
 impl ControlServer {
@@ -57,11 +63,12 @@ impl ControlServer {
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         let listener = UnixListener::from(socket);
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, clients: Vec::new(), next_id: 0 })
+        Ok(Self { listener, clients: Vec::new(), next_id: 0, accept_after_ms: 0 })
     }
 
-    pub(super) fn listener(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    /// The listening socket, unless accepting makes no sense now.
+    pub(super) fn listener(&self, now_ms: u64) -> Option<BorrowedFd<'_>> {
+        (now_ms >= self.accept_after_ms).then(|| self.listener.as_fd())
     }
 
     /// The clients, and what each waits for.
@@ -77,14 +84,15 @@ impl ControlServer {
         })
     }
 
-    pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+    pub(super) fn next_deadline_ms(&self, now_ms: u64) -> Option<u64> {
+        let accept_ms = Some(self.accept_after_ms).filter(|&after_ms| after_ms > now_ms);
         let deadline = |client: &Client| match client.state {
             State::Asking { deadline_ms, .. } | State::Answering { deadline_ms, .. } => {
                 Some(deadline_ms)
             }
             State::Waiting | State::Held => None,
         };
-        self.clients.iter().filter_map(deadline).min()
+        self.clients.iter().filter_map(deadline).chain(accept_ms).min()
     }
 
     /// Drops the clients that took too long.
@@ -99,7 +107,17 @@ impl ControlServer {
 
     /// Takes new clients in.
     pub(super) fn accept(&mut self, now_ms: u64) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // Without a free descriptor the client stays in the queue, and `poll` would
+                    // report it again at once.
+                    self.accept_after_ms = now_ms + ACCEPT_PAUSE_MS;
+                    return;
+                }
+            };
             if self.clients.len() >= CLIENTS_MAX || stream.set_nonblocking(true).is_err() {
                 continue;
             }

@@ -1,16 +1,19 @@
 //! The loop: the kernel's news in, the machine's actions out.
 //!
-//! Owns: every descriptor of the supervisor but the listeners, the clock, and the order of things. Must
-//! never know: why something is done; that is decided in `crate::supervisor`. One thread, `poll`, and nothing in
-//! it that waits: not for a child, not for a client, not for the reader of our output.
+//! Owns: every descriptor of the supervisor but the listeners, the clock, and the order of things.
+//! Must never know: why something is done; that is decided in `crate::supervisor`. One thread,
+//! `poll`, and nothing in it that waits: not for a child, not for a client, not for the reader of
+//! our output.
 //!
-//! `poll` instead of `epoll`: the set is small (four descriptors a worker), changes often, and a set that is built
-//! anew each time cannot name a descriptor that is gone.
+//! `poll` instead of `epoll`: the set is small (four descriptors a worker), changes often, and a
+//! set that is built anew each time cannot name a descriptor that is gone.
 
 mod actions;
 mod children;
+mod commands;
 mod control;
 mod launch;
+mod news;
 mod oom;
 mod orphans;
 mod proxy_link;
@@ -24,39 +27,26 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use hostler_protocol::control::{CommandAnswer, CommandRequest, FromProxy, ToProxy};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::Timespec;
 
 use crate::config::SupervisorConfig;
 use crate::exec;
 use crate::listeners::{Listeners, bind_file};
 use crate::outcome::{ExitReason, Notice};
-use crate::output::{Channel, Sink, Tail, format_line, stderr_sink};
+use crate::output::{Sink, Tail, stderr_sink};
 use crate::runtime_dir::RuntimeDir;
-use crate::supervisor::{Death, Event, HowDied, Machine, Report, Settings, Target};
+use crate::supervisor::{Event, Machine, Settings, Target};
 use crate::worker_command;
 use children::Children;
-use control::{ClientId, ControlServer};
+use control::ControlServer;
 use oom::OomWatch;
 use orphans::Orphans;
-use proxy_link::{LinkError, ProxyLink};
+use proxy_link::ProxyLink;
 use status::StatusDesk;
-use streams::{Kind, Streams};
+use streams::Streams;
 
 /// A reader that hangs must not keep us from ending.
 const LAST_WRITE_MS_MAX: u32 = 500;
-
-/// The descriptor that has news.
-#[derive(Clone, Copy, Debug)]
-enum Token {
-    Stream(u64),
-    Link,
-    ControlListener,
-    Client(ClientId),
-    Signals,
-    Child,
-    Sink,
-}
 
 /// What is remembered of a living child for the moment of its death.
 #[derive(Debug, Default)]
@@ -187,47 +177,10 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    /// Waits for news or for the next deadline.
-    fn wait(&self) -> Vec<Token> {
-        let stderr = stderr_sink();
-        let mut tokens = Vec::new();
-        let mut fds = Vec::new();
-        let mut watch = |token, fd, flags| {
-            tokens.push(token);
-            fds.push(PollFd::from_borrowed_fd(fd, flags));
-        };
-        // In the order in which they are handled: what a child said comes before its death.
-        for (number, fd) in self.streams.fds() {
-            watch(Token::Stream(number), fd, PollFlags::IN);
-        }
-        if let Some(link) = &self.link {
-            let write = if link.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
-            watch(Token::Link, link.fd(), PollFlags::IN | write);
-        }
-        watch(Token::ControlListener, self.control.listener(), PollFlags::IN);
-        for (id, fd, flags) in self.control.clients() {
-            watch(Token::Client(id), fd, flags);
-        }
-        let sinks = std::iter::once(&self.stdout).chain(stderr.as_deref());
-        for fd in sinks.filter_map(Sink::waiting) {
-            watch(Token::Sink, fd, PollFlags::OUT);
-        }
-        watch(Token::Signals, self.signals.as_fd(), PollFlags::IN);
-        for fd in self.children.pidfds() {
-            watch(Token::Child, fd, PollFlags::IN);
-        }
-        // An error (interrupted, no memory) is no news; the deadlines below are looked at anyway.
-        if poll(&mut fds, self.timeout().as_ref()).is_err() {
-            return Vec::new();
-        }
-        let news = tokens.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
-        news.map(|(token, _)| *token).collect()
-    }
-
     fn timeout(&self) -> Option<Timespec> {
         let deadlines = [
             self.machine.next_deadline_ms(),
-            self.control.next_deadline_ms(),
+            self.control.next_deadline_ms(self.now_ms()),
             self.status.next_deadline_ms(),
         ];
         let deadline_ms = deadlines.into_iter().flatten().min()?;
@@ -244,155 +197,5 @@ impl<'a> EventLoop<'a> {
         for client in self.status.expired(now_ms) {
             self.answer_status(client, None);
         }
-    }
-
-    fn turn(&mut self, token: Token) {
-        match token {
-            Token::Stream(number) => self.with_lines(|streams, each| streams.read(number, each)),
-            Token::Link => self.turn_link(),
-            Token::ControlListener => self.control.accept(self.now_ms()),
-            Token::Client(id) => {
-                if let Some(request) = self.control.turn(id, self.now_ms()) {
-                    self.command(id, &request);
-                }
-            }
-            Token::Signals => {
-                for signal in signals::read(&self.signals) {
-                    if signal == libc::SIGCHLD {
-                        self.reap();
-                    } else {
-                        self.events.push_back(Event::Signal(signal));
-                    }
-                }
-            }
-            Token::Child => self.reap(),
-            // Written to at the end of the turn.
-            Token::Sink => {}
-        }
-    }
-
-    /// Lets `read` give out lines, and takes each to where it belongs.
-    fn with_lines(&mut self, read: impl FnOnce(&mut Streams, &mut streams::EachLine<'_>)) {
-        let Self { streams, kept, stdout, events, config, .. } = self;
-        let mut formatted = Vec::new();
-        read(streams, &mut |target, kind, line| match kind {
-            Kind::Output { channel, label } => {
-                formatted.clear();
-                format_line(&mut formatted, label, *channel, line, config.log_json);
-                match channel {
-                    Channel::Stdout => stdout.push(&formatted),
-                    Channel::Stderr => {
-                        if let Some(mut stderr) = stderr_sink() {
-                            stderr.push(&formatted);
-                        }
-                        if let Some(kept) = kept.get_mut(&target) {
-                            kept.tail.push(line);
-                        }
-                    }
-                }
-            }
-            Kind::Report => match (target, Report::parse(line)) {
-                (Target::Worker(worker), Some(report)) => {
-                    events.push_back(Event::Report { worker, report });
-                }
-                _ => tracing::debug!(line = %String::from_utf8_lossy(line), "unknown report"),
-            },
-        });
-    }
-
-    fn turn_link(&mut self) {
-        let Some(link) = &mut self.link else {
-            return;
-        };
-        let mut messages = Vec::new();
-        let result = link.flush().and_then(|()| link.receive(&mut messages));
-        for message in messages {
-            if let FromProxy::Status { request, status } = message {
-                for client in self.status.answered(request) {
-                    self.answer_status(client, Some(status.clone()));
-                }
-            } else {
-                self.events.push_back(Event::ProxyMessage(message));
-            }
-        }
-        if let Err(error) = result {
-            self.drop_link(&error);
-        }
-    }
-
-    /// A proxy that cannot be told anything is of no use; its exit is handled as any other.
-    fn drop_link(&mut self, error: &LinkError) {
-        if !matches!(error, LinkError::Closed) {
-            tracing::error!("the proxy is killed: {error}");
-            self.children.signal(Target::Proxy, crate::supervisor::StopSignal::Kill);
-        }
-        self.link = None;
-        for client in self.status.abandoned() {
-            self.answer_status(client, None);
-        }
-    }
-
-    fn reap(&mut self) {
-        for (target, how) in self.children.reap() {
-            self.with_lines(|streams, each| streams.drain(target, each));
-            let kept = self.kept.remove(&target).unwrap_or_default();
-            if let Some(plain) = &kept.plain {
-                // A worker removes its socket file by itself, unless it was killed.
-                let _ = std::fs::remove_file(plain);
-            }
-            let struck = self.oom.struck();
-            let killed = matches!(how, HowDied::Signal { signal: libc::SIGKILL, .. });
-            let death = Death { how, oom: killed && struck, stderr_tail: kept.tail.to_lines() };
-            match target {
-                Target::Worker(worker) => {
-                    self.events.push_back(Event::WorkerExited { worker, death });
-                }
-                Target::Proxy => {
-                    self.turn_link();
-                    self.drop_link(&LinkError::Closed);
-                    self.events.push_back(Event::ProxyExited(death));
-                }
-            }
-        }
-    }
-
-    fn command(&mut self, client: ClientId, request: &CommandRequest) {
-        let now_ms = self.now_ms();
-        match request {
-            CommandRequest::Stop => {
-                self.control.answer(client, &CommandAnswer::Accepted, true, now_ms);
-                self.events.push_back(Event::StopCommand);
-            }
-            CommandRequest::Status => {
-                let request = self.status.ask(client, now_ms);
-                let sent = self.link.as_mut().map(|link| link.send(&ToProxy::Status { request }));
-                match sent {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => self.drop_link(&error),
-                    None => {
-                        for client in self.status.answered(request) {
-                            self.answer_status(client, None);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn answer_status(
-        &mut self,
-        client: ClientId,
-        proxy: Option<hostler_protocol::control::ProxyStatus>,
-    ) {
-        let now_ms = self.now_ms();
-        let facts = status::Facts {
-            uptime_s: now_ms / 1000,
-            runtime_dir: self.dir.path().display().to_string(),
-            proxy_pid: self.children.pid(Target::Proxy),
-            listeners: self.listeners.names.clone(),
-        };
-        let status = status::gather(facts, self.machine.worker_status(now_ms), proxy);
-        let answer = CommandAnswer::Status(Box::new(status));
-        self.control.answer(client, &answer, false, now_ms);
     }
 }

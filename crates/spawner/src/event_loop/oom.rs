@@ -1,7 +1,7 @@
 //! Whether the kernel's OOM killer has struck in our cgroup.
 //!
-//! Owns: finding and reading the counter, in cgroup v2 and v1. Must never know: which process it hit; the kernel does not
-//! say. It is looked at only after a SIGKILL that we did not send.
+//! Owns: finding and reading the counter, in cgroup v2 and v1. Must never know: which process it
+//! hit; the kernel does not say. It is looked at only after a SIGKILL that we did not send.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ impl OomWatch {
     }
 }
 
-/// Where the counter may be, from the text of `/proc/self/cgroup`. Inside a container the path there may be the
-/// host's, while the mount shows our own cgroup at its root.
+/// Where the counter may be, from the text of `/proc/self/cgroup`. Inside a container the path
+/// there may be the host's, while the mount shows our own cgroup at its root.
 fn candidates(cgroups: &str) -> Vec<PathBuf> {
     let v2 = Path::new("/sys/fs/cgroup");
     let v1 = Path::new("/sys/fs/cgroup/memory");

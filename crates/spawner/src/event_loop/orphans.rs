@@ -1,4 +1,5 @@
-//! Processes that lost their parent: grandchildren that left their group, given to us by the kernel.
+//! Processes that lost their parent: grandchildren that left their group, given to us by the
+//! kernel.
 //!
 //! Owns: becoming their parent, and their end when the instance ends. Must never know: workers. A
 //! daemon that an app started on purpose lives as long as the instance does, and no longer.
@@ -15,7 +16,8 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_
 /// A killed process is gone at once, unless it is stuck in the kernel.
 const SWEEP_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// Children that were there before us, when a script started them and then `exec`ed hostler: not ours to kill.
+/// Children that were there before us, when a script started them and then `exec`ed hostler: not
+/// ours to kill.
 #[derive(Debug)]
 pub(super) struct Orphans {
     strangers: HashSet<i32>,
@@ -56,7 +58,8 @@ impl Orphans {
     }
 }
 
-/// The pids of all our children. `/proc/PID/task/TID/children` would be shorter, but a kernel may lack it.
+/// The pids of all our children. `/proc/PID/task/TID/children` would be shorter, but a kernel may
+/// lack it.
 fn children() -> Vec<i32> {
     let me = getpid().as_raw_nonzero().get();
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -70,7 +73,8 @@ fn children() -> Vec<i32> {
     processes.flatten().filter_map(child).collect()
 }
 
-/// The parent's pid in the text of `/proc/PID/stat`. The name before it may contain anything, parentheses too.
+/// The parent's pid in the text of `/proc/PID/stat`. The name before it may contain anything,
+/// parentheses too.
 fn parent_of(stat: &str) -> Option<i32> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     behind_name.split_whitespace().nth(1)?.parse().ok()

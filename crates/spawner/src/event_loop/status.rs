@@ -1,7 +1,7 @@
 //! `hostler status`: the supervisor's facts and the proxy's figures in one answer.
 //!
-//! Owns: the questions to the proxy that wait for an answer, and putting the answer together. Must never know: sockets. A proxy
-//! that does not answer delays the status, it does not prevent it.
+//! Owns: the questions to the proxy that wait for an answer, and putting the answer together. Must
+//! never know: sockets. A proxy that does not answer delays the status, it does not prevent it.
 
 use std::fs;
 
@@ -78,8 +78,8 @@ pub(super) fn gather(
 ) -> InstanceStatus {
     for worker in &mut workers {
         worker.rss_kib = worker.pid.map_or(0, rss_kib);
-        let loads = proxy.iter().flat_map(|proxy| &proxy.workers);
-        worker.load = loads.filter(|load| load.worker == worker.worker.0).last().cloned();
+        let mut loads = proxy.iter().flat_map(|proxy| &proxy.workers);
+        worker.load = loads.find(|load| load.worker == worker.worker.0).cloned();
     }
     let pid = std::process::id();
     InstanceStatus {

@@ -1,7 +1,8 @@
 //! Our stderr, shared by the app's output and our own log.
 //!
-//! Owns: the one sink in front of it. Log lines and the app's lines keep their order that way, and a reader of
-//! stderr that hangs cannot stop the supervisor in the middle of a log line. Must never know: what is written.
+//! Owns: the one sink in front of it. Log lines and the app's lines keep their order that way, and
+//! a reader of stderr that hangs cannot stop the supervisor in the middle of a log line. Must never
+//! know: what is written.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -21,8 +22,8 @@ pub(crate) fn stderr_sink() -> Option<MutexGuard<'static, Sink>> {
 #[derive(Debug)]
 pub struct LogWriter(());
 
-/// The writer for the supervisor's log subscriber: `.with_writer(hostler_spawner::log_writer)`. A plain
-/// `std::io::stderr` would stop the whole supervisor when its reader hangs.
+/// The writer for the supervisor's log subscriber: `.with_writer(hostler_spawner::log_writer)`. A
+/// plain `std::io::stderr` would stop the whole supervisor when its reader hangs.
 pub fn log_writer() -> LogWriter {
     LogWriter(())
 }

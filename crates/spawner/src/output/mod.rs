@@ -20,7 +20,8 @@ use serde::Serialize;
 /// Lines of stderr that are kept to explain a death.
 pub(crate) const TAIL_LINES_MAX: usize = 20;
 
-/// A remembered line is cut to this: the tail is for people, and a supervisor of many workers stays small.
+/// A remembered line is cut to this: the tail is for people, and a supervisor of many workers stays
+/// small.
 const TAIL_LINE_BYTES_MAX: usize = 1024;
 
 /// Which of a child's two outputs.

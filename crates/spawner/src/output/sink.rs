@@ -1,7 +1,8 @@
 //! Our own stdout or stderr, written without ever waiting for its reader.
 //!
 //! Owns: a bounded buffer in front of the descriptor and the count of what did not fit. Must never
-//! know: what is written. A slow reader costs lines, never the supervisor's time. Called by the loop.
+//! know: what is written. A slow reader costs lines, never the supervisor's time. Called by the
+//! loop.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -90,10 +91,13 @@ impl Sink {
                 Ok(count) => drop(self.pending.drain(..count)),
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                Err(_) => {
-                    // The reader is gone for good (closed pipe, full disk): nobody misses the rest.
-                    self.gone = true;
+                Err(error) => {
+                    // A full disk may get room again; a closed pipe stays closed.
+                    self.gone = !matches!(error, Errno::NOSPC | Errno::DQUOT);
+                    let lines = self.pending.iter().filter(|&&byte| byte == b'\n').count();
+                    self.dropped_lines += lines as u64;
                     self.pending = VecDeque::new();
+                    return;
                 }
             }
         }

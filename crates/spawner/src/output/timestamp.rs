@@ -12,7 +12,8 @@ pub(crate) fn now() -> String {
 
 fn format(unix_s: u64, ms: u32) -> String {
     let (days, second) = (unix_s / 86_400, unix_s % 86_400);
-    // Civil date from a day count: years run from March, so that the leap day is the last of a year.
+    // Civil date from a day count: years run from March, so that the leap day is the last of a
+    // year.
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;

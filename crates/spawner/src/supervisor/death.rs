@@ -35,7 +35,7 @@ pub(crate) enum HowDied {
 }
 
 /// Longest remark taken from the app's stderr into one log line.
-const REMARK_CHARS_MAX: usize = 300;
+pub(super) const REMARK_CHARS_MAX: usize = 300;
 
 impl Death {
     /// The line of stderr that says most: the error behind a stack trace, else the last line.
@@ -50,8 +50,16 @@ impl Death {
         Some(line.trim().chars().take(REMARK_CHARS_MAX).collect())
     }
 
+    /// How it ended and what usually causes that; for deaths that we did not cause ourselves.
+    pub(crate) fn explained(&self) -> String {
+        match self.cause() {
+            Some(cause) => format!("{self} ({cause})"),
+            None => self.to_string(),
+        }
+    }
+
     /// What usually causes such a death, where that is known.
-    pub(crate) fn cause(&self) -> Option<&'static str> {
+    fn cause(&self) -> Option<&'static str> {
         let heap_full = |line: &String| line.contains("JavaScript heap out of memory");
         match self.how {
             HowDied::Signal { signal, .. } if signal == Signal::KILL.as_raw() => {
@@ -82,10 +90,7 @@ impl fmt::Display for Death {
             }
             HowDied::Unknown => write!(out, "is gone, nobody knows how")?,
         }
-        match self.cause() {
-            Some(cause) => write!(out, " ({cause})"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -129,13 +134,13 @@ mod tests {
     fn deaths_are_explained() {
         let killed = HowDied::Signal { signal: 9, core: false };
         let oom = Death { oom: true, ..death(killed, &[]) };
-        assert!(oom.to_string().contains("OOM killer struck"), "{oom}");
-        assert!(death(killed, &[]).to_string().starts_with("was killed by SIGKILL (sent by"));
+        assert!(oom.explained().contains("OOM killer struck"), "{oom}");
+        assert!(death(killed, &[]).explained().starts_with("was killed by SIGKILL (sent by"));
         assert_eq!(death(HowDied::Exit(1), &[]).to_string(), "exited with code 1");
         let abort = HowDied::Signal { signal: 6, core: true };
         let heap =
             "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
-        let text = death(abort, &[heap, " 1: 0xb8cf0 node"]).to_string();
+        let text = death(abort, &[heap, " 1: 0xb8cf0 node"]).explained();
         assert!(text.contains("SIGABRT (core dumped) (V8's heap is full"), "{text}");
     }
 

@@ -23,6 +23,8 @@ pub(crate) enum Event {
     ProxySpawnFailed(SpawnFailure),
     /// The proxy said something.
     ProxyMessage(FromProxy),
+    /// The proxy closed its control socket: it ends, or is of no use.
+    ProxyHungUp,
     /// The proxy process is gone and reaped.
     ProxyExited(Death),
     /// [`Action::SpawnWorker`] worked.

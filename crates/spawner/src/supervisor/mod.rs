@@ -2,7 +2,8 @@
 //!
 //! Owns: the state of the instance, of every worker slot and of the proxy, and every decision about
 //! them: when to start, to give up, to wait, to stop, to kill. Must never know: processes, pipes,
-//! sockets, clocks. The loop (`crate::event_loop`) turns the kernel's news into events and does the actions.
+//! sockets, clocks. The loop (`crate::event_loop`) turns the kernel's news into events and does the
+//! actions.
 //!
 //! The instance ([`Phase`]):
 //!
@@ -16,8 +17,9 @@
 //!                                                   +--------> Ended <------+
 //! ```
 //!
-//! A slot ([`slot::SlotState`]): `Backoff -> Live(Starting -> Ready -> Stopping -> Killed) -> Backoff | Stopped`.
-//! The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving`, from each `-> Backoff -> Spawning` or `-> Gone`.
+//! A slot ([`slot::SlotState`]): `Backoff -> Live(Starting -> Ready -> Stopping -> Killed) ->
+//! Backoff | Stopped`. The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving ->
+//! Leaving | Killed`, from each `-> Backoff -> Spawning` or `-> Gone`.
 
 pub(crate) mod death;
 mod event;
@@ -150,6 +152,7 @@ impl Machine {
             Event::ProxySpawned { pid } => self.proxy_spawned(pid, now_ms, actions),
             Event::ProxySpawnFailed(failure) => self.proxy_spawn_failed(failure, now_ms, actions),
             Event::ProxyMessage(message) => self.proxy_message(message, now_ms, actions),
+            Event::ProxyHungUp => self.proxy_hung_up(now_ms),
             Event::ProxyExited(death) => self.proxy_exited(&death, now_ms, actions),
             Event::WorkerSpawned { worker, pid } => {
                 self.worker_spawned(worker, pid, now_ms, actions);
@@ -239,6 +242,11 @@ fn backoff_ms(failures: u32) -> u64 {
     const FIRST_MS: u64 = 100;
     const MAX_MS: u64 = 30_000;
     (FIRST_MS << failures.saturating_sub(1).min(16)).min(MAX_MS)
+}
+
+/// `Frames` as people write it: `frames`.
+fn lower(name: impl std::fmt::Debug) -> String {
+    format!("{name:?}").to_lowercase()
 }
 
 /// `0.3 s`, `42 s`, `3 min`: durations for log lines.

@@ -7,11 +7,14 @@ use hostler_protocol::control::{FromProxy, IoChoice, ToProxy};
 
 use super::death::Death;
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
-use super::{Machine, Phase, backoff_ms};
+use super::{Machine, Phase, backoff_ms, lower};
 use crate::outcome::ExitReason;
 
 /// From its start until all shards accept.
 const START_MS_MAX: u64 = 15_000;
+
+/// From closing its control socket until its exit.
+const LEAVE_MS_MAX: u64 = 2_000;
 
 /// This many deaths within [`DEATHS_WINDOW_MS`] are a crash loop.
 const DEATHS_MAX: usize = 5;
@@ -47,6 +50,11 @@ pub(super) enum ProxyState {
         /// Why that one.
         io_reason: String,
     },
+    /// Has closed its control socket, should be gone soon.
+    Leaving {
+        /// Then it is killed.
+        deadline_ms: u64,
+    },
     /// Has got SIGKILL.
     Killed,
     /// Waits for its next start.
@@ -70,7 +78,9 @@ impl Proxy {
 
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         match self.state {
-            ProxyState::Starting { deadline_ms } => Some(deadline_ms),
+            ProxyState::Starting { deadline_ms } | ProxyState::Leaving { deadline_ms } => {
+                Some(deadline_ms)
+            }
             ProxyState::Backoff { until_ms } => Some(until_ms),
             ProxyState::Spawning
             | ProxyState::Serving { .. }
@@ -130,14 +140,15 @@ impl Machine {
         match message {
             FromProxy::Serving { io, io_reason } => {
                 if matches!(self.proxy.state, ProxyState::Starting { .. }) {
-                    let text = format!("the proxy serves by {io:?}: {io_reason}");
+                    let text = format!("the proxy serves by {}: {io_reason}", lower(io));
                     actions.push(Action::Log(Level::Info, text));
                     self.proxy.state = ProxyState::Serving { io, io_reason };
                     self.proxy.ever_served = true;
                 }
             }
             FromProxy::Failed { why } => {
-                // A proxy that has worked before may work again: then its exit, which follows, is handled as a death.
+                // A proxy that has worked before may work again: then its exit, which follows, is
+                // handled as a death.
                 if self.proxy.ever_served || self.ending.is_some() {
                     self.proxy.complaint = Some(why);
                 } else {
@@ -161,6 +172,12 @@ impl Machine {
         }
     }
 
+    pub(super) fn proxy_hung_up(&mut self, now_ms: u64) {
+        if matches!(self.proxy.state, ProxyState::Starting { .. } | ProxyState::Serving { .. }) {
+            self.proxy.state = ProxyState::Leaving { deadline_ms: now_ms + LEAVE_MS_MAX };
+        }
+    }
+
     pub(super) fn proxy_exited(&mut self, death: &Death, now_ms: u64, actions: &mut Vec<Action>) {
         if self.ending.is_some() {
             self.proxy.state = ProxyState::Gone;
@@ -170,7 +187,9 @@ impl Machine {
             }
             return;
         }
-        let mut text = format!("the proxy {death}");
+        let killed = self.proxy.state == ProxyState::Killed;
+        let death_text = if killed { death.to_string() } else { death.explained() };
+        let mut text = format!("the proxy {death_text}");
         if let Some(words) = self.proxy.complaint.take().or_else(|| death.last_words()) {
             text.push_str(&format!("; its last words: {words}"));
         }
@@ -208,20 +227,29 @@ impl Machine {
         if self.proxy.deadline_ms().is_none_or(|deadline| deadline > now_ms) {
             return;
         }
-        if matches!(self.proxy.state, ProxyState::Backoff { .. }) {
-            self.proxy.state = ProxyState::Spawning;
-            actions.push(Action::SpawnProxy);
-        } else {
-            let limit_s = START_MS_MAX / 1000;
-            self.proxy.complaint = Some(format!("it did not serve within {limit_s} s"));
-            self.kill_proxy(actions);
+        match self.proxy.state {
+            ProxyState::Backoff { .. } => {
+                self.proxy.state = ProxyState::Spawning;
+                actions.push(Action::SpawnProxy);
+                return;
+            }
+            ProxyState::Leaving { .. } => {
+                self.proxy.complaint = Some("it closed its control socket and stayed".to_owned());
+            }
+            _ => {
+                let limit_s = START_MS_MAX / 1000;
+                self.proxy.complaint = Some(format!("it did not serve within {limit_s} s"));
+            }
         }
+        self.kill_proxy(actions);
     }
 
     /// Makes sure that the proxy goes and stays away.
     pub(super) fn kill_proxy(&mut self, actions: &mut Vec<Action>) {
         match self.proxy.state {
-            ProxyState::Starting { .. } | ProxyState::Serving { .. } => {
+            ProxyState::Starting { .. }
+            | ProxyState::Serving { .. }
+            | ProxyState::Leaving { .. } => {
                 self.proxy.state = ProxyState::Killed;
                 actions.push(kill());
             }
@@ -239,6 +267,7 @@ impl Machine {
                 actions.push(Action::SendProxy(message));
             }
             ProxyState::Spawning
+            | ProxyState::Leaving { .. }
             | ProxyState::Backoff { .. }
             | ProxyState::Killed
             | ProxyState::Gone => {}

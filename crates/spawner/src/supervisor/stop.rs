@@ -1,7 +1,7 @@
 //! The end of the instance: drain, SIGTERM, deadline, SIGKILL.
 //!
-//! Owns: the machine's decisions from the moment it ends. One deadline holds for all of it: whoever stops us
-//! (Docker, systemd) has one, too, and does not care how we divide it.
+//! Owns: the machine's decisions from the moment it ends. One deadline holds for all of it: whoever
+//! stops us (Docker, systemd) has one, too, and does not care how we divide it.
 
 use rustix::process::Signal;
 
@@ -12,7 +12,7 @@ use super::event::{Action, Level, StopSignal};
 use super::proxy::ProxyState;
 use super::slot::{ProcessPhase, SlotState};
 use super::worker::push_signal;
-use super::{Machine, Phase};
+use super::{Machine, Phase, duration_text};
 use crate::outcome::ExitReason;
 
 /// The proxy cuts its last connections at the drain deadline by itself; this is its time to say so.
@@ -24,8 +24,8 @@ const HASTY_STOP_MS_MAX: u64 = 2_000;
 /// A killed process is gone at once, unless the kernel itself is stuck in it.
 const KILL_MS_MAX: u64 = 5_000;
 
-/// The same signal twice within this time is one wish: npm and shells pass on a Ctrl-C that the terminal has already sent
-/// to the whole process group.
+/// The same signal twice within this time is one wish: npm and shells pass on a Ctrl-C that the
+/// terminal has already sent to the whole process group.
 const SAME_SIGNAL_MS: u64 = 100;
 
 impl Machine {
@@ -62,7 +62,8 @@ impl Machine {
         if self.ending.is_some() {
             return;
         }
-        let text = format!("{cause}: stopping, at most {} ms", self.settings.stop_ms_max);
+        let text =
+            format!("{cause}: stopping within {}", duration_text(self.settings.stop_ms_max.into()));
         actions.push(Action::Log(Level::Info, text));
         self.ending = Some(ExitReason::Stopped { cut: 0, killed: 0 });
         self.cancel_restarts();

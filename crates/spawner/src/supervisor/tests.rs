@@ -186,7 +186,7 @@ fn start_failures_are_told_apart() {
             exit(0),
             "exited with code 0 before it called listen()",
         ),
-        (vec![preload.clone(), test.clone(), Report::Listen {}], exit(1), "after listen(), before"),
+        (vec![preload, test, Report::Listen {}], exit(1), "after listen(), before"),
     ];
     for (reports, event, expected) in table {
         let mut bench = Bench::new(1);
@@ -316,6 +316,15 @@ fn a_silent_proxy_is_killed() {
     let mut bench = Bench::new(1);
     bench.send(Event::ProxySpawned { pid: 100 });
     assert_eq!(signals(bench.wait(15_000)), [(Target::Proxy, StopSignal::Kill)]);
+    assert!(bench.proxy_exit().contains(&Action::SpawnProxy));
+}
+
+#[test]
+fn a_proxy_that_hangs_up_is_left_alone_for_a_moment() {
+    let mut bench = Bench::running(1);
+    bench.send(Event::ProxyHungUp);
+    assert_eq!(signals(bench.wait(1_999)), []);
+    assert_eq!(signals(bench.wait(1)), [(Target::Proxy, StopSignal::Kill)]);
     assert!(bench.proxy_exit().contains(&Action::SpawnProxy));
 }
 

@@ -4,16 +4,22 @@
 
 use hostler_protocol::control::{ToProxy, WorkerId};
 
-use super::death::Death;
+use super::death::{Death, REMARK_CHARS_MAX};
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
 use super::report::Report;
 use super::slot::{Process, ProcessPhase, SlotState};
-use super::{Machine, Phase, backoff_ms, duration_text};
+use super::{Machine, Phase, backoff_ms, duration_text, lower};
 use crate::journey::{Journey, StartFailure, Step};
 use crate::outcome::{ExitReason, Notice};
 
 /// A worker that was ready this long is healthy: its next death counts as its first.
 const HEALTHY_MS: u64 = 60_000;
+
+/// A remark must not tear the table of steps apart.
+const NOTE_CHARS_MAX: usize = 120;
+
+/// Enough to tell a person what an app does instead of serving.
+const OTHER_SERVERS_MAX: usize = 8;
 
 impl Machine {
     pub(super) fn spawn_worker(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
@@ -119,6 +125,7 @@ impl Machine {
                 process.journey.done(Step::SelfTest, now_ms);
                 if !ok {
                     let why = why.unwrap_or_else(|| "no reason given".to_owned());
+                    let why: String = why.chars().take(NOTE_CHARS_MAX).collect();
                     let text = format!("differs from Node, the plain path is used: {why}");
                     actions.push(Action::Log(
                         Level::Warn,
@@ -134,8 +141,15 @@ impl Machine {
                     self.worker_ready(index, now_ms, actions);
                 }
             }
-            Report::OtherListen { what } => process.other_servers.push(what),
-            Report::Error { message } => process.exception = Some(message),
+            Report::OtherListen { what } => {
+                if process.other_servers.len() < OTHER_SERVERS_MAX {
+                    process.other_servers.push(what);
+                }
+            }
+            Report::Error { message } => {
+                let first_line = message.lines().next().unwrap_or_default();
+                process.exception = Some(first_line.chars().take(REMARK_CHARS_MAX).collect());
+            }
         }
     }
 
@@ -151,9 +165,10 @@ impl Machine {
         let transport = process.transport;
         let took = duration_text(now_ms.saturating_sub(process.spawned_ms));
         let pid = process.pid.unwrap_or(0);
-        let mut text = format!("{name} is ready after {took} (pid {pid}, {transport:?}");
+        let mut text = format!("{name} is ready after {took} (pid {pid}, {}", lower(transport));
         if let Some(core) = core {
-            // After the start, because V8 sizes its helper threads while it starts, and those should keep all cores.
+            // After the start, because V8 sizes its helper threads while it starts, and those
+            // should keep all cores.
             actions.push(Action::Pin { pid, core });
             text.push_str(&format!(", core {core}"));
         }
@@ -196,7 +211,10 @@ impl Machine {
 
         let pid = process.pid.unwrap_or(0);
         let age = duration_text(now_ms.saturating_sub(process.spawned_ms));
-        let mut text = format!("{} (pid {pid}) {death} after {age}", self.worker_name(index));
+        // We know the cause of what we killed ourselves.
+        let ours = process.phase == ProcessPhase::Killed;
+        let death_text = if ours { death.to_string() } else { death.explained() };
+        let mut text = format!("{} (pid {pid}) {death_text} after {age}", self.worker_name(index));
         if let Some(condemned) = &process.condemned {
             text = format!("{text}; it was killed because {condemned}");
         }
@@ -245,7 +263,8 @@ impl Machine {
     fn schedule_restart(&mut self, index: usize, was_ready: bool, now_ms: u64) -> String {
         let slot = &mut self.slots[index];
         slot.failures += 1;
-        // The first death of a worker that has worked is an accident, and its place is missed: no waiting.
+        // The first death of a worker that has worked is an accident, and its place is missed: no
+        // waiting.
         let delay_ms = match (was_ready, slot.failures) {
             (true, 1) => 0,
             (true, failures) => backoff_ms(failures - 1),
@@ -310,10 +329,11 @@ fn explain_start(process: &Process, death: &Death) -> (String, Option<String>) {
     }
     let words = process.exception.clone().or_else(|| death.last_words());
     let words = words.map_or(String::new(), |words| format!(": {words}"));
+    let died = death.explained();
     match (process.journey.current(), death.how) {
         (Step::Fork | Step::Exec | Step::Preload, _) => {
             let hint = "node refused its options, or this is not node: try the command below by hand";
-            (format!("node {death} before the loader ran{words}"), Some(hint.to_owned()))
+            (format!("node {died} before the loader ran{words}"), Some(hint.to_owned()))
         }
         (Step::SelfTest | Step::AppLoad, super::HowDied::Exit(0)) => (
             "the app exited with code 0 before it called listen(): its code ran to the end and nothing kept it alive"
@@ -324,10 +344,10 @@ fn explain_start(process: &Process, death: &Death) -> (String, Option<String>) {
             ),
         ),
         (Step::SelfTest | Step::AppLoad, _) => {
-            (format!("the app {death} before it called listen(){words}"), None)
+            (format!("the app {died} before it called listen(){words}"), None)
         }
         (Step::Connect, _) => {
-            (format!("the app {death} after listen(), before it was connected to the proxy{words}"), None)
+            (format!("the app {died} after listen(), before it was connected to the proxy{words}"), None)
         }
     }
 }

@@ -41,7 +41,21 @@ impl Instance {
 
     /// The same in a given directory.
     pub(crate) fn start_in(dir: &Path, script: &str, extra: Value) -> Self {
-        let mut child = Self::command(dir, script, extra)
+        Self::spawn(dir, Self::command(dir, script, extra))
+    }
+
+    /// The same, started by another program that gets the supervisor's command as its last
+    /// arguments.
+    pub(crate) fn start_by(program: &str, args: &[&str], script: &str, extra: Value) -> Self {
+        let dir = scratch();
+        let inner = Self::command(&dir, script, extra);
+        let mut command = Command::new(program);
+        command.args(args).arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
+        Self::spawn(&dir, command)
+    }
+
+    fn spawn(dir: &Path, mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -74,7 +88,8 @@ impl Instance {
         command
     }
 
-    /// Waits for a line with `part` in it; lines before it are passed over, but stay for other searches.
+    /// Waits for a line with `part` in it; lines before it are passed over, but stay for other
+    /// searches.
     pub(crate) fn line(&mut self, part: &str) -> String {
         let end = Instant::now() + DEADLINE;
         let mut index = 0;

@@ -14,7 +14,8 @@ pub(crate) fn main(scenario: &str) {
         std::process::exit(3);
     }
     let fds = inherited_fds();
-    // SAFETY: the supervisor's contract is that fd 3 is the control socket, and nobody else here uses it.
+    // SAFETY: the supervisor's contract is that fd 3 is the control socket, and nobody else here
+    // uses it.
     let control = unsafe { UnixStream::from_raw_fd(3) };
     let mut answers = control.try_clone().expect("dup");
     let mut tell = |message: FromProxy| answers.write_all(&encode_line(&message)).expect("sent");

@@ -1,7 +1,8 @@
-//! Whole instances: a real supervisor process, real signals and pipes, a fake proxy and fake workers.
+//! Whole instances: a real supervisor process, real signals and pipes, a fake proxy and fake
+//! workers.
 //!
-//! This program is all of them; its arguments say which. Without a role it runs the tests, each bounded by
-//! a deadline and none with a fixed port.
+//! This program is all of them; its arguments say which. Without a role it runs the tests, each
+//! bounded by a deadline and none with a fixed port.
 #![allow(clippy::print_stdout, reason = "a test program talks through stdout")]
 
 mod bench;

@@ -1,4 +1,5 @@
-//! The role of the supervisor: `hostler_spawner::run` with a configuration from JSON, as the command line would call it.
+//! The role of the supervisor: `hostler_spawner::run` with a configuration from JSON, as the
+//! command line would call it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,7 +52,10 @@ fn config(given: &Value) -> SupervisorConfig {
             node_args: Vec::new(),
             env: Vec::new(),
             workers: number("workers", 1),
-            transport: Transport::Frames,
+            transport: match given["transport"].as_str() {
+                Some("http") => Transport::Http,
+                _ => Transport::Frames,
+            },
         },
         listeners: vec![listen.parse().expect("an address")],
         proxy: proxy_setup(shards),

@@ -1,0 +1,109 @@
+'use strict';
+
+// Owns the writing side of a channel: frames collect and leave in one write per batch.
+// Must never know: what a frame means, how the connection is made.
+
+const { performance } = require('perf_hooks');
+const { release } = require('./written.cjs');
+
+// A batch leaves early when it is this large, so that the proxy can work on it.
+const BATCH_CHARS_MAX = 256 * 1024;
+
+// A handler that keeps the event loop busy must not hold the answers of the ones before it.
+const BATCH_MS_MAX = 1;
+
+class Outbox {
+  constructor() {
+    /** @type {any} the connection; null while there is none */
+    this.socket = null;
+    /** A read is being handled: its end flushes. */
+    this.reading = false;
+    this.batchStart = 0;
+    this.flushScheduled = false;
+    // The batch: everything since the last write as one latin1 string (one char = one byte), the
+    // cheapest of all ways measured; large Buffers close the string and stand between.
+    this.text = '';
+    /** @type {(string | Buffer)[] | null} */
+    this.parts = null;
+    /** @type {any[]} virtual sockets whose Buffers are in `parts` */
+    this.referring = [];
+    this.onFlushTurn = () => {
+      this.flushScheduled = false;
+      this.flush();
+    };
+  }
+
+  forget() {
+    this.text = '';
+    this.parts = null;
+    this.referring = [];
+  }
+
+  /** @param {string} text latin1 */
+  send(text) {
+    this.text += text;
+    if (!this.reading) this.schedule();
+    else if (this.text.length > BATCH_CHARS_MAX) this.flush();
+  }
+
+  /** Between two requests of a batch. */
+  pace() {
+    if (this.reading && performance.now() - this.batchStart > BATCH_MS_MAX) {
+      this.flush();
+      this.batchStart = performance.now();
+    }
+  }
+
+  /** In front of what waits. @param {string} text latin1, a frame of the channel itself */
+  sendFirst(text) {
+    if (this.parts !== null) this.parts.unshift(text);
+    else this.text = text + this.text;
+    this.schedule();
+  }
+
+  /** @param {Buffer} buffer not copied; see `whenWritten` */
+  sendBuffer(buffer) {
+    const parts = this.parts ?? (this.parts = []);
+    if (this.text !== '') parts.push(this.text);
+    this.text = '';
+    parts.push(buffer);
+    if (!this.reading) this.schedule();
+  }
+
+  /** Tells `socket` when the batch that holds its Buffers is written. @param {any} socket */
+  whenWritten(socket) {
+    this.referring.push(socket);
+  }
+
+  schedule() {
+    if (this.flushScheduled) return;
+    this.flushScheduled = true;
+    setImmediate(this.onFlushTurn);
+  }
+
+  flush() {
+    const socket = this.socket;
+    const { text, parts, referring } = this;
+    if (text === '' && parts === null) return;
+    this.text = '';
+    this.parts = null;
+    if (socket === null) return;
+    if (parts === null) {
+      socket.write(text, 'latin1');
+      return;
+    }
+    if (text !== '') parts.push(text);
+    this.referring = [];
+    const last = parts.length - 1;
+    socket.cork();
+    for (let i = 0; i < last; i++) socket.write(parts[i], 'latin1');
+    socket.write(parts[last], 'latin1', () => {
+      for (const waiting of referring) {
+        waiting._resource.runInAsyncScope(release, undefined, waiting);
+      }
+    });
+    socket.uncork();
+  }
+}
+
+module.exports = { Outbox };

@@ -1,0 +1,107 @@
+'use strict';
+
+// Owns what follows a write to a virtual socket: the callbacks in their order, 'drain', 'finish', the
+// errors of writes that come too late or do not get away.
+// Must never know: frames, the window.
+
+/** The bytes of all writes so far are handed over: their callbacks run in the next tick. */
+function sent(socket) {
+  socket._length = socket._bytes;
+  if (socket._callback1 !== null) {
+    if (socket._done1 === null) {
+      socket._done1 = socket._callback1;
+      socket._done2 = socket._callback2;
+      socket._dones = socket._callbacks;
+    } else {
+      const dones = socket._dones ?? (socket._dones = []);
+      dones.push(socket._callback1);
+      if (socket._callback2 !== null) dones.push(socket._callback2);
+      if (socket._callbacks !== null) dones.push(...socket._callbacks);
+    }
+    socket._callback1 = null;
+    socket._callback2 = null;
+    socket._callbacks = null;
+  }
+  schedule(socket);
+}
+
+/**
+ * A callback tells the app that it may change its Buffer again, and the channel's batch still refers
+ * to it: the callbacks wait for that write.
+ */
+function hold(socket) {
+  socket._held++;
+  socket._channel.whenWritten(socket);
+}
+
+/** @param {any} socket whose `hold` is over */
+function release(socket) {
+  socket._held--;
+  if (!socket._destroyed && socket._held === 0 && socket._queue === null) sent(socket);
+}
+
+function schedule(socket) {
+  if (socket._doneTick) return;
+  socket._doneTick = true;
+  process.nextTick(done, socket);
+}
+
+/** As afterWrite of Writable: 'drain', then the callbacks in order, then 'finish'. */
+function done(socket) {
+  socket._doneTick = false;
+  if (socket._needDrain && socket._length === 0 && socket._held === 0) {
+    socket._needDrain = false;
+    if (!socket._ending && !socket._destroyed) socket.emit('drain');
+  }
+  const first = socket._done1;
+  if (first !== null) {
+    const second = socket._done2;
+    const others = socket._dones;
+    socket._done1 = null;
+    socket._done2 = null;
+    socket._dones = null;
+    first(null);
+    if (second !== null) second(null);
+    if (others !== null) for (const callback of others) callback(null);
+  }
+  if (socket._queue !== null || socket._held > 0) return;
+  socket._endedMessage = null;
+  if (socket._ending && !socket._finished && !socket._destroyed) finish(socket);
+  else if (!socket._responseOpen) socket._channel.idle(socket);
+}
+
+/** Both directions of a client connection end together: the proxy closes it after END_CLOSE. */
+function finish(socket) {
+  socket._finished = true;
+  socket.emit('finish');
+  socket.destroy();
+}
+
+/** The socket is destroyed: writes that did not get away fail, as errorBuffer of Writable does. */
+function abandon(socket) {
+  socket._queue = null;
+  socket._text = '';
+  socket._parts = null;
+  socket._bytes = 0;
+  socket._length = 0;
+  if (socket._callback1 === null) return;
+  const failed = [socket._callback1, socket._callback2, ...(socket._callbacks ?? [])];
+  socket._callback1 = socket._callback2 = socket._callbacks = null;
+  for (const callback of failed) if (callback !== null) process.nextTick(callback, destroyedError());
+}
+
+/** @returns {false} */
+function refuse(socket, callback) {
+  const error = socket._destroyed ? destroyedError() :
+    Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
+  if (typeof callback === 'function') process.nextTick(callback, error);
+  if (!socket._destroyed) socket.destroy(error);
+  return false;
+}
+
+function destroyedError() {
+  return Object.assign(new Error('Cannot call write after a stream was destroyed'),
+    { code: 'ERR_STREAM_DESTROYED' });
+}
+
+module.exports = { abandon, hold, refuse, release, schedule, sent };

@@ -1,0 +1,361 @@
+//! What must hold, whatever happens.
+//!
+//! Owns: the ledger of all requests (sent, delivered, answered), the facts that excuse a failure, and the list
+//! of broken promises. Must never know: how the proxy works inside. Told by clients and workers, read by
+//! `world`.
+
+use crate::request::{BodyKind, Request};
+use crate::rng::is_body;
+
+/// Slack for timers: the wheel's tick and the rounds it takes to see an effect.
+pub const SLACK_MS: u64 = 1_500;
+
+/// Time-outs of the world under test.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For a whole request head.
+    pub head_ms: u64,
+    /// Idle keep-alive.
+    pub idle_ms: u64,
+    /// Silence of the client.
+    pub client_ms: u64,
+    /// Silence of the worker.
+    pub worker_ms: u64,
+    /// In the queue.
+    pub queue_ms: u64,
+}
+
+/// One attempt to answer a request.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// The worker's number.
+    pub worker: u32,
+    /// Over the plain path.
+    pub plain: bool,
+    /// What the app answers.
+    pub status: u16,
+    /// Length of the answer's body.
+    pub body_len: usize,
+    /// The answer's end is the end of the connection.
+    pub until_close: bool,
+    /// The app means to answer properly.
+    pub honest: bool,
+    /// The app takes longer than the proxy waits.
+    pub too_slow: bool,
+    /// All of the answer has been written to the socket.
+    pub finished: bool,
+    /// The worker, its channel or its connection was lost, or the app destroyed the socket, before or while it answered.
+    pub lost: bool,
+    /// The client has seen the answer's head.
+    pub seen: bool,
+    /// The whole request body has arrived.
+    pub request_whole: bool,
+}
+
+/// One request's story.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The request.
+    pub request: Request,
+    /// The client's number.
+    pub client: usize,
+    /// When its first byte was written.
+    pub begun_ms: Option<u64>,
+    /// When its last byte was written.
+    pub sent_ms: Option<u64>,
+    /// The longest pause of the client within it.
+    pub gap_ms: u64,
+    /// Attempts to answer it.
+    pub deliveries: Vec<Delivery>,
+    /// Final answers that the client got.
+    pub answers: u32,
+}
+
+/// All stories, and the facts around them.
+#[derive(Debug)]
+pub struct Ledger {
+    /// Virtual time.
+    pub now_ms: u64,
+    /// By number.
+    pub records: Vec<Record>,
+    /// Broken promises.
+    pub violations: Vec<String>,
+    /// Time-outs.
+    pub times: Times,
+    /// Port in the forwarding fields.
+    pub port: String,
+    /// Longest request body allowed.
+    pub body_max: u64,
+    /// When a worker, a channel or a worker's connection was last lost.
+    pub lost_ms: Option<u64>,
+    /// When no worker could last take a request.
+    pub short_ms: Option<u64>,
+    /// When the clock last jumped.
+    pub jumped_ms: Option<u64>,
+    /// When the server began to stop.
+    pub drained_ms: Option<u64>,
+    /// Some connections vanish before they are accepted.
+    pub accept_aborts: bool,
+    /// Print what happens.
+    pub trace: bool,
+    /// App answers seen whole by clients.
+    pub answered: u64,
+    /// Answers of the proxy itself.
+    pub own_answers: u64,
+    /// Requests delivered twice.
+    pub retried: u64,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(times: Times, port: &str, body_max: u64, trace: bool) -> Self {
+        Self {
+            now_ms: 0,
+            records: Vec::new(),
+            violations: Vec::new(),
+            times,
+            port: port.to_owned(),
+            body_max,
+            lost_ms: None,
+            short_ms: None,
+            jumped_ms: None,
+            drained_ms: None,
+            accept_aborts: false,
+            trace,
+            answered: 0,
+            own_answers: 0,
+            retried: 0,
+        }
+    }
+
+    /// Notes a broken promise.
+    pub fn violation(&mut self, what: impl Into<String>) {
+        let what = format!("at {} ms: {}", self.now_ms, what.into());
+        if self.trace {
+            eprintln!("VIOLATION {what}");
+        }
+        self.violations.push(what);
+    }
+
+    /// Prints, when somebody watches.
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>8} {}", self.now_ms, what());
+        }
+    }
+
+    /// The number of the next request.
+    pub fn next_id(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Enters a request that a client means to send.
+    pub fn enter(&mut self, request: Request, client: usize) {
+        self.records.push(Record {
+            request,
+            client,
+            begun_ms: None,
+            sent_ms: None,
+            gap_ms: 0,
+            deliveries: Vec::new(),
+            answers: 0,
+        });
+    }
+
+    /// A worker, a channel or a worker's connection is lost.
+    pub fn note_loss(&mut self) {
+        self.lost_ms = Some(self.now_ms);
+    }
+
+    /// A request head reached app code: checks it, and gives the numbers of request and attempt.
+    pub fn deliver(
+        &mut self,
+        worker: u32,
+        plain: bool,
+        method: &[u8],
+        target: &[u8],
+        fields: &[(Vec<u8>, Vec<u8>)],
+    ) -> Option<(usize, usize)> {
+        let id = Request::id_of_target(target).filter(|id| *id < self.records.len());
+        let Some(id) = id else {
+            self.violation(format!("worker {worker} got a request that nobody sent: {:?}", String::from_utf8_lossy(target)));
+            return None;
+        };
+        self.note(|| format!("worker {worker} gets request {id}{}", if plain { " (plain)" } else { "" }));
+        let record = &self.records[id];
+        let request = &record.request;
+        let mut problems = Vec::new();
+        if method != request.method.as_bytes() || target != request.target().as_bytes() {
+            problems.push(format!("request {id}: method or target changed"));
+        }
+        if !request.refusals.is_empty() {
+            problems.push(format!("request {id} is broken and was delivered"));
+        }
+        if record.begun_ms.is_none() {
+            problems.push(format!("request {id} was delivered before it was sent"));
+        }
+        if let Some(difference) = fields_differ(&request.forwarded(plain, &self.port), fields) {
+            problems.push(format!("request {id}: {difference}"));
+        }
+        if let Some(before) = record.deliveries.last() {
+            let repeatable = request.is_idempotent() && request.body == BodyKind::None;
+            if record.deliveries.len() > 1 || !repeatable || before.seen {
+                problems.push(format!("request {id} was delivered again after {before:?}"));
+            }
+            self.retried += 1;
+        }
+        for problem in problems {
+            self.violation(problem);
+        }
+        let deliveries = &mut self.records[id].deliveries;
+        deliveries.push(Delivery { worker, plain, ..Delivery::default() });
+        Some((id, deliveries.len() - 1))
+    }
+
+    /// Request body bytes reached app code.
+    pub fn body_arrived(&mut self, id: usize, at: usize, bytes: &[u8]) {
+        if !is_body(Request::body_key(id), at, bytes) {
+            self.violation(format!("request {id}: wrong body bytes at {at}"));
+        }
+        if at + bytes.len() > self.records[id].request.body_len {
+            self.violation(format!("request {id}: the body is longer than it was sent"));
+        }
+    }
+
+    /// The request's end reached app code.
+    pub fn request_arrived(&mut self, id: usize, delivery: usize, bytes: usize, trailers: Option<&[(Vec<u8>, Vec<u8>)]>) {
+        let record = &mut self.records[id];
+        record.deliveries[delivery].request_whole = true;
+        let request = &record.request;
+        let mut problem = None;
+        if bytes != request.body_len {
+            problem = Some(format!("request {id}: {bytes} body bytes of {} and then the end", request.body_len));
+        } else if request.body_len > 0 && record.sent_ms.is_none() && request.refusals.is_empty() {
+            problem = Some(format!("request {id}: its end arrived before it was sent"));
+        } else if let Some(trailers) = trailers {
+            let same = trailers.len() == request.trailers.len()
+                && trailers.iter().zip(&request.trailers).all(|(got, sent)| {
+                    got.0 == sent.0.as_bytes() && got.1 == sent.1.as_bytes()
+                });
+            if !same {
+                problem = Some(format!("request {id}: trailers {trailers:?}"));
+            }
+        }
+        if let Some(problem) = problem {
+            self.violation(problem);
+        }
+    }
+
+    /// The attempt that an answer claims to be, when it is one for request `id`.
+    pub fn claim(&mut self, id: usize, tag: &str) -> Option<usize> {
+        let mut parts = tag.split('.');
+        let of = parts.next().and_then(|text| text.parse::<usize>().ok());
+        let delivery = parts.next().and_then(|text| text.parse::<usize>().ok());
+        let known = delivery.filter(|delivery| *delivery < self.records[id].deliveries.len());
+        if of != Some(id) || known.is_none() {
+            self.violation(format!("request {id} was answered with the answer {tag}"));
+            return None;
+        }
+        if known != self.records[id].deliveries.len().checked_sub(1) {
+            self.violation(format!("request {id} was answered by attempt {tag}, which was given up"));
+        }
+        known
+    }
+
+    /// The client has an answer of the app, whole.
+    pub fn answered(&mut self, id: usize, delivery: usize, status: u16, bytes: usize) {
+        self.answered += 1;
+        self.count_answer(id);
+        let expected = self.records[id].deliveries[delivery].clone();
+        if status != expected.status {
+            self.violation(format!("request {id}: status {status}, the app said {}", expected.status));
+        }
+        let bodiless = self.records[id].request.method == "HEAD" || matches!(status, 204 | 304);
+        if !bodiless && bytes != expected.body_len {
+            // The end of the connection is the end of such an answer; nobody can tell a loss from it.
+            let cannot_know = expected.until_close && (expected.lost || !expected.honest);
+            if !cannot_know {
+                self.violation(format!("request {id}: {bytes} bytes of {} passed for the whole answer", expected.body_len));
+            }
+        }
+    }
+
+    fn count_answer(&mut self, id: usize) {
+        self.records[id].answers += 1;
+        if self.records[id].answers > 1 {
+            self.violation(format!("request {id} was answered twice"));
+        }
+    }
+
+    /// The client has an answer of the proxy itself.
+    pub fn own_answer(&mut self, id: usize, status: u16, error: &str) {
+        self.own_answers += 1;
+        self.count_answer(id);
+        self.note(|| format!("request {id}: own answer {status} {error}"));
+        let record = &self.records[id];
+        let begun = record.begun_ms.unwrap_or(0);
+        let since = |moment: Option<u64>| moment.is_some_and(|moment| moment + SLACK_MS >= begun);
+        let last = record.deliveries.last();
+        let lost = last.is_some_and(|delivery| delivery.lost) || since(self.lost_ms);
+        let jumped = since(self.jumped_ms);
+        let allowed = match (status, error) {
+            (_, "bad-request") => record.request.refusals.contains(&status),
+            (413, "body-too-large") => record.request.body_len as u64 > self.body_max,
+            (408, "client-timeout") => jumped || self.is_slow(record),
+            (502, "worker-lost") => lost,
+            (502, "worker-broken") => last.is_some_and(|delivery| !delivery.honest),
+            (504, "worker-timeout") => jumped || last.is_some_and(|delivery| delivery.too_slow),
+            (503, "overload" | "no-worker") => jumped || since(self.short_ms),
+            (503, "draining") => self.drained_ms.is_some(),
+            _ => false,
+        };
+        let robbed = last.is_some_and(|delivery| delivery.finished && delivery.honest && !delivery.lost);
+        if !allowed || (robbed && !lost && !jumped && error != "client-timeout") {
+            let record = self.records[id].clone();
+            self.violation(format!("request {id}: own answer {status} {error} without a reason: {record:?}"));
+        }
+    }
+
+    fn is_slow(&self, record: &Record) -> bool {
+        let unfinished = record.sent_ms.is_none_or(|sent| sent + SLACK_MS >= self.now_ms);
+        let limit = self.times.head_ms.min(self.times.client_ms);
+        let begun = record.begun_ms.unwrap_or(self.now_ms);
+        unfinished && (self.now_ms - begun) + SLACK_MS >= limit
+    }
+
+    /// The connection ended and request `id` has no whole answer. `excuse`: the client's own reason.
+    pub fn unanswered(&mut self, id: usize, began: bool, excuse: Option<&str>) {
+        let record = &self.records[id];
+        let begun = record.begun_ms.unwrap_or(self.now_ms);
+        let since = |moment: Option<u64>| moment.is_some_and(|moment| moment + SLACK_MS >= begun);
+        let last = record.deliveries.last();
+        let dishonest = last.is_some_and(|delivery| !delivery.honest || delivery.lost || delivery.too_slow);
+        let slow = record.sent_ms.is_none() && self.is_slow(record);
+        let excused = excuse.is_some()
+            || dishonest
+            || slow
+            || since(self.jumped_ms)
+            || self.drained_ms.is_some()
+            || (began && since(self.lost_ms));
+        self.note(|| format!("request {id}: no answer ({excuse:?})"));
+        if !excused {
+            let how = if began { "its answer was cut off" } else { "it was not answered" };
+            let record = self.records[id].clone();
+            self.violation(format!("request {id}: {how}: {record:?}"));
+        }
+    }
+}
+
+fn fields_differ(expected: &[(String, Option<String>)], got: &[(Vec<u8>, Vec<u8>)]) -> Option<String> {
+    let same = |want: &(String, Option<String>), have: &(Vec<u8>, Vec<u8>)| {
+        want.0.as_bytes() == have.0 && want.1.as_ref().is_none_or(|value| value.as_bytes() == have.1)
+    };
+    if expected.len() == got.len() && expected.iter().zip(got).all(|(want, have)| same(want, have)) {
+        return None;
+    }
+    let got: Vec<_> = got
+        .iter()
+        .map(|(name, value)| format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
+        .collect();
+    Some(format!("fields {got:?} instead of {expected:?}"))
+}

@@ -1,0 +1,330 @@
+//! The worker's end of a plain HTTP/1.1 connection.
+//!
+//! Owns: a small HTTP server of its own. Must never know: why an app answers as it does. Called by `worker`.
+
+use hostler_driver::fake::{FakePeer, FakeRead};
+
+use crate::app::{AppWishes, Ending, Exchange};
+use crate::frames::Fate;
+use crate::oracle::Ledger;
+use crate::rng::Rng;
+
+/// What the connection is reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Head,
+    Length(usize),
+    ChunkSize,
+    Chunk(usize),
+    ChunkEnd,
+    Trailers,
+    Done,
+    Tunnel,
+}
+
+/// Idle time after which the server closes a connection (Node's default).
+const IDLE_MS: u64 = 5_000;
+
+/// The worker's end of a plain connection.
+pub struct PlainSide {
+    peer: FakePeer,
+    worker: u32,
+    rng: Rng,
+    wishes: AppWishes,
+    bytes: Vec<u8>,
+    reading: Reading,
+    exchange: Option<Exchange>,
+    /// The request asked for an upgrade.
+    upgrade: bool,
+    trailers: Vec<(Vec<u8>, Vec<u8>)>,
+    out: Vec<u8>,
+    ended: bool,
+    idle_ms: u64,
+}
+
+impl PlainSide {
+    /// A connection just accepted.
+    pub fn new(peer: FakePeer, worker: u32, wishes: AppWishes, rng: Rng, now_ms: u64) -> Self {
+        Self {
+            peer,
+            worker,
+            rng,
+            wishes,
+            bytes: Vec::new(),
+            reading: Reading::Head,
+            exchange: None,
+            upgrade: false,
+            trailers: Vec::new(),
+            out: Vec::new(),
+            ended: false,
+            idle_ms: now_ms,
+        }
+    }
+
+    /// For faults.
+    pub fn peer(&self) -> &FakePeer {
+        &self.peer
+    }
+
+    /// Is a request in hand?
+    pub fn is_busy(&self) -> bool {
+        self.exchange.is_some() || self.reading == Reading::Tunnel
+    }
+
+    /// The request in hand is lost.
+    pub fn lose(&mut self, ledger: &mut Ledger) {
+        if let Some(exchange) = &self.exchange {
+            exchange.lost(ledger);
+        }
+    }
+
+    /// When it wants to act by itself.
+    pub fn wakes_ms(&self, now_ms: u64) -> u64 {
+        match &self.exchange {
+            Some(exchange) => exchange.wakes_ms(now_ms),
+            None => self.idle_ms + IDLE_MS,
+        }
+    }
+
+    /// Reads, works, writes. The second value: something happened.
+    pub fn act(&mut self, ledger: &mut Ledger) -> (Fate, bool) {
+        let mut happened = false;
+        let full = self.exchange.as_ref().is_some_and(|exchange| exchange.received - exchange.consumed > 60_000);
+        if !full && !self.ended {
+            let mut bytes = Vec::new();
+            match self.peer.read_at_most(self.rng.within(1, 100_000), &mut bytes) {
+                FakeRead::Bytes => {
+                    happened = true;
+                    self.idle_ms = ledger.now_ms;
+                    self.bytes.extend_from_slice(&bytes);
+                }
+                FakeRead::Nothing => {}
+                FakeRead::End => self.ended = true,
+                FakeRead::Reset => return (Fate::ClosedByProxy, true),
+            }
+        }
+        if let Err(why) = self.understand(ledger) {
+            ledger.violation(format!("worker {}, plain: {why}", self.worker));
+            return (Fate::Broken, true);
+        }
+        let fate = self.work(ledger, &mut happened);
+        happened |= self.flush();
+        if fate != Fate::Lives {
+            return (fate, true);
+        }
+        let over = self.ended && self.exchange.is_none() && self.out.is_empty();
+        if over || (self.ended && self.peer.is_closed()) {
+            return (Fate::ClosedByProxy, true);
+        }
+        if self.exchange.is_none() && self.reading == Reading::Head && ledger.now_ms >= self.idle_ms + IDLE_MS {
+            ledger.note_loss();
+            return (Fate::Broken, true);
+        }
+        (Fate::Lives, happened)
+    }
+
+    fn flush(&mut self) -> bool {
+        let mut happened = false;
+        while !self.out.is_empty() {
+            let most = if self.rng.chance(70) { self.out.len() } else { self.rng.within(1, self.out.len()) };
+            let count = self.peer.write(&self.out[..most]);
+            if count == 0 {
+                break;
+            }
+            happened = true;
+            self.out.drain(..count);
+        }
+        happened
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let end = self.bytes.windows(2).position(|pair| pair == b"\r\n")?;
+        let line = String::from_utf8_lossy(&self.bytes[..end]).into_owned();
+        self.bytes.drain(..end + 2);
+        Some(line)
+    }
+
+    fn understand(&mut self, ledger: &mut Ledger) -> Result<(), String> {
+        loop {
+            match self.reading {
+                Reading::Head if self.exchange.is_none() => {
+                    let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(()) };
+                    let head: Vec<u8> = self.bytes.drain(..end + 4).take(end).collect();
+                    self.head(&head, ledger)?;
+                }
+                Reading::Head | Reading::Done => return Ok(()),
+                Reading::Length(left) | Reading::Chunk(left) => {
+                    if self.bytes.is_empty() && left > 0 {
+                        return Ok(());
+                    }
+                    let count = left.min(self.bytes.len());
+                    let piece: Vec<u8> = self.bytes.drain(..count).collect();
+                    if let Some(exchange) = &mut self.exchange {
+                        exchange.body_arrived(&piece, ledger);
+                    }
+                    self.reading = match self.reading {
+                        Reading::Length(_) if count == left => self.done(false, ledger),
+                        Reading::Length(_) => Reading::Length(left - count),
+                        _ if count == left => Reading::ChunkEnd,
+                        _ => Reading::Chunk(left - count),
+                    };
+                }
+                Reading::ChunkSize | Reading::ChunkEnd | Reading::Trailers => {
+                    let Some(line) = self.line() else { return Ok(()) };
+                    self.chunk_line(&line, ledger)?;
+                }
+                Reading::Tunnel => {
+                    // The app echoes.
+                    let bytes = std::mem::take(&mut self.bytes);
+                    self.out.extend_from_slice(&bytes);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn chunk_line(&mut self, line: &str, ledger: &mut Ledger) -> Result<(), String> {
+        self.reading = match self.reading {
+            Reading::ChunkEnd if line.is_empty() => Reading::ChunkSize,
+            Reading::ChunkSize => match usize::from_str_radix(line, 16) {
+                Ok(0) => Reading::Trailers,
+                Ok(size) => Reading::Chunk(size),
+                Err(_) => return Err(format!("chunk size {line:?}")),
+            },
+            Reading::Trailers if line.is_empty() => self.done(true, ledger),
+            Reading::Trailers => {
+                let (name, value) = line.split_once(':').ok_or("a trailer without a colon")?;
+                self.trailers.push((name.as_bytes().to_vec(), value.trim().as_bytes().to_vec()));
+                Reading::Trailers
+            }
+            reading => return Err(format!("{reading:?} and then {line:?}")),
+        };
+        Ok(())
+    }
+
+    fn done(&mut self, chunked: bool, ledger: &mut Ledger) -> Reading {
+        let trailers = std::mem::take(&mut self.trailers);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.request_done = true;
+            ledger.request_arrived(exchange.id, exchange.delivery, exchange.received, chunked.then_some(&trailers));
+        }
+        Reading::Done
+    }
+
+    fn head(&mut self, head: &[u8], ledger: &mut Ledger) -> Result<(), String> {
+        let text = String::from_utf8_lossy(head).into_owned();
+        let mut lines = text.split("\r\n");
+        let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+        let [method, target, version] = first[..] else { return Err(format!("request line {first:?}")) };
+        let mut fields = Vec::new();
+        for line in lines {
+            let (name, value) = line.split_once(": ").ok_or_else(|| format!("field line {line:?}"))?;
+            fields.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        }
+        let delivered = ledger.deliver(self.worker, true, method.as_bytes(), target.as_bytes(), &fields);
+        let Some((id, delivery)) = delivered else { return Err("a request that nobody sent".into()) };
+        if (version == "HTTP/1.0") != ledger.records[id].request.http10 {
+            return Err(format!("version {version}"));
+        }
+        let find = |wanted: &str| {
+            let found = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
+            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        let mut exchange = Exchange::choose(id, delivery, &self.wishes, &mut self.rng, ledger);
+        self.upgrade = ledger.records[id].request.upgrade;
+        self.reading = if find("transfer-encoding").is_some() {
+            Reading::ChunkSize
+        } else if let Some(length) = find("content-length").and_then(|text| text.parse().ok()) {
+            Reading::Length(length)
+        } else {
+            exchange.request_done = true;
+            ledger.request_arrived(id, delivery, 0, None);
+            Reading::Done
+        };
+        self.exchange = Some(exchange);
+        Ok(())
+    }
+
+    fn work(&mut self, ledger: &mut Ledger, happened: &mut bool) -> Fate {
+        let Some(mut exchange) = self.exchange.take() else { return Fate::Lives };
+        if self.peer.is_closed() {
+            exchange.lost(ledger);
+            return Fate::ClosedByProxy;
+        }
+        *happened |= exchange.read_body(ledger.now_ms, &mut self.rng) > 0;
+        if exchange.continues && exchange.waits && exchange.written == 0 {
+            exchange.continues = false;
+            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if !exchange.may_answer(ledger.now_ms) || self.out.len() > 60_000 {
+            self.exchange = Some(exchange);
+            return Fate::Lives;
+        }
+        if self.upgrade && matches!(exchange.ending, Ending::End | Ending::EndClose) {
+            return self.begin_tunnel(&exchange, ledger);
+        }
+        let left = exchange.wire.len() - exchange.written;
+        let count = if self.rng.chance(70) { left.min(60_000) } else { self.rng.within(0, left.min(60_000)) };
+        self.out.extend_from_slice(&exchange.wire[exchange.written..exchange.written + count]);
+        exchange.written += count;
+        *happened |= count > 0;
+        if exchange.written < exchange.wire.len() || exchange.ending == Ending::Silence {
+            self.exchange = Some(exchange);
+            return Fate::Lives;
+        }
+        self.flush();
+        if !self.out.is_empty() {
+            self.exchange = Some(exchange);
+            return Fate::Lives;
+        }
+        self.finish(exchange, ledger)
+    }
+
+    fn begin_tunnel(&mut self, exchange: &Exchange, ledger: &mut Ledger) -> Fate {
+        let delivery = &mut ledger.records[exchange.id].deliveries[exchange.delivery];
+        let connect = ledger.records[exchange.id].request.method == "CONNECT";
+        let delivery_status = if connect { 200 } else { 101 };
+        let _ = delivery;
+        let delivery = &mut ledger.records[exchange.id].deliveries[exchange.delivery];
+        delivery.status = delivery_status;
+        delivery.finished = true;
+        let tag = format!("X-Sim: {}.{}\r\n", exchange.id, exchange.delivery);
+        let head = if connect {
+            format!("HTTP/1.1 200 OK\r\n{tag}\r\n")
+        } else {
+            format!("HTTP/1.1 101 Switching Protocols\r\n{tag}Connection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        };
+        self.out.extend_from_slice(head.as_bytes());
+        self.reading = Reading::Tunnel;
+        Fate::Lives
+    }
+
+    fn finish(&mut self, mut exchange: Exchange, ledger: &mut Ledger) -> Fate {
+        match exchange.ending {
+            Ending::End | Ending::EndClose => {}
+            Ending::Death => {
+                exchange.lost(ledger);
+                return Fate::WorkerDies;
+            }
+            _ => {
+                exchange.lost(ledger);
+                ledger.note_loss();
+                return Fate::Broken;
+            }
+        }
+        ledger.records[exchange.id].deliveries[exchange.delivery].finished = true;
+        if exchange.closes {
+            return Fate::Broken;
+        }
+        if !exchange.request_done {
+            // Node reads the rest of the request away before the next one.
+            exchange.ended = true;
+            exchange.read_max = usize::MAX;
+            self.exchange = Some(exchange);
+            return Fate::Lives;
+        }
+        self.reading = Reading::Head;
+        self.idle_ms = ledger.now_ms;
+        Fate::Lives
+    }
+}

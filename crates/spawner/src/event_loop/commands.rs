@@ -1,0 +1,47 @@
+//! Commands of the command line, done.
+//!
+//! Owns: what each request leads to. Must never know: how requests and answers travel (`control`).
+
+use hostler_protocol::control::{CommandAnswer, CommandRequest, ProxyStatus, ToProxy};
+
+use super::control::ClientId;
+use super::{EventLoop, status};
+use crate::supervisor::{Event, Target};
+
+impl EventLoop<'_> {
+    pub(super) fn command(&mut self, client: ClientId, request: &CommandRequest) {
+        let now_ms = self.now_ms();
+        match request {
+            CommandRequest::Stop => {
+                self.control.answer(client, &CommandAnswer::Accepted, true, now_ms);
+                self.events.push_back(Event::StopCommand);
+            }
+            CommandRequest::Status => {
+                let request = self.status.ask(client, now_ms);
+                let sent = self.link.as_mut().map(|link| link.send(&ToProxy::Status { request }));
+                match sent {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => self.drop_link(&error),
+                    None => {
+                        for client in self.status.answered(request) {
+                            self.answer_status(client, None);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn answer_status(&mut self, client: ClientId, proxy: Option<ProxyStatus>) {
+        let now_ms = self.now_ms();
+        let facts = status::Facts {
+            uptime_s: now_ms / 1000,
+            runtime_dir: self.dir.path().display().to_string(),
+            proxy_pid: self.children.pid(Target::Proxy),
+            listeners: self.listeners.names.clone(),
+        };
+        let status = status::gather(facts, self.machine.worker_status(now_ms), proxy);
+        let answer = CommandAnswer::Status(Box::new(status));
+        self.control.answer(client, &answer, false, now_ms);
+    }
+}
