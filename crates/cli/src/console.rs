@@ -46,7 +46,8 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) {
 /// Sends log events to stderr. `HOSTLER_LOG` sets levels (`debug`, `hostler_proxy=trace`); default `info`.
 pub(crate) fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_env("HOSTLER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(hostler_spawner::log_writer);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
         LogFormat::Text => builder.with_target(false).with_ansi(colour_wanted()).init(),

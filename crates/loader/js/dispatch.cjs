@@ -54,8 +54,8 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
     const socket = channel.streams[stream];
     // Late: the stream, or this request of it, is over. CLOSE is about the connection, whose requests in
     // between may have gone to other workers.
-    if (socket === undefined || (socket._generation !== generation && type !== CLOSE)) return;
-    onStreamFrame(channel, socket, type, buffer, start, end, owned);
+    const late = socket === undefined || (socket._generation !== generation && type !== CLOSE);
+    if (!late) onStreamFrame(channel, socket, type, buffer, start, end, owned);
   }
   drainTicks();
 }

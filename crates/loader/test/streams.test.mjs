@@ -316,9 +316,17 @@ test('late frames are dropped', async () => {
   client.send(post('/body', 3));
   client.write(
     frame('DATA', client.stream, old, Buffer.from('BAD')), frame('END', client.stream, old),
-    frame('CLOSE', client.stream, old), frame('CLOSE', 99999, 3), frame('WINDOW', 99999, 3, u32(1)),
+    frame('HALF_CLOSE', client.stream, old), frame('CLOSE', 99999, 3), frame('WINDOW', 99999, 3, u32(1)),
     client.frame('DATA', Buffer.from('abc')), client.frame('END'));
   assert.equal(JSON.parse(bodyOf((await client.answer()).text))[0], 'abc');
+});
+
+test('CLOSE counts whatever its generation: requests in between went to other workers', async () => {
+  const client = channel.client();
+  client.send({ target: '/hang' });
+  await eventsUntil(framedEvents, 'started');
+  client.write(frame('CLOSE', client.stream, client.generation + 3));
+  await eventsUntil(framedEvents, 'req close');
 });
 
 test('a stream number is used again at once; generations wrap', async () => {

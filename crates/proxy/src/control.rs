@@ -32,7 +32,7 @@ const SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 /// The control thread's end of one shard.
 pub struct ShardHandle {
     /// Orders.
-    pub commands: mpsc::Sender<ShardCommand>,
+    pub commands: mpsc::SyncSender<ShardCommand>,
     /// Makes the shard look at them.
     pub waker: Waker,
 }
@@ -156,7 +156,10 @@ impl Control {
                     count => lines.push(&bytes[..count]),
                 },
                 Some((shard, event)) = news.recv() => {
-                    if let Some(message) = self.shard_event(shard, event) {
+                    if let ShardEvent::Failed { why } = event {
+                        return Err(std::io::Error::other(format!("shard {shard}: {why}")));
+                    }
+                    if let Some(message) = self.shard_event(event) {
                         stream.write_all(&encode_line(&message)).await?;
                         if matches!(message, FromProxy::Drained { .. }) {
                             return Ok(ControlEnd::Drained);
@@ -169,7 +172,7 @@ impl Control {
 
     fn next_message(&self, lines: &mut LineBuffer) -> Option<ToProxy> {
         loop {
-            match lines.next() {
+            match lines.next_message() {
                 Ok(message) => return message,
                 Err(error) => tracing::error!(%error, "message of the supervisor ignored"),
             }
@@ -224,7 +227,7 @@ impl Control {
         }
     }
 
-    fn shard_event(&mut self, _shard: u32, event: ShardEvent) -> Option<FromProxy> {
+    fn shard_event(&mut self, event: ShardEvent) -> Option<FromProxy> {
         use hostler_protocol::control::WorkerId;
         match event {
             ShardEvent::WorkerDrained { worker } => {
@@ -239,8 +242,8 @@ impl Control {
             ShardEvent::WorkerLost { worker, why } => {
                 Some(FromProxy::WorkerLost { worker: WorkerId(worker), why })
             }
-            // Lines take the log's own way, see `NewsSender`.
-            ShardEvent::Log(_) => None,
+            // Lines take the log's own way, see `NewsSender`; a failure ends the loop before it comes here.
+            ShardEvent::Log(_) | ShardEvent::Failed { .. } => None,
             ShardEvent::Drained { cut } => {
                 self.cut += cut;
                 self.drained_shards += 1;
@@ -251,7 +254,7 @@ impl Control {
     }
 
     fn status(&self) -> ProxyStatus {
-        let (reply, answers) = mpsc::channel();
+        let (reply, answers) = mpsc::sync_channel(self.shards.len());
         self.tell_all(|| ShardCommand::Snapshot { reply: reply.clone() });
         drop(reply);
         let mut shards = Vec::new();

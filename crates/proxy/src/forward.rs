@@ -122,7 +122,10 @@ impl<'a> Forwarding<'a> {
 
     fn flags(&self) -> HeadFlags {
         HeadFlags::default()
-            .with(HeadFlags::NO_BODY, matches!(self.head.framing, BodyFraming::None | BodyFraming::Length(0)))
+            .with(
+                HeadFlags::NO_BODY,
+                matches!(self.head.framing, BodyFraming::None | BodyFraming::Length(0)),
+            )
             .with(HeadFlags::KEEP_ALIVE, self.head.keep_alive)
             .with(HeadFlags::HTTP_1_0, self.head.version == Version::Http10)
             .with(HeadFlags::EXPECT_CONTINUE, self.head.expect_continue)

@@ -25,6 +25,8 @@ use crate::shard::{Shard, ShardParts};
 const CONTROL_FD: i32 = 3;
 /// How long the supervisor may take to send the setup.
 const SETUP_WAIT: Duration = Duration::from_secs(10);
+/// Orders that may wait for a shard; the control thread then waits too.
+const COMMANDS_MAX: usize = 1024;
 /// A shard looks up at least this often, whatever happens.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -87,7 +89,7 @@ fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
     let mut handles = Vec::new();
     for shard in 0..setup.shards {
         let settings = Settings::from_setup(&setup, shard);
-        let (commands, receiver) = mpsc::channel();
+        let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
         let start = ShardStart {
             io,
             settings,
@@ -107,7 +109,7 @@ fn read_setup(stream: &mut UnixStream, lines: &mut LineBuffer) -> Result<ProxySe
     stream.set_read_timeout(Some(SETUP_WAIT)).map_err(|error| no_setup(&error))?;
     let mut bytes = [0; 4096];
     loop {
-        match lines.next() {
+        match lines.next_message() {
             Ok(Some(ToProxy::Setup(setup))) => return Ok(setup),
             Ok(Some(other)) => return Err(no_setup(&format!("got {other:?} instead"))),
             Ok(None) => {}
@@ -171,7 +173,7 @@ impl ShardStart {
     fn spawn(self) -> Result<Waker, StartError> {
         let shard = self.settings.shard;
         let failed = |why: String| StartError::Shard { shard, why };
-        let (ready, started) = mpsc::channel();
+        let (ready, started) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name(format!("shard-{shard}"))
             .spawn(move || self.run(&ready))
@@ -183,10 +185,11 @@ impl ShardStart {
         }
     }
 
-    fn run(self, ready: &mpsc::Sender<Result<Waker, String>>) {
+    fn run(self, ready: &mpsc::SyncSender<Result<Waker, String>>) {
         if let Some(core) = self.settings.core {
             pin(core);
         }
+        let mut failed = self.news.clone().sink(self.settings.shard);
         let config = self.settings.driver_config();
         let result = match self.io {
             IoChoice::Epoll => hostler_driver::epoll::EpollDriver::new(&config)
@@ -195,11 +198,11 @@ impl ShardStart {
                 .and_then(|driver| self.serve(driver, ready)),
         };
         if let Err(error) = result {
-            // Before the start is complete the receiver tells the supervisor; later the log must do, and the
-            // process ends so that the supervisor can start a sound one.
-            if ready.send(Err(error.to_string())).is_err() {
-                tracing::error!(%error, "a shard failed; the proxy ends");
-                std::process::abort();
+            // During the start somebody waits for the news here; afterwards the control thread must hear of it, so that the
+            // process ends and the supervisor starts a sound one.
+            let why = error.to_string();
+            if ready.try_send(Err(why.clone())).is_err() {
+                failed(crate::shard::ShardEvent::Failed { why });
             }
         }
     }
@@ -207,7 +210,7 @@ impl ShardStart {
     fn serve<D: Driver>(
         self,
         driver: D,
-        ready: &mpsc::Sender<Result<Waker, String>>,
+        ready: &mpsc::SyncSender<Result<Waker, String>>,
     ) -> std::io::Result<()> {
         let waker = driver.waker();
         let clock = Clock::start();

@@ -281,12 +281,10 @@ impl PlainSide {
     }
 
     fn begin_tunnel(&mut self, exchange: &Exchange, ledger: &mut Ledger) -> Fate {
-        let delivery = &mut ledger.records[exchange.id].deliveries[exchange.delivery];
-        let connect = ledger.records[exchange.id].request.method == "CONNECT";
-        let delivery_status = if connect { 200 } else { 101 };
-        let _ = delivery;
-        let delivery = &mut ledger.records[exchange.id].deliveries[exchange.delivery];
-        delivery.status = delivery_status;
+        let record = &mut ledger.records[exchange.id];
+        let connect = record.request.method == "CONNECT";
+        let delivery = &mut record.deliveries[exchange.delivery];
+        delivery.status = if connect { 200 } else { 101 };
         delivery.finished = true;
         let tag = format!("X-Sim: {}.{}\r\n", exchange.id, exchange.delivery);
         let head = if connect {
@@ -312,10 +310,16 @@ impl PlainSide {
                 return Fate::Broken;
             }
         }
-        ledger.records[exchange.id].deliveries[exchange.delivery].finished = true;
         if exchange.closes {
+            if !exchange.request_done {
+                // Closing with bytes unread resets, and the answer may be lost with them.
+                exchange.lost(ledger);
+                ledger.note_loss();
+            }
+            ledger.records[exchange.id].deliveries[exchange.delivery].finished = true;
             return Fate::Broken;
         }
+        ledger.records[exchange.id].deliveries[exchange.delivery].finished = true;
         if !exchange.request_done {
             // Node reads the rest of the request away before the next one.
             exchange.ended = true;

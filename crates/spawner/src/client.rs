@@ -95,7 +95,7 @@ fn ask(
     let mut lines = LineBuffer::default();
     let mut buffer = [0_u8; 16 * 1024];
     loop {
-        if let Some(answer) = lines.next::<CommandAnswer>()? {
+        if let Some(answer) = lines.next_message::<CommandAnswer>()? {
             return Ok((answer, stream));
         }
         let left = timeout.saturating_sub(begun.elapsed());

@@ -109,7 +109,7 @@ impl Instance {
         let mut lines = LineBuffer::default();
         let mut piece = [0; 4096];
         loop {
-            if let Some(answer) = lines.next::<CommandAnswer>().expect("a valid answer") {
+            if let Some(answer) = lines.next_message::<CommandAnswer>().expect("a valid answer") {
                 let CommandAnswer::Status(status) = answer else { panic!("{answer:?}") };
                 return Some(*status);
             }

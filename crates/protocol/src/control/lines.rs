@@ -38,7 +38,7 @@ impl LineBuffer {
     }
 
     /// The next whole message, `None` when more bytes are needed.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
         let Some(end) = memchr::memchr(b'\n', &self.bytes) else {
             if self.bytes.len() > LINE_BYTES_MAX {
                 return Err(LineError::TooLong);
@@ -65,7 +65,7 @@ mod tests {
             let mut seen: Vec<CommandRequest> = Vec::new();
             for part in [&wire[..cut], &wire[cut..]] {
                 lines.push(part);
-                while let Some(message) = lines.next().expect("valid lines") {
+                while let Some(message) = lines.next_message().expect("valid lines") {
                     seen.push(message);
                 }
             }
@@ -77,7 +77,7 @@ mod tests {
     fn a_broken_line_is_an_error_and_the_next_line_still_works() {
         let mut lines = LineBuffer::default();
         lines.push(b"{\"message\":\"drained\",\"cut\":3\n{\"message\":\"drained\",\"cut\":3}\n");
-        assert!(lines.next::<FromProxy>().is_err());
-        assert_eq!(lines.next().expect("valid"), Some(FromProxy::Drained { cut: 3 }));
+        assert!(lines.next_message::<FromProxy>().is_err());
+        assert_eq!(lines.next_message().expect("valid"), Some(FromProxy::Drained { cut: 3 }));
     }
 }

@@ -406,12 +406,16 @@ impl Conn {
         });
     }
 
-    /// Moves the kept head out of its receive buffer when those are short, so that requests which wait long cannot
-    /// keep new ones from being received.
+    /// Moves what is kept of the request out of its receive buffer when those are short, so that requests which wait long,
+    /// in the queue or at a worker, cannot keep new ones from being received.
     pub fn unpin_head(&mut self, pool: &Pool) {
-        let scarce = pool.free(PoolClass::Head) < pool.capacity(PoolClass::Head) / 4;
-        if scarce && let Some(head) = &mut self.head {
-            *head = Part::whole(Buffer::from_vec(head.as_slice().to_vec()));
+        if pool.free(PoolClass::Head) >= pool.capacity(PoolClass::Head) / 4 {
+            return;
+        }
+        for kept in [&mut self.head, &mut self.inbox].into_iter().flatten() {
+            if kept.buffer().class() == Some(PoolClass::Head) {
+                *kept = Part::whole(Buffer::from_vec(kept.as_slice().to_vec()));
+            }
         }
     }
 

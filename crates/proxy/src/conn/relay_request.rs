@@ -65,10 +65,7 @@ impl Conn {
         let mut stalled = false;
         let mut gather: Option<BufferMut> = None;
         let mut at = 0;
-        loop {
-            let Reading::Chunked(decoder) = &mut self.reading else {
-                break;
-            };
+        while let Reading::Chunked(decoder) = &mut self.reading {
             let rest = &part.as_slice()[at..];
             if self.window == 0 && !rest.is_empty() {
                 stalled = true;

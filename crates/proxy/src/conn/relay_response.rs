@@ -86,8 +86,7 @@ impl Conn {
             }
             let head_len = cx.response_head.head_len as usize;
             let status = cx.response_head.status;
-            let connected =
-                self.request.method == Method::Connect && (200..300).contains(&status);
+            let connected = self.request.method == Method::Connect && (200..300).contains(&status);
             if status == 101 && !self.request.upgrade {
                 // Nobody asked for another protocol: what follows is not ours to interpret.
                 self.answer(OwnAnswer::WorkerBroken, cx);
@@ -251,8 +250,8 @@ impl Conn {
     /// Request and response are complete.
     pub(super) fn exchange_complete(&mut self, cx: &mut Context<'_>) {
         // With the client's FIN passed on, the worker's connection can carry no further request.
-        let plain_ends = matches!(self.link, Link::Plain { .. })
-            && (!self.worker_keeps || self.receive_ended);
+        let plain_ends =
+            matches!(self.link, Link::Plain { .. }) && (!self.worker_keeps || self.receive_ended);
         self.release(if plain_ends { Keep::Cancel } else { Keep::Reuse }, cx);
         self.finish_exchange(cx);
     }

@@ -99,6 +99,7 @@ impl<D: Driver> Shard<D> {
         let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
+        conn.unpin_head(self.driver.pool());
         if let Some(parts) = conn.outbox.take() {
             self.driver.send(conn.socket, parts);
         }
@@ -154,9 +155,6 @@ impl<D: Driver> Shard<D> {
             return;
         }
         if self.dispatch.enqueue(slot) {
-            if let Some(conn) = self.conns.get_mut(slot) {
-                conn.unpin_head(self.driver.pool());
-            }
             self.pump = true;
         } else {
             let answer = match self.choose(slot) {

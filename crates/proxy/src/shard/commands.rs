@@ -3,7 +3,7 @@
 //! Owns: workers coming and going, draining, snapshots. Must never know: who gave the order. Part of the shard.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 
 use hostler_driver::Driver;
 use hostler_protocol::control::{ShardStatus, WorkerAddress};
@@ -42,7 +42,7 @@ pub enum ShardCommand {
     /// Send the figures.
     Snapshot {
         /// To here.
-        reply: Sender<ShardStatus>,
+        reply: SyncSender<ShardStatus>,
     },
 }
 
@@ -59,6 +59,11 @@ pub enum ShardEvent {
         /// The supervisor's number.
         worker: u32,
         /// What happened.
+        why: String,
+    },
+    /// The driver failed; the shard has ended, and the process should.
+    Failed {
+        /// Why.
         why: String,
     },
     /// Lines for the access log.

@@ -23,14 +23,27 @@ impl<D: Driver> Shard<D> {
             plain.reused = true;
             return Some(slot);
         }
-        let slot = self.plains.next()?;
         let path = worker.address.plain.clone();
+        if self.plains.next().is_none() {
+            self.drop_idle_plain();
+        }
+        let slot = self.plains.next()?;
         match self.driver.connect(&path, Owner::Plain(slot).key()) {
             Ok(socket) => Some(self.plains.insert(Plain::new(socket, index, conn))),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "cannot connect to a worker");
                 None
             }
+        }
+    }
+
+    /// There is one slot per client, so when none is free for a client, an idle connection of another worker has it.
+    fn drop_idle_plain(&mut self) {
+        let is_idle = |slot: &u32| {
+            self.plains.get(*slot).is_some_and(|plain| plain.phase == PlainPhase::Idle)
+        };
+        if let Some(slot) = (0..self.plains.end()).find(is_idle) {
+            self.drop_plain(slot);
         }
     }
 
@@ -97,9 +110,8 @@ impl<D: Driver> Shard<D> {
                 let range = 0..buffer.len();
                 let end = ResponseEnd::Open;
                 let pool = self.driver.pool();
-                let scarce = buffer
-                    .class()
-                    .is_some_and(|class| pool.free(class) < pool.capacity(class) / 4);
+                let scarce =
+                    buffer.class().is_some_and(|class| pool.free(class) < pool.capacity(class) / 4);
                 self.step(conn, Event::WorkerBytes { buffer, range, end, scarce });
             }
             // Bytes nobody asked for (Node answers 408 to a connection it gives up): not to be trusted again.

@@ -102,7 +102,7 @@ impl Channel {
                 tail.advance(written);
                 return Ok(());
             }
-            if tail.len() == 0 {
+            if tail.is_empty() {
                 return Err(NoRoom);
             }
             self.seal();
@@ -156,7 +156,7 @@ impl Channel {
 
     fn seal(&mut self) {
         if let Some(tail) = self.tail.take()
-            && tail.len() > 0
+            && !tail.is_empty()
         {
             self.parts.push_back(Part::whole(tail.freeze()));
         }
@@ -164,7 +164,7 @@ impl Channel {
 
     /// Is there anything to send?
     pub fn has_output(&self) -> bool {
-        !self.parts.is_empty() || self.tail.as_ref().is_some_and(|tail| tail.len() > 0)
+        !self.parts.is_empty() || self.tail.as_ref().is_some_and(|tail| !tail.is_empty())
     }
 
     /// Is there room for a frame of `bytes` now? A worker that does not read lets its batches pile up; then

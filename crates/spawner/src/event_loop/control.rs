@@ -204,7 +204,7 @@ impl Client {
                 Ok(count) => {
                     *received_bytes += count;
                     lines.push(&buffer[..count]);
-                    match lines.next::<CommandRequest>() {
+                    match lines.next_message::<CommandRequest>() {
                         Ok(Some(request)) => return Ok(Some(request)),
                         Ok(None) if *received_bytes <= REQUEST_BYTES_MAX => {}
                         Ok(None) => {

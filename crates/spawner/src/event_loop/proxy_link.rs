@@ -82,7 +82,7 @@ impl ProxyLink {
                 Err(_) => return Err(LinkError::Closed),
             };
             self.lines.push(&buffer[..count]);
-            while let Some(message) = self.lines.next::<FromProxy>()? {
+            while let Some(message) = self.lines.next_message::<FromProxy>()? {
                 into.push(message);
             }
         }

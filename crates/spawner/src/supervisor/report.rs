@@ -35,6 +35,11 @@ pub(crate) enum Report {
         #[serde(default)]
         what: String,
     },
+    /// The worker gave up a channel because the proxy broke a rule of the protocol: a bug of ours.
+    Channel {
+        /// What was wrong.
+        why: String,
+    },
     /// An uncaught exception ends the process.
     Error {
         /// Its message.

@@ -146,6 +146,11 @@ impl Machine {
                     process.other_servers.push(what);
                 }
             }
+            Report::Channel { why } => {
+                let why: String = why.chars().take(NOTE_CHARS_MAX).collect();
+                let text = format!("{name} closed its connection to the proxy: {why}");
+                actions.push(Action::Log(Level::Warn, text));
+            }
             Report::Error { message } => {
                 let first_line = message.lines().next().unwrap_or_default();
                 process.exception = Some(first_line.chars().take(REMARK_CHARS_MAX).collect());

@@ -1,0 +1,230 @@
+//! A worker process: its channel, its plain connections, its death.
+//!
+//! Owns: what one process holds. Must never know: when a process is replaced (`world` is the supervisor). Called by
+//! `world`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hostler_driver::Key;
+use hostler_driver::fake::{FakeNet, FakePeer, FakeServer};
+use hostler_protocol::control::{Transport, WorkerAddress, WorkerId};
+use hostler_proxy::stats::WorkerGauge;
+
+use crate::app::AppWishes;
+use crate::frames::{Fate, FramesSide};
+use crate::oracle::Ledger;
+use crate::plain::PlainSide;
+use crate::rng::Rng;
+
+/// One worker process.
+pub struct Worker {
+    /// Its number.
+    pub number: u32,
+    /// What the shards count about it.
+    pub gauge: Arc<WorkerGauge>,
+    /// It runs.
+    pub alive: bool,
+    transport: Transport,
+    wishes: AppWishes,
+    rng: Rng,
+    channel: Option<FramesSide>,
+    /// When to connect (again).
+    connect_ms: u64,
+    server: Option<FakeServer>,
+    plains: Vec<PlainSide>,
+}
+
+impl Worker {
+    /// A process that has just started and listens on its plain path.
+    pub fn new(number: u32, transport: Transport, wishes: AppWishes, net: &FakeNet, now_ms: u64, mut rng: Rng) -> Self {
+        Self {
+            number,
+            gauge: Arc::default(),
+            alive: true,
+            transport,
+            wishes,
+            connect_ms: now_ms + rng.ms(0, 30),
+            rng,
+            channel: None,
+            server: Some(net.serve(path(number))),
+            plains: Vec::new(),
+        }
+    }
+
+    /// What the supervisor tells the proxy about it.
+    pub fn address(&self) -> WorkerAddress {
+        WorkerAddress {
+            worker: WorkerId(self.number),
+            app: "web".into(),
+            slot: 0,
+            pid: 1_000 + self.number,
+            core: None,
+            transport: self.transport,
+            plain: path(self.number),
+        }
+    }
+
+    /// Can it take requests, as far as it knows?
+    pub fn is_open(&self) -> bool {
+        self.alive
+            && (self.transport == Transport::Http
+                || self.channel.as_ref().is_some_and(|channel| channel.is_listening()))
+    }
+
+    /// One of its connections, for faults.
+    pub fn some_peer(&mut self, rng: &mut Rng) -> Option<FakePeer> {
+        let channels = self.channel.iter().map(FramesSide::peer);
+        let peers: Vec<&FakePeer> = channels.chain(self.plains.iter().map(PlainSide::peer)).collect();
+        (!peers.is_empty()).then(|| peers[rng.below(peers.len())].clone())
+    }
+
+    /// The app's server closes, or listens again.
+    pub fn listen(&mut self, on: bool) {
+        if let Some(channel) = &mut self.channel {
+            channel.listen(on);
+        }
+    }
+
+    /// Does what it wants to do now. True when something happened.
+    pub fn act(&mut self, net: &FakeNet, channels: Key, ledger: &mut Ledger) -> bool {
+        if !self.alive {
+            return false;
+        }
+        let mut happened = self.connect(net, channels, ledger);
+        if let Some(channel) = &mut self.channel {
+            let (fate, did) = channel.act(ledger);
+            happened |= did;
+            match fate {
+                Fate::Lives => {}
+                Fate::WorkerDies => {
+                    self.die(ledger);
+                    return true;
+                }
+                Fate::Broken | Fate::ClosedByProxy => self.lose_channel(ledger),
+            }
+        }
+        happened | self.act_plain(ledger)
+    }
+
+    fn connect(&mut self, net: &FakeNet, channels: Key, ledger: &Ledger) -> bool {
+        let mut happened = false;
+        if self.transport == Transport::Frames && self.channel.is_none() && ledger.now_ms >= self.connect_ms {
+            if let Some(peer) = net.client(channels) {
+                if self.rng.chance(15) {
+                    peer.short_sends(self.rng.within(1_000, 60_000));
+                }
+                ledger.note(|| format!("worker {} opens its channel", self.number));
+                self.channel = Some(FramesSide::new(peer, self.number, self.wishes, self.rng.fork()));
+            } else {
+                self.connect_ms = ledger.now_ms + 500;
+            }
+            happened = true;
+        }
+        while let Some(peer) = self.server.as_ref().and_then(FakeServer::accept) {
+            let rng = self.rng.fork();
+            self.plains.push(PlainSide::new(peer, self.number, self.wishes, rng, ledger.now_ms));
+            happened = true;
+        }
+        happened
+    }
+
+    fn act_plain(&mut self, ledger: &mut Ledger) -> bool {
+        let mut happened = false;
+        let mut dies = false;
+        self.plains.retain_mut(|plain| {
+            let (fate, did) = plain.act(ledger);
+            happened |= did;
+            match fate {
+                Fate::Lives => true,
+                Fate::WorkerDies => {
+                    dies = true;
+                    true
+                }
+                Fate::Broken | Fate::ClosedByProxy => {
+                    plain.lose(ledger);
+                    plain.peer().close();
+                    false
+                }
+            }
+        });
+        if dies {
+            self.die(ledger);
+        }
+        happened
+    }
+
+    /// The channel is gone; it is opened again after a while.
+    pub fn lose_channel(&mut self, ledger: &mut Ledger) {
+        if let Some(mut channel) = self.channel.take() {
+            ledger.note(|| format!("worker {} has lost its channel", self.number));
+            ledger.note_loss();
+            channel.lose(ledger);
+            channel.peer().close();
+            self.connect_ms = ledger.now_ms + self.rng.ms(0, 400);
+        }
+    }
+
+    /// The process ends, as by SIGKILL.
+    pub fn die(&mut self, ledger: &mut Ledger) {
+        if !self.alive {
+            return;
+        }
+        ledger.note(|| format!("worker {} dies", self.number));
+        ledger.note_loss();
+        self.alive = false;
+        if let Some(mut channel) = self.channel.take() {
+            channel.lose(ledger);
+            channel.peer().close();
+        }
+        for plain in &mut self.plains {
+            plain.lose(ledger);
+            plain.peer().close();
+        }
+        self.plains.clear();
+        if let Some(server) = self.server.take() {
+            while let Some(peer) = server.accept() {
+                peer.close();
+            }
+            server.stop();
+        }
+    }
+
+    /// Connections to its plain path fail with this error number.
+    pub fn refuse(&mut self, errno: Option<i32>, ledger: &mut Ledger) {
+        if let Some(server) = &self.server {
+            ledger.note_loss();
+            server.refuse(errno);
+        }
+    }
+
+    /// Connections it holds open to the proxy.
+    pub fn connections(&self) -> usize {
+        usize::from(self.channel.is_some()) + self.plains.len()
+    }
+
+    /// Has it nothing in hand?
+    pub fn is_idle(&self) -> bool {
+        !self.channel.as_ref().is_some_and(FramesSide::is_busy) && !self.plains.iter().any(PlainSide::is_busy)
+    }
+
+    /// When it wants to act by itself.
+    pub fn wakes_ms(&self, now_ms: u64) -> u64 {
+        if !self.alive {
+            return u64::MAX;
+        }
+        let mut at = match &self.channel {
+            Some(channel) => channel.wakes_ms(now_ms),
+            None if self.transport == Transport::Frames => self.connect_ms,
+            None => u64::MAX,
+        };
+        for plain in &self.plains {
+            at = at.min(plain.wakes_ms(now_ms));
+        }
+        at
+    }
+}
+
+fn path(number: u32) -> PathBuf {
+    PathBuf::from(format!("/run/sim/web.{number}.sock"))
+}
