@@ -227,6 +227,7 @@ fn connection_close(variant: Variant) {
         assert!(response.field("connection").is_some_and(|c| c.eq_ignore_ascii_case("close")));
         client.expect_close();
     }
+    drop(client);
     // A request after one that closes is not served.
     let mut client = instance.client();
     client.send(

@@ -101,8 +101,9 @@ fn a_second_signal_stops_at_once() {
     let Target::Tcp(address) = instance.target() else { panic!("tcp") };
     within(PATIENCE, "the stop has begun", || TcpStream::connect(address).is_err().then_some(()));
     let start = Instant::now();
-    instance.signal(Signal::TERM);
-    assert_clean_end(instance, 128 + 15);
+    // Another one: the same signal twice at once counts as one, because terminals and npm both pass on a Ctrl-C.
+    instance.signal(Signal::INT);
+    assert_clean_end(instance, 128 + 2);
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 

@@ -26,7 +26,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-pub use buffer::{Buffer, BufferMut, Pool, PoolClass, PoolSizes};
+pub use buffer::{Buffer, BufferMut, Pool, PoolClass, PoolSize, PoolSizes};
 pub use completion::{Completion, Operation};
 pub use inherit::inherited_fd;
 pub use send::{Part, Parts};

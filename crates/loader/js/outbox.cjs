@@ -10,7 +10,7 @@ const { release } = require('./written.cjs');
 const BATCH_CHARS_MAX = 256 * 1024;
 
 // A handler that keeps the event loop busy must not hold the answers of the ones before it.
-const BATCH_MS_MAX = 1;
+const BATCH_MS_MAX = 2;
 
 class Outbox {
   constructor() {

@@ -76,7 +76,9 @@ function flush(socket) {
   if (socket._messageEnds || (message !== null && message.finished && message !== socket._endedMessage)) {
     socket._messageEnds = false;
     socket._endedMessage = message;
-    type = message !== null && message._last ? END_CLOSE : END;
+    // Nobody will ask a closed server again, and END_CLOSE lets the client read the answer first.
+    const last = (message !== null && message._last) || socket._channel.server !== socket.server;
+    type = last ? END_CLOSE : END;
   }
   if (socket._ending) type = END_CLOSE;
   if (type === DATA && socket._bytes === 0) {

@@ -109,6 +109,7 @@ test('a response that ends after server.close ends its connection', async () => 
   const code = "server.close(() => note('cb')), setImmediate(() => res.end('late')), pending";
   const answer = await client.request({ target: `/run?${encodeURIComponent(code)}` });
   assert.equal(bodyOf(answer.text), 'late');
+  assert.equal(answer.end, 'END_CLOSE');
   await worker.exited;
   assert.equal(worker.code, 0);
 });
@@ -132,6 +133,20 @@ test("a second server for the other loopback address of the same port listens wi
   await worker.line('twin {"address":"127.0.0.1","family":"IPv4","port":3000}');
   await worker.line('twin closed');
   assert.ok(!worker.reports.some((line) => line.step === 'other_listen'));
+});
+
+test('requests with a body end too after server.close, and the off switch of the short dump', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'), { settings: { short_dump: false } });
+  assert.equal(await run(channel, 'String(http.IncomingMessage.prototype._dump).includes("_bodyless")'), 'false');
+  const client = channel.client();
+  client.send({ method: 'POST', target: '/', headers: [['Host', 'h'], ['Content-Length', '3']], body: '', end: false });
+  assert.equal((await client.answer()).end, 'END');
+  worker.child.kill('SIGTERM');
+  await channel.until((one) => one.type === 'UNLISTEN');
+  client.write(client.frame('DATA', Buffer.from('abc')), client.frame('END'));
+  await worker.exited;
+  assert.equal(worker.code, 0);
 });
 
 test('SIGTERM without a handler ends the process at once', async () => {

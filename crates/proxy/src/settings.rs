@@ -2,7 +2,7 @@
 //!
 //! Owns: limits and time-outs as the stages use them. Must never know: where they were typed.
 
-use hostler_driver::{DriverConfig, PoolSizes};
+use hostler_driver::{DriverConfig, PoolSize, PoolSizes};
 use hostler_protocol::control::ProxySetup;
 use hostler_protocol::http1::HeadLimits;
 
@@ -78,6 +78,10 @@ pub const PLAIN_CONNS_PER_CLIENT: u32 = 1;
 const SPARE_SOCKETS: u32 = 256;
 /// An upgraded connection that says nothing for an hour has lost its client: WebSocket libraries ping far more often.
 const TUNNEL_IDLE_MS_MAX: u64 = 3_600_000;
+/// Batches being filled or sent: a busy worker has two or three, one that does not read six. Memory is touched only as it is used.
+const BATCH_BUFFERS: u32 = 64;
+/// About two hundred requests of a browser, or one head of the largest size.
+const BATCH_BYTES: u32 = 64 * 1024;
 const SPILL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 impl Settings {
@@ -112,7 +116,10 @@ impl Settings {
     pub fn driver_config(&self) -> DriverConfig {
         DriverConfig {
             sockets_max: self.conns_max * (1 + PLAIN_CONNS_PER_CLIENT) + SPARE_SOCKETS,
-            pools: PoolSizes::default(),
+            pools: PoolSizes {
+                batch: PoolSize { count: BATCH_BUFFERS, bytes: BATCH_BYTES },
+                ..PoolSizes::default()
+            },
         }
     }
 }

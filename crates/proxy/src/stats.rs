@@ -19,7 +19,7 @@ pub struct Stats {
     pub retried: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Bytes copied to the heap because a slow client held receive buffers.
+    /// Bytes on the heap at this moment because slow clients would otherwise hold receive buffers.
     pub spilled_bytes: u64,
 }
 

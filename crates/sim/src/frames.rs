@@ -103,6 +103,11 @@ impl FramesSide {
         &self.peer
     }
 
+    /// The channel has been reset from outside: that the proxy closes it is no mistake.
+    pub fn expect_loss(&mut self) {
+        self.nonsense = true;
+    }
+
     /// Has the app's server not been closed?
     pub fn is_listening(&self) -> bool {
         self.listening

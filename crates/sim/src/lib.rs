@@ -1,1 +1,26 @@
-//! sim
+//! Seeded simulator of connections, workers and faults.
+//!
+//! Owns: worlds in which the real shard runs against scripted clients and fake workers, in one thread, with virtual
+//! time and without a kernel; one seed decides everything. Must never know: sockets, clocks. Run by its own
+//! `main` (one seed, with a trace) and by the tests (256 seeds).
+//!
+//! Reading order: [`world`] (the loop), [`scenario`] (what happens), [`client`] and [`request`], [`worker`] with [`frames`] and
+//! [`plain`], [`app`], [`faults`], [`oracle`] (what must hold).
+
+pub mod answer;
+pub mod app;
+pub mod client;
+pub mod faults;
+pub mod frames;
+pub mod oracle;
+pub mod plain;
+pub mod request;
+pub mod rng;
+pub mod scenario;
+pub mod worker;
+pub mod world;
+
+pub use world::{Outcome, run_seed};
+
+/// Rounds after which a world is given up without a verdict.
+pub const ROUNDS_MAX: u64 = 400_000;

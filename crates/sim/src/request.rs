@@ -298,7 +298,7 @@ pub fn garbage(id: usize, rng: &mut Rng) -> (Vec<u8>, &'static [u16]) {
         (format!("GET /r/{id} HTTP/1.1\r\nHost : a\r\n\r\n"), &[400]),
         (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "t".repeat(9_000)), &[414]),
         (format!("GET /r/{id} HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(17_000)), &[431]),
-        ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not http at all\r\n\r\n".to_owned(), &[400]),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03 not http at all\r\n\r\n".to_owned(), &[400]),
         (format!("BREW /r/{id} HTTP/1.1\r\nHost: a\r\n\r\n"), &[400, 501]),
     ];
     let (text, statuses) = &cases[rng.below(cases.len())];

@@ -79,6 +79,13 @@ impl Worker {
         (!peers.is_empty()).then(|| peers[rng.below(peers.len())].clone())
     }
 
+    /// Its channel may have been reset from outside.
+    pub fn expect_loss(&mut self) {
+        if let Some(channel) = &mut self.channel {
+            channel.expect_loss();
+        }
+    }
+
     /// The app's server closes, or listens again.
     pub fn listen(&mut self, on: bool) {
         if let Some(channel) = &mut self.channel {

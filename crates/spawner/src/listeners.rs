@@ -69,6 +69,16 @@ impl Listeners {
         opened.map(|()| listeners)
     }
 
+    /// From now on the kernel refuses new clients, whoever else holds these sockets: a load balancer sees at
+    /// once that it must go elsewhere, instead of waiting in a queue that nobody empties. The workers'
+    /// channels stay: requests in flight need them.
+    pub(crate) fn refuse_clients(&self) {
+        let clients = self.fds.len() - self.channels.len();
+        for fd in &self.fds[..clients] {
+            let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Both);
+        }
+    }
+
     /// Removes the socket files that are still ours.
     pub(crate) fn remove_files(&self) {
         for (path, inode) in &self.files {

@@ -2,8 +2,15 @@
 //!
 //! Owns: which bytes are `uri-host [":" port]`. Must never know: routing.
 
+/// A DNS name has at most 253 characters (RFC 1035 section 2.3.4); twice that leaves room for encoded ones and the
+/// port. The proxy repeats the host in `X-Forwarded-Host`, so its length must have a bound of its own.
+const HOST_BYTES_MAX: usize = 512;
+
 /// A non-empty `uri-host [":" port]`; the port may be empty as the RFC says, and is at most 65535.
 pub(super) fn is_host(value: &[u8]) -> bool {
+    if value.len() > HOST_BYTES_MAX {
+        return false;
+    }
     let (host, port) = match value {
         [b'[', ..] => {
             let Some(end) = value.iter().position(|&byte| byte == b']') else {

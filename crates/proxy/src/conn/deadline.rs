@@ -10,6 +10,9 @@ use crate::settings::Settings;
 /// How long a client may take to read our last words after FIN.
 const LINGER_MS_MAX: u64 = 2_000;
 
+/// How long a client that came during the stop may take to send its request.
+const LATE_CLIENT_MS_MAX: u64 = 1_000;
+
 /// Whose turn it is in an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WaitsFor {
@@ -34,6 +37,12 @@ impl Conn {
             Phase::Lingering => LINGER_MS_MAX,
         };
         self.mark_ms.saturating_add(limit_ms)
+    }
+
+    /// Shortens the wait for the first request of a client that came while the server is stopping.
+    pub fn hurry(&mut self, settings: &Settings) {
+        let spared_ms = settings.idle_ms_max.saturating_sub(LATE_CLIENT_MS_MAX);
+        self.mark_ms = self.mark_ms.saturating_sub(spared_ms);
     }
 
     fn waits_for(&self) -> WaitsFor {

@@ -244,6 +244,8 @@ pub struct Conn {
     receive_ended: bool,
     /// The connection ends after this response.
     close_after: bool,
+    /// What the shard's sum knows of this connection's bytes on the heap.
+    pub(crate) spill_counted: u32,
     /// The worker keeps its plain connection after this response.
     worker_keeps: bool,
     /// The client may still be sending what nobody will read.
@@ -304,6 +306,7 @@ impl Conn {
             worker_held: false,
             receive_ended: false,
             close_after: false,
+            spill_counted: 0,
             worker_keeps: false,
             must_linger: false,
             interim_sent: false,
@@ -337,7 +340,16 @@ impl Conn {
             Event::Drain => self.drain(cx),
             Event::Cut => self.cut(cx),
         }
+        self.count_spill(cx);
         self.check_invariants();
+    }
+
+    /// Keeps the shard's sum of bytes on the heap.
+    fn count_spill(&mut self, cx: &mut Context<'_>) {
+        let spilled = self.outbox.spilled();
+        cx.stats.spilled_bytes += u64::from(spilled);
+        cx.stats.spilled_bytes -= u64::from(self.spill_counted);
+        self.spill_counted = spilled;
     }
 
     /// The one place where the phase changes.

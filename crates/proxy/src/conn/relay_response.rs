@@ -195,7 +195,9 @@ impl Conn {
         if whole {
             *left = BodyLeft::None;
         }
-        if self.outbox.spilled() as u64 > cx.settings.spill_bytes_max {
+        if cx.stats.spilled_bytes + u64::from(self.outbox.spilled()) > cx.settings.spill_bytes_max
+            && self.outbox.spilled() > 0
+        {
             self.cut(cx);
         }
     }

@@ -30,6 +30,7 @@ impl<D: Driver> Shard<D> {
         let Some(slot) = self.conns.next() else {
             // The listeners are off; this one was already on its way.
             self.stop_accepting();
+            self.accepted.push_back((fd, listener));
             return;
         };
         let address = accept::client_address(&fd);
@@ -42,7 +43,10 @@ impl<D: Driver> Shard<D> {
         }
         let generation = self.generations[slot as usize];
         self.stats.accepted += 1;
-        let conn = Conn::new(socket, address, listener as u8, generation, self.now);
+        let mut conn = Conn::new(socket, address, listener as u8, generation, self.now);
+        if self.draining.is_some() {
+            conn.hurry(&self.settings);
+        }
         self.timers.arm(slot, conn.deadline_ms(&self.settings));
         self.conns.insert(conn);
         self.driver.receive(socket, ReceiveMode::Stream);
@@ -443,6 +447,7 @@ impl<D: Driver> Shard<D> {
             return;
         };
         self.timers.disarm(slot);
+        self.stats.spilled_bytes -= u64::from(conn.spill_counted);
         self.close_socket(conn.socket);
         for index in 0..self.channels.len() {
             let Some(entry) = self.channels[index].as_mut() else {
@@ -455,7 +460,9 @@ impl<D: Driver> Shard<D> {
                 mark_dirty(&mut self.dirty, entry, index as u16);
             }
         }
-        if self.accept_full && self.draining.is_none() {
+        if let Some((fd, listener)) = self.accepted.pop_front() {
+            self.client_accepted(fd, listener);
+        } else if self.accept_full && self.draining.is_none() {
             self.accept_full = false;
             for listener in &self.listeners {
                 self.driver.accept(*listener, true);

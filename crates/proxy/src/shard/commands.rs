@@ -14,6 +14,9 @@ use crate::conn::Event;
 use crate::dispatch::WorkerPhase;
 use crate::stats::WorkerGauge;
 
+/// Turns between "accept no more" and closing the listeners: the cancel takes one, what it crosses another.
+const LISTEN_TURNS: u8 = 2;
+
 /// What the control thread may ask.
 #[derive(Debug)]
 pub enum ShardCommand {
@@ -164,11 +167,12 @@ impl<D: Driver> Shard<D> {
             return;
         }
         let deadline_ms = self.now.ms + u64::from(deadline_ms);
-        self.draining = Some(Draining { deadline_ms, cut: 0 });
-        for listener in std::mem::take(&mut self.listeners) {
-            self.driver.unlisten(listener);
+        self.draining = Some(Draining { deadline_ms, cut: 0, listen_turns: LISTEN_TURNS });
+        for listener in &self.listeners {
+            self.driver.accept(*listener, false);
         }
         self.accept_paused.clear();
+        self.accepted.clear();
         for slot in 0..self.conns.end() {
             self.step(slot, Event::Drain);
         }
@@ -185,7 +189,19 @@ impl<D: Driver> Shard<D> {
 
     /// Has the drain come to its end?
     pub(super) fn has_drained(&self) -> bool {
-        self.draining.is_some() && self.conns.used() == 0
+        self.draining.is_some() && self.listeners.is_empty() && self.conns.used() == 0
+    }
+
+    /// Closes the listeners once the connections that were being accepted have been seen.
+    pub(super) fn stop_listening(&mut self) {
+        let Some(drain) = &mut self.draining else { return };
+        if drain.listen_turns > 0 {
+            drain.listen_turns -= 1;
+            return;
+        }
+        for listener in std::mem::take(&mut self.listeners) {
+            self.driver.unlisten(listener);
+        }
     }
 
     pub(super) fn report_drained(&mut self) {

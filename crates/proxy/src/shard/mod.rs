@@ -64,6 +64,9 @@ pub struct Shard<D: Driver> {
     accept_paused: Vec<(ListenerId, u64)>,
     /// Client listeners are off because all connection slots are taken.
     accept_full: bool,
+    /// Connections that were accepted in the same turn as the last free slot was taken; the next free slots are
+    /// theirs. Bounded by what the kernel hands over before it hears that accepting is off.
+    accepted: VecDeque<(OwnedFd, u32)>,
     log: Option<AccessLog>,
     draining: Option<Draining>,
     commands: Receiver<ShardCommand>,
@@ -81,6 +84,8 @@ pub struct Shard<D: Driver> {
 struct Draining {
     deadline_ms: u64,
     cut: u32,
+    /// Turns until the listeners are closed.
+    listen_turns: u8,
 }
 
 /// What a shard starts with.
@@ -129,6 +134,7 @@ impl<D: Driver> Shard<D> {
             listeners,
             accept_paused: Vec::new(),
             accept_full: false,
+            accepted: VecDeque::new(),
             log: settings.access_log.then(|| AccessLog::new(settings.log_json)),
             draining: None,
             commands: parts.commands,
@@ -180,6 +186,7 @@ impl<D: Driver> Shard<D> {
             self.serve_queue();
         }
         self.flush_channels();
+        self.stop_listening();
         let drained = self.has_drained();
         self.hand_over_log(drained);
         if drained {
@@ -195,6 +202,9 @@ impl<D: Driver> Shard<D> {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
+        if self.draining.is_some() && !self.listeners.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let timers = self.timers.wait_ms(self.now.ms);
         let accept = self.accept_paused.first().map(|(_, until)| until.saturating_sub(self.now.ms));
         let drain = self.draining.map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));

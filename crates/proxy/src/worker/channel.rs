@@ -13,6 +13,9 @@ use hostler_protocol::worker::{FRAME_PREFIX_BYTES, FrameReader, FrameWriter, NoR
 
 /// Body bytes up to this size are copied into the batch instead of being sent by reference.
 const COPY_BYTES_MAX: usize = 2048;
+/// Parts that may wait behind a send. A worker whose loop is blocked must not collect the batch buffers that
+/// the others need.
+const WAITING_PARTS_MAX: usize = 4;
 /// Parts in one send.
 const PARTS_PER_SEND_MAX: usize = 32;
 
@@ -142,7 +145,8 @@ impl Channel {
 
     /// Appends request body bytes of the connection in slot `owner`, which hears of it when they have left.
     pub fn body(&mut self, pool: &Pool, tag: StreamTag, part: Part, owner: u32) {
-        if !self.owners.contains(&owner) {
+        // Told twice is harmless; looking through the list for each part would not be.
+        if self.owners.last() != Some(&owner) {
             self.owners.push(owner);
         }
         let bytes = part.as_slice();
@@ -170,7 +174,7 @@ impl Channel {
     /// Is there room for a frame of `bytes` now? A worker that does not read lets its batches pile up; then
     /// requests wait in the queue, where they can still go elsewhere.
     pub fn has_room(&self, pool: &Pool, bytes: usize) -> bool {
-        if self.parts.len() >= PARTS_PER_SEND_MAX {
+        if self.sending && self.parts.len() >= WAITING_PARTS_MAX {
             return false;
         }
         self.tail.as_ref().is_some_and(|tail| tail.spare_capacity() >= bytes)

@@ -1,0 +1,199 @@
+//! What happens in a world, chosen from its seed.
+//!
+//! Owns: sizes, habits, percentages. Must never know: how any of it is carried out. Read by `world`.
+
+use std::path::PathBuf;
+
+use hostler_driver::{DriverConfig, PoolSizes};
+use hostler_protocol::control::{IoChoice, ProxySetup, Transport};
+use hostler_proxy::Settings;
+
+use crate::app::AppWishes;
+use crate::client::{Abort, Habits, Planned};
+use crate::faults::FaultWishes;
+use crate::oracle::{Ledger, Times};
+use crate::request::{Request, RequestWishes, garbage};
+use crate::rng::Rng;
+
+/// Port that clients came to.
+pub const PORT: &str = "3000";
+
+/// A world's constants.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Client connections, one after the other or at once.
+    pub clients: usize,
+    /// Time over which they arrive.
+    pub arrivals_ms: u64,
+    /// Requests on one connection, at most.
+    pub requests_max: usize,
+    /// Worker slots.
+    pub workers: Vec<Transport>,
+    /// What requests are like.
+    pub requests: RequestWishes,
+    /// What apps are like.
+    pub apps: AppWishes,
+    /// What else happens.
+    pub faults: FaultWishes,
+    /// Percent of clients that leave early.
+    pub leavers: u32,
+    /// Percent of clients that freeze.
+    pub freezers: u32,
+    /// Percent of clients that read slowly.
+    pub slow_readers: u32,
+    /// The proxy's limits and time-outs.
+    pub setup: ProxySetup,
+    /// Buffers.
+    pub pools: PoolSizes,
+}
+
+impl Scenario {
+    /// Chooses a scenario. About a third of them are calm: nothing goes wrong, so nothing may be excused.
+    pub fn choose(rng: &mut Rng) -> Self {
+        let calm = rng.chance(35);
+        let transports = [Transport::Frames, Transport::Frames, Transport::Http];
+        let workers = (0..rng.within(1, 3)).map(|_| rng.pick(&transports)).collect();
+        let percent = |rng: &mut Rng, chance: u32, most: u32| if rng.chance(chance) { rng.within(1, most as usize) as u32 } else { 0 };
+        let body_max = rng.pick(&[2_000, 70_000, 400_000]);
+        let mut scenario = Self {
+            clients: rng.within(2, 14),
+            arrivals_ms: rng.pick(&[0, 50, 2_000]),
+            requests_max: rng.pick(&[1, 3, 8]),
+            workers,
+            requests: RequestWishes {
+                broken: percent(rng, 40, 10),
+                upgrades: percent(rng, 50, 40),
+                body_max,
+                long_hosts: percent(rng, 20, 30),
+            },
+            apps: AppWishes {
+                early: percent(rng, 50, 60),
+                delay_ms_max: rng.pick(&[0, 5, 200, 1_500]),
+                body_max: rng.pick(&[2_000, 70_000, 400_000]),
+                slow_reading: percent(rng, 50, 40),
+                ..AppWishes::default()
+            },
+            faults: FaultWishes { deliver_late: rng.chance(30), ..FaultWishes::default() },
+            leavers: percent(rng, 60, 40),
+            freezers: percent(rng, 25, 20),
+            slow_readers: percent(rng, 50, 50),
+            setup: setup(rng),
+            pools: pools(rng),
+        };
+        if !calm {
+            scenario.apps.faults = percent(rng, 60, 25);
+            scenario.apps.deadly = rng.chance(60);
+            scenario.apps.silent = percent(rng, 30, 10);
+            scenario.faults = FaultWishes::choose(rng);
+        }
+        scenario
+    }
+
+    /// The settings of the shard.
+    pub fn settings(&self) -> Settings {
+        Settings::from_setup(&self.setup, 0)
+    }
+
+    /// The sizes of the driver.
+    pub fn driver_config(&self) -> DriverConfig {
+        DriverConfig { pools: self.pools, ..self.settings().driver_config() }
+    }
+
+    /// The time-outs as the oracle wants them.
+    pub fn times(&self) -> Times {
+        Times {
+            head_ms: self.setup.head_ms_max.into(),
+            idle_ms: self.setup.idle_ms_max.into(),
+            client_ms: self.setup.client_silence_ms_max.into(),
+            worker_ms: self.setup.worker_silence_ms_max.into(),
+            queue_ms: self.setup.queue_ms_max.into(),
+        }
+    }
+
+    /// Chooses what one client does, and enters its requests into the ledger.
+    pub fn client(&self, number: usize, rng: &mut Rng, ledger: &mut Ledger) -> (Vec<Planned>, Habits) {
+        let count = rng.within(1, self.requests_max);
+        let mut plan = Vec::new();
+        for index in 0..count {
+            let id = ledger.next_id();
+            let last = index + 1 == count;
+            if last && rng.chance(self.requests.broken) {
+                plan.push(broken(id, number, rng, ledger));
+                break;
+            }
+            let request = Request::choose(id, last, &self.requests, rng);
+            plan.push(Planned { id, head: request.head(), body: request.wire_body(), expects: request.expects });
+            let ends = request.close;
+            ledger.enter(request, number);
+            if ends {
+                break;
+            }
+        }
+        let bytes: usize = plan.iter().map(|planned| planned.head.len() + planned.body.len()).sum();
+        (plan, self.habits(bytes, rng))
+    }
+
+    fn habits(&self, bytes: usize, rng: &mut Rng) -> Habits {
+        // Whoever cuts finely has little to say, or a world would take minutes.
+        let cuts: &[usize] = if bytes < 3_000 { &[1, 7, 200, usize::MAX] } else { &[1_000, 30_000, usize::MAX] };
+        let slow_reader = rng.chance(self.slow_readers);
+        let leaves = rng.chance(self.leavers);
+        let how = rng.pick(&[Abort::Reset, Abort::Close, Abort::HalfClose]);
+        let freezes = rng.chance(self.freezers);
+        Habits {
+            depth: rng.pick(&[1, 1, 2, 5]),
+            cut_max: rng.pick(cuts),
+            pause_percent: rng.pick(&[0, 0, 10, 50]),
+            pause_ms_max: rng.pick(&[0, 3, 40]),
+            read_max: if slow_reader { rng.within(500, 5_000) } else { usize::MAX },
+            read_pause_ms_max: if slow_reader { rng.ms(0, 20) } else { 0 },
+            abort: leaves.then(|| (rng.within(1, bytes * 2 + 200), how)),
+            half_close: rng.chance(10),
+            freeze_after: freezes.then(|| rng.within(1, bytes * 2 + 200)),
+            tunnel_bytes: rng.length(100_000),
+        }
+    }
+}
+
+fn broken(id: usize, number: usize, rng: &mut Rng, ledger: &mut Ledger) -> Planned {
+    let (head, refusals) = garbage(id, rng);
+    let mut request = Request::get(id);
+    request.refusals = refusals;
+    request.close = true;
+    ledger.enter(request, number);
+    Planned { id, head, body: Vec::new(), expects: false }
+}
+
+fn setup(rng: &mut Rng) -> ProxySetup {
+    ProxySetup {
+        shards: 1,
+        cores: vec![None],
+        listeners: vec![format!("127.0.0.1:{PORT}")],
+        io: IoChoice::Epoll,
+        conns_max: rng.pick(&[2, 5, 20, 64]),
+        worker_requests_max: rng.pick(&[1, 3, 16, 256]),
+        queue_requests_max: rng.pick(&[0, 2, 100]),
+        queue_ms_max: 3_000,
+        head_ms_max: 5_000,
+        idle_ms_max: 8_000,
+        client_silence_ms_max: 6_000,
+        worker_silence_ms_max: 7_000,
+        head_bytes_max: 16_384,
+        body_bytes_max: rng.chance(15).then_some(30_000),
+        log_json: false,
+        access_log: rng.chance(10).then(|| PathBuf::from("/dev/null")),
+    }
+}
+
+fn pools(rng: &mut Rng) -> PoolSizes {
+    let mut pools = PoolSizes::default();
+    if rng.chance(50) {
+        pools.head.count = rng.pick(&[24, 64, 2_048]);
+        pools.body.count = rng.pick(&[8, 32]);
+        pools.channel.count = rng.pick(&[8, 32]);
+        pools.channel.bytes = rng.pick(&[8_192, 65_536]);
+        pools.send.count = rng.pick(&[8, 100, 1_024]);
+        pools.batch.count = rng.pick(&[4, 16]);
+    }
+    pools
+}

@@ -1,0 +1,418 @@
+//! A world: one shard, its clients and workers, the clock, and the supervisor's part.
+//!
+//! Owns: the order of things. Must never know: what is right (`oracle`). Called by `main` and by the tests.
+//!
+//! A round: faults strike, workers and clients act in an order that chance decides, the shard takes a turn, and
+//! what must hold after every turn is checked. When nobody has anything to do the clock jumps to the next wish.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use hostler_driver::fake::{FakeDriver, FakeNet};
+use hostler_driver::{Driver, Key, PoolClass};
+use hostler_protocol::control::Transport;
+use hostler_proxy::clock::Now;
+use hostler_proxy::shard::ShardParts;
+use hostler_proxy::{Shard, ShardCommand, ShardEvent};
+
+use crate::client::Client;
+use crate::faults::{Faults, Order};
+use crate::oracle::Ledger;
+use crate::rng::Rng;
+use crate::scenario::{PORT, Scenario};
+use crate::worker::Worker;
+
+/// Keys that the shard gives its listeners (`shard/owner.rs`).
+pub const CLIENT_LISTENER: Key = Key(0);
+/// The listener for channels.
+pub const CHANNEL_LISTENER: Key = Key(1 << 29);
+
+/// Wall-clock time of virtual time 0.
+const UNIX_MS: u64 = 1_750_000_000_000;
+/// A world that takes longer hangs.
+const WORLD_MS_MAX: u64 = 180_000;
+/// Rounds without anything happening before the clock jumps.
+const QUIET_ROUNDS: u32 = 3;
+/// Workers started in the place of dead ones.
+const RESTARTS_MAX: u32 = 12;
+
+/// How a run ended.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Broken promises.
+    pub violations: Vec<String>,
+    /// Rounds taken.
+    pub rounds: u64,
+    /// Virtual time taken.
+    pub ms: u64,
+    /// Requests entered, answered by apps, answered by the proxy, delivered twice.
+    pub requests: (u64, u64, u64, u64),
+}
+
+/// What the supervisor means to do about a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Announce(u64),
+    Running,
+    Draining,
+    SayGone(u64),
+    Restart(u64),
+    Nothing,
+}
+
+/// One world.
+pub struct World {
+    /// What is known about all requests.
+    pub ledger: Ledger,
+    scenario: Scenario,
+    rng: Rng,
+    net: FakeNet,
+    shard: Shard<FakeDriver>,
+    events: Rc<RefCell<Vec<ShardEvent>>>,
+    clients: Vec<Client>,
+    workers: Vec<Worker>,
+    plans: Vec<Plan>,
+    faults: Faults,
+    worker_numbers: u32,
+    restarts: u32,
+    ended: bool,
+    rounds: u64,
+}
+
+/// Runs the world of a seed.
+pub fn run_seed(seed: u64, rounds_max: u64, trace: bool) -> Outcome {
+    let mut rng = Rng::new(seed);
+    let scenario = Scenario::choose(&mut rng);
+    if trace {
+        eprintln!("{scenario:#?}");
+    }
+    World::new(scenario, rng, trace).run(rounds_max)
+}
+
+impl World {
+    /// The world of a scenario, at time 0.
+    pub fn new(scenario: Scenario, mut rng: Rng, trace: bool) -> Self {
+        let (driver, net) = FakeDriver::new(&scenario.driver_config()).expect("memory for the pools");
+        let body_max = scenario.setup.body_bytes_max.unwrap_or(u64::MAX);
+        let mut ledger = Ledger::new(scenario.times(), PORT, body_max, trace);
+        let events = Rc::new(RefCell::new(Vec::new()));
+        let sink = Rc::clone(&events);
+        let parts = ShardParts {
+            settings: scenario.settings(),
+            client_listeners: vec![net.listener_fd().expect("a descriptor")],
+            channel_listener: net.listener_fd().expect("a descriptor"),
+            commands: sync_channel(1).1,
+            events: Box::new(move |event| sink.borrow_mut().push(event)),
+            seed: rng.next(),
+        };
+        let shard = Shard::new(driver, parts, now(0)).expect("listeners");
+        let clients = (0..scenario.clients)
+            .map(|number| {
+                let mut rng = rng.fork();
+                let (plan, habits) = scenario.client(number, &mut rng, &mut ledger);
+                let start_ms = rng.ms(0, scenario.arrivals_ms);
+                Client::new(number, start_ms, plan, habits, rng)
+            })
+            .collect();
+        let faults = Faults::new(scenario.faults, &net, rng.fork());
+        let mut world = Self {
+            ledger,
+            scenario,
+            rng,
+            net,
+            shard,
+            events,
+            clients,
+            workers: Vec::new(),
+            plans: Vec::new(),
+            faults,
+            worker_numbers: 0,
+            restarts: 0,
+            ended: false,
+            rounds: 0,
+        };
+        for index in 0..world.scenario.workers.len() {
+            let worker = world.start_worker(index);
+            world.workers.push(worker);
+            let announce = world.rng.ms(0, 40);
+            world.plans.push(Plan::Announce(announce));
+        }
+        world
+    }
+
+    fn start_worker(&mut self, index: usize) -> Worker {
+        self.worker_numbers += 1;
+        let transport = self.scenario.workers[index % self.scenario.workers.len()];
+        let rng = self.rng.fork();
+        Worker::new(self.worker_numbers, transport, self.scenario.apps, &self.net, self.ledger.now_ms, rng)
+    }
+
+    /// Runs to the end and checks what must be left.
+    pub fn run(mut self, rounds_max: u64) -> Outcome {
+        let mut quiet = 0;
+        while self.rounds < rounds_max && self.ledger.violations.is_empty() && !self.ended {
+            if self.clients.iter().all(|client| client.finished) {
+                break;
+            }
+            if self.ledger.now_ms > WORLD_MS_MAX + self.jumped() {
+                let waiting: Vec<_> = self.clients.iter().filter(|client| !client.finished).map(|client| client.number).collect();
+                self.ledger.violation(format!("no end in sight: clients {waiting:?} still wait"));
+                break;
+            }
+            quiet = if self.round() { 0 } else { quiet + 1 };
+            self.pass_time(quiet >= QUIET_ROUNDS);
+        }
+        if self.ledger.violations.is_empty() && self.rounds < rounds_max {
+            self.settle();
+        }
+        let count = |number: usize| number as u64;
+        Outcome {
+            requests: (count(self.ledger.records.len()), self.ledger.answered, self.ledger.own_answers, self.ledger.retried),
+            violations: std::mem::take(&mut self.ledger.violations),
+            rounds: self.rounds,
+            ms: self.ledger.now_ms,
+        }
+    }
+
+    fn jumped(&self) -> u64 {
+        if self.ledger.jumped_ms.is_some() { 3 * 600_000 } else { 0 }
+    }
+
+    /// One round; true when something happened.
+    fn round(&mut self) -> bool {
+        self.rounds += 1;
+        let mut happened = self.supervise();
+        let order = self.faults.act(&self.net, CLIENT_LISTENER, &mut self.clients, &mut self.workers, &mut self.ledger);
+        happened |= order.is_some();
+        if let Some(order) = order {
+            self.order(order);
+        }
+        for index in 0..self.workers.len() {
+            if self.rng.chance(85) {
+                happened |= self.workers[index].act(&self.net, CHANNEL_LISTENER, &mut self.ledger);
+            }
+        }
+        for client in &mut self.clients {
+            if self.rng.chance(85) {
+                happened |= client.act(&self.net, CLIENT_LISTENER, &mut self.ledger);
+            }
+        }
+        self.turn();
+        happened
+    }
+
+    fn turn(&mut self) {
+        if self.ended {
+            return;
+        }
+        let moment = now(self.ledger.now_ms);
+        match self.shard.turn(Some(Duration::ZERO), || moment) {
+            Ok(on) => self.ended = !on,
+            Err(error) => self.ledger.violation(format!("the turn failed: {error}")),
+        }
+        self.hear_events();
+        self.check();
+    }
+
+    fn hear_events(&mut self) {
+        let events: Vec<ShardEvent> = self.events.borrow_mut().drain(..).collect();
+        for event in events {
+            match event {
+                ShardEvent::WorkerDrained { worker } => {
+                    let Some(index) = self.workers.iter().position(|entry| entry.number == worker) else { continue };
+                    if self.workers[index].gauge.in_flight() > 0 {
+                        self.ledger.violation(format!("worker {worker} is called drained with requests in flight"));
+                    }
+                    if self.plans[index] == Plan::Draining {
+                        self.workers[index].die(&mut self.ledger);
+                        self.plans[index] = Plan::SayGone(self.ledger.now_ms + self.rng.ms(0, 50));
+                    }
+                }
+                ShardEvent::WorkerLost { worker, why } => {
+                    self.ledger.note(|| format!("the proxy says: worker {worker} lost its channel: {why}"));
+                }
+                ShardEvent::Drained { cut } => self.ledger.note(|| format!("drained, {cut} cut")),
+                ShardEvent::Failed { .. } | ShardEvent::Log(_) => {}
+            }
+        }
+    }
+
+    /// What must hold after every turn.
+    fn check(&mut self) {
+        let status = self.shard.status();
+        let gauges: u32 = self.workers.iter().map(|worker| worker.gauge.in_flight()).sum();
+        let limit = self.scenario.setup.worker_requests_max;
+        let mut problems = Vec::new();
+        if status.in_flight != gauges {
+            problems.push(format!("{} in flight, and the gauges say {gauges}", status.in_flight));
+        }
+        if status.conns > self.scenario.setup.conns_max || status.queued > self.scenario.setup.queue_requests_max {
+            problems.push(format!("limits exceeded: {status:?}"));
+        }
+        if self.workers.iter().any(|worker| worker.gauge.in_flight() > limit) {
+            problems.push("more requests in a worker than allowed".into());
+        }
+        for problem in problems {
+            self.ledger.violation(problem);
+        }
+        let takes = |(worker, plan): (&Worker, &Plan)| {
+            worker.is_open() && *plan == Plan::Running && worker.gauge.in_flight() < limit
+        };
+        let open = self.workers.iter().zip(&self.plans).any(takes);
+        let batches = self.shard.driver().pool().free(PoolClass::Batch) > 0;
+        if !open || !batches || self.faults.is_holding() {
+            self.ledger.short_ms = Some(self.ledger.now_ms);
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Jump(ms) => {
+                self.ledger.note(|| format!("the clock jumps by {ms} ms"));
+                self.ledger.now_ms += ms;
+                self.ledger.jumped_ms = Some(self.ledger.now_ms);
+            }
+            Order::Drain => {
+                self.ledger.note(|| "the server stops".to_owned());
+                self.ledger.drained_ms = Some(self.ledger.now_ms);
+                let deadline_ms = self.rng.ms(0, 10_000) as u32;
+                self.shard.command(ShardCommand::Drain { deadline_ms });
+            }
+            Order::Reload(index) => {
+                if self.plans[index] != Plan::Running || self.restarts >= RESTARTS_MAX {
+                    return;
+                }
+                self.restarts += 1;
+                let old = self.workers[index].number;
+                self.ledger.note(|| format!("worker {old} is replaced"));
+                let worker = self.start_worker(index);
+                self.workers.push(worker);
+                self.plans.push(Plan::Announce(self.ledger.now_ms));
+                self.plans[index] = Plan::Draining;
+                self.shard.command(ShardCommand::WorkerDrain { worker: old });
+            }
+        }
+    }
+
+    /// The supervisor's part: announces, buries and replaces workers.
+    fn supervise(&mut self) -> bool {
+        let now_ms = self.ledger.now_ms;
+        let mut happened = false;
+        for index in 0..self.workers.len() {
+            let number = self.workers[index].number;
+            let alive = self.workers[index].alive;
+            let plan = match self.plans[index] {
+                Plan::Announce(_) | Plan::Running | Plan::Draining if !alive => Plan::SayGone(now_ms + self.rng.ms(0, 300)),
+                Plan::Announce(at) if at <= now_ms => {
+                    let address = self.workers[index].address();
+                    let gauge = self.workers[index].gauge.clone();
+                    self.shard.command(ShardCommand::WorkerReady { address, gauge });
+                    Plan::Running
+                }
+                Plan::SayGone(at) if at <= now_ms => {
+                    self.shard.command(ShardCommand::WorkerGone { worker: number });
+                    Plan::Restart(now_ms + self.rng.ms(0, 800))
+                }
+                Plan::Restart(at) if at <= now_ms => {
+                    let enough = self.workers.iter().filter(|worker| worker.alive).count() >= self.scenario.workers.len();
+                    if enough {
+                        Plan::Nothing
+                    } else {
+                        self.restarts += 1;
+                        if self.restarts >= RESTARTS_MAX {
+                            self.scenario.apps.deadly = false;
+                            self.faults.stop(&self.net, &mut self.workers, &mut self.ledger);
+                        }
+                        self.workers[index] = self.start_worker(index);
+                        Plan::Announce(now_ms + self.rng.ms(0, 60))
+                    }
+                }
+                unchanged => unchanged,
+            };
+            happened |= plan != self.plans[index];
+            self.plans[index] = plan;
+        }
+        happened
+    }
+
+    fn pass_time(&mut self, jump: bool) {
+        if !jump {
+            self.ledger.now_ms += self.rng.pick(&[0, 0, 0, 1, 2]);
+            return;
+        }
+        let now_ms = self.ledger.now_ms;
+        let mut next = now_ms + 1_000;
+        let wishes = self.clients.iter().map(Client::wakes_ms);
+        let wishes = wishes.chain(self.workers.iter().map(|worker| worker.wakes_ms(now_ms)));
+        for at in wishes.chain([self.faults.wakes_ms()]) {
+            next = next.min(at);
+        }
+        for plan in &self.plans {
+            if let Plan::Announce(at) | Plan::SayGone(at) | Plan::Restart(at) = plan {
+                next = next.min(*at);
+            }
+        }
+        self.ledger.now_ms = next.max(now_ms + 1);
+    }
+
+    /// All clients are gone: nothing of them may be left.
+    fn settle(&mut self) {
+        self.faults.stop(&self.net, &mut self.workers, &mut self.ledger);
+        let start_ms = self.ledger.now_ms;
+        let mut quiet = 0;
+        // Longer than every time-out, idle plain connections included.
+        while self.ledger.now_ms < start_ms + 20_000 && !self.ended && self.ledger.violations.is_empty() {
+            quiet = if self.round() { 0 } else { quiet + 1 };
+            self.pass_time(quiet >= QUIET_ROUNDS);
+        }
+        if self.ended {
+            self.after_drain();
+        } else if self.ledger.violations.is_empty() {
+            self.check_rest();
+        }
+    }
+
+    fn after_drain(&mut self) {
+        for _ in 0..50 {
+            for client in &mut self.clients {
+                client.act(&self.net, CLIENT_LISTENER, &mut self.ledger);
+            }
+            self.ledger.now_ms += 100;
+        }
+        let status = self.shard.status();
+        let left = self.clients.iter().filter(|client| !client.finished).count();
+        if status.conns > 0 || status.in_flight > 0 || left > 0 {
+            self.ledger.violation(format!("after the drain {left} clients wait: {status:?}"));
+        }
+    }
+
+    fn check_rest(&mut self) {
+        let status = self.shard.status();
+        let alive = self.workers.iter().filter(|worker| worker.alive);
+        let frames = alive.filter(|worker| worker.address().transport == Transport::Frames).count() as u32;
+        let mut problems = Vec::new();
+        if status.conns > 0 || status.in_flight > 0 || status.queued > 0 {
+            problems.push(format!("work is left over: {status:?}"));
+        }
+        if status.buffers_out > 0 {
+            problems.push(format!("{} buffers leaked: {:?}", status.buffers_out, self.shard.driver().pool()));
+        }
+        if status.sockets != frames {
+            problems.push(format!("{} sockets instead of {frames}", status.sockets));
+        }
+        let connections: usize = self.workers.iter().map(Worker::connections).sum();
+        if connections != frames as usize || self.workers.iter().any(|worker| !worker.is_idle()) {
+            problems.push("a worker holds requests or connections of clients that are gone".into());
+        }
+        for problem in problems {
+            self.ledger.violation(problem);
+        }
+    }
+}
+
+/// A moment of virtual time.
+pub fn now(ms: u64) -> Now {
+    Now { ms, unix_ms: UNIX_MS + ms }
+}
