@@ -60,20 +60,23 @@ fn figures(variant: Variant) {
     };
     assert_eq!(served("requests"), 30);
     assert_eq!(served("in_flight"), 1);
+    drop((clients, busy));
     if variant.transport == Transport::Frames {
         heartbeats(&instance);
     }
-    drop((clients, busy));
     instance.finish();
 }
 
-/// A blocked event loop shows.
+/// A blocked event loop shows in the next heartbeat; the one after it says that all is well again.
 fn heartbeats(instance: &Instance) {
-    assert_eq!(instance.get("/block?ms=300").status, 200);
+    let longest_delay_us = || {
+        let workers = instance.status().workers;
+        let delays = workers.iter().filter_map(|worker| Some(worker.load.as_ref()?.loop_delay_us));
+        delays.max().unwrap_or(0)
+    };
     eventually("the event-loop delay is seen", || {
-        let workers = status_json(instance)["workers"].as_array()?.clone();
-        let delays = workers.iter().filter_map(|worker| worker["load"]["loop_delay_us"].as_u64());
-        (delays.max()? > 100_000).then_some(())
+        assert_eq!(instance.get("/block?ms=300").status, 200);
+        (0..100).any(|_| longest_delay_us() > 100_000).then_some(())
     });
 }
 

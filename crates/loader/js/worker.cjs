@@ -4,6 +4,7 @@
 // "listen" and "ready", and whether all that keeps the process alive.
 // Must never know: how `listen` was called, what is in a request.
 
+const fs = require('fs');
 const http = require('http');
 const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
@@ -65,6 +66,7 @@ class Worker {
       this.plainOpen = true;
       this.proceed();
     });
+    startThreadPool();
     if (this.frames) this.connect();
     this.changed();
     this.proceed();
@@ -184,6 +186,14 @@ function wrapConnectionMethods(worker, server) {
 /** @param {any} socket */
 function isIdle(socket) {
   return !socket._responseOpen && !socket._bodyOpen;
+}
+
+/**
+ * The supervisor pins this thread to a core once it is ready, and a thread inherits the pinning of the one that starts
+ * it. libuv starts its pool with the first job (uv_queue_work in threadpool.c): this one, while all cores are allowed.
+ */
+function startThreadPool() {
+  fs.stat('/', () => {});
 }
 
 module.exports = { Worker };

@@ -252,3 +252,6 @@ fn write_kept(
 fn line_end(bytes: &[u8], at: usize) -> usize {
     at + memchr::memchr(b'\n', &bytes[at..]).map_or(0, |found| found + 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,3 +187,6 @@ fn reason(status: u16) -> &'static str {
 fn http_date(unix_ms: u64) -> httpdate::HttpDate {
     (std::time::UNIX_EPOCH + std::time::Duration::from_millis(unix_ms)).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,11 @@ impl AnswerReader {
         matches!(self.state, State::UntilClose | State::Tunnel)
     }
 
+    /// Is HTTP over on this connection?
+    pub fn is_tunnel(&self) -> bool {
+        self.state == State::Tunnel
+    }
+
     /// The next piece; `method` is that of the request that is being answered.
     pub fn next(&mut self, method: &str) -> Result<Option<Piece>, String> {
         loop {

@@ -126,6 +126,14 @@ impl Exchange {
         record.body_len = body_len;
         record.honest = matches!(exchange.ending, Ending::End | Ending::EndClose);
         record.too_slow = silent;
+        let until_close = record.until_close;
+        ledger.note(|| {
+            let Self { ending, waits, answer_at, .. } = &exchange;
+            format!(
+                "request {id}: the app answers {status} with {body_len} bytes: {ending:?}, from {answer_at}, waits={waits} until_close={until_close} wire={}",
+                exchange.wire.len()
+            )
+        });
         exchange
     }
 

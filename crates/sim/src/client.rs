@@ -111,6 +111,10 @@ pub struct Client {
     /// Head of the answer being read, its attempt if it is the app's, and body bytes so far.
     current: Option<(AnswerHead, Option<usize>, usize)>,
     stop_writing: bool,
+    /// The proxy has answered itself and closes.
+    refused: bool,
+    /// It has left before its script was over.
+    left: bool,
     half_closed: bool,
     excuse: Option<&'static str>,
     /// The request that opened the tunnel, and bytes that have come back through it.
@@ -141,6 +145,8 @@ impl Client {
             reader: AnswerReader::default(),
             current: None,
             stop_writing: false,
+            refused: false,
+            left: false,
             half_closed: false,
             excuse: None,
             tunnel: None,
@@ -154,6 +160,7 @@ impl Client {
 
     /// Something done to this client from outside excuses what follows.
     pub fn excuse(&mut self, why: &'static str) {
+        self.left |= why == "left";
         self.excuse.get_or_insert(why);
     }
 
@@ -177,6 +184,12 @@ impl Client {
             }
             ledger.note(|| format!("client {} connects", self.number));
             return true;
+        }
+        if ledger.trace && let Some(peer) = &self.peer {
+            let (pending, unread) = (self.pending.len(), peer.unread());
+            if unread > 0 {
+                ledger.note(|| format!("client {}: {pending} bytes to write, {unread} bytes not received", self.number));
+            }
         }
         if self.is_frozen() {
             self.excuse("frozen");
@@ -326,6 +339,10 @@ impl Client {
 
     fn understand(&mut self, ledger: &mut Ledger) {
         loop {
+            if self.refused {
+                // A refusal may have a body although a HEAD was meant; nobody reads on.
+                return;
+            }
             let Some(planned) = self.plan.get(self.answered) else {
                 if self.reader.is_inside() {
                     ledger.violation(format!("client {} got an answer to nothing", self.number));
@@ -396,7 +413,7 @@ impl Client {
         if close {
             self.excuse("the server said close");
         }
-        if ledger.records[id].request.upgrade && self.reader.ends_with_connection() {
+        if self.reader.is_tunnel() {
             self.begin_tunnel(id);
         }
         self.current = Some((head, delivery, 0));
@@ -433,6 +450,7 @@ impl Client {
         let http10 = ledger.records[id].request.http10;
         let kept = head.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("keep-alive"));
         if close || (http10 && !kept) {
+            self.refused = delivery.is_none();
             self.stop_writing = true;
             self.excuse("the server said close");
         }
@@ -457,6 +475,7 @@ impl Client {
             && self.written + self.read >= after
         {
             self.habits.abort = None;
+            self.left = true;
             self.excuse("left");
             ledger.note(|| format!("client {} leaves: {how:?}", self.number));
             let Some(peer) = self.peer.clone() else { return false };
@@ -502,7 +521,7 @@ impl Client {
         let mut began = self.current.is_some();
         if let Some((_, echoed)) = self.tunnel {
             let calm = ledger.lost_ms.is_none() && ledger.drained_ms.is_none() && ledger.jumped_ms.is_none();
-            if echoed < self.habits.tunnel_bytes && calm && self.excuse == Some("upgraded") {
+            if echoed < self.habits.tunnel_bytes && calm && !self.left && !self.is_frozen() && self.excuse == Some("upgraded") {
                 ledger.violation(format!("client {}: the tunnel ended after {echoed} bytes", self.number));
             }
             if let Some(peer) = &self.peer {
@@ -510,7 +529,7 @@ impl Client {
             }
             return;
         }
-        if began && self.reader.ends_with_connection() && self.excuse != Some("left") && self.excuse != Some("frozen") {
+        if began && self.reader.ends_with_connection() && !self.left && !self.is_frozen() {
             let id = self.plan[self.answered].id;
             self.whole(id, ledger);
             began = false;
@@ -519,14 +538,23 @@ impl Client {
             peer.close();
         }
         // The moment at which an idle connection is closed and the one at which its next request is written may cross.
+        if let Some(before) = self.answered.checked_sub(1)
+            && ledger.broke_off(self.plan[before].id)
+        {
+            self.excuse("the request before could not be read to its end");
+        }
         let idle = ledger.now_ms.saturating_sub(self.last_write_ms) + crate::oracle::SLACK_MS >= ledger.times.idle_ms;
         let stalled = self.habits.read_pause_ms_max >= ledger.times.client_ms;
         if idle || stalled {
             self.excuse("too slow");
         }
-        for planned in &self.plan[self.answered.min(self.plan.len())..] {
+        for index in self.answered.min(self.plan.len())..self.plan.len() {
+            let planned = &self.plan[index];
             if ledger.records[planned.id].begun_ms.is_some() {
-                ledger.unanswered(planned.id, began, self.excuse);
+                let harmless = ledger.unanswered(planned.id, began, self.excuse);
+                if harmless {
+                    self.excuse("the one before was not answered either");
+                }
             }
             began = false;
         }

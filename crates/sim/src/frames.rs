@@ -13,6 +13,7 @@ use hostler_protocol::worker::{
 
 use crate::app::{AppWishes, Ending, Exchange};
 use crate::oracle::Ledger;
+use crate::request::BodyKind;
 use crate::rng::Rng;
 
 /// What became of the channel.
@@ -296,7 +297,7 @@ impl FramesSide {
             }
             None => return Err(format!("HEAD on {tag:?}, which is not open")),
             Some(_) if is_new => return Err(format!("NEW_CONNECTION on {tag:?}, which is in use")),
-            Some(stream) if stream.exchange.is_some() => {
+            Some(stream) if stream.exchange.as_ref().is_some_and(|exchange| !(exchange.ended && exchange.request_done)) => {
                 return Err(format!("HEAD on {tag:?} before the last request and its answer were over"));
             }
             Some(stream) if stream.generation == tag.generation => {
@@ -357,7 +358,7 @@ impl FramesSide {
                 // An app that closes idle sockets on a whim.
                 if self.wishes.deadly && self.rng.chance(1) && self.rng.chance(3) {
                     ledger.note(|| format!("worker {} resets idle {tag:?}", self.worker));
-                    ledger.note_loss();
+                    ledger.idle_reset_ms = Some(ledger.now_ms);
                     self.send_reset(tag);
                     continue;
                 }
@@ -487,7 +488,12 @@ impl FramesSide {
 fn check_flags(flags: HeadFlags, id: usize, ledger: &mut Ledger) {
     let request = &ledger.records[id].request;
     let keeps = if request.http10 { !request.close } else { !request.close || request.upgrade };
-    let wrong = flags.has(HeadFlags::NO_BODY) != (request.body == crate::request::BodyKind::None)
+    let bodiless = match request.body {
+        BodyKind::None => true,
+        BodyKind::Length => request.body_len == 0,
+        BodyKind::Chunked(_) => false,
+    };
+    let wrong = flags.has(HeadFlags::NO_BODY) != bodiless
         || flags.has(HeadFlags::HTTP_1_0) != request.http10
         || flags.has(HeadFlags::EXPECT_CONTINUE) != request.expects
         || flags.has(HeadFlags::KEEP_ALIVE) != keeps;

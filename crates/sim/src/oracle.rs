@@ -88,6 +88,8 @@ pub struct Ledger {
     pub body_max: u64,
     /// When a worker, a channel or a worker's connection was last lost.
     pub lost_ms: Option<u64>,
+    /// When an app last destroyed an idle connection.
+    pub idle_reset_ms: Option<u64>,
     /// When no worker could last take a request.
     pub short_ms: Option<u64>,
     /// When the clock last jumped.
@@ -117,6 +119,7 @@ impl Ledger {
             port: port.to_owned(),
             body_max,
             lost_ms: None,
+            idle_reset_ms: None,
             short_ms: None,
             jumped_ms: None,
             drained_ms: None,
@@ -151,6 +154,12 @@ impl Ledger {
 
     /// Enters a request that a client means to send.
     pub fn enter(&mut self, request: Request, client: usize) {
+        self.note(|| {
+            let Request { id, method, body, body_len, close, .. } = &request;
+            let more = [(request.http10, "1.0"), (request.expects, "expects"), (request.upgrade, "upgrade")];
+            let more: Vec<_> = more.iter().filter(|(on, _)| *on).map(|(_, what)| *what).collect();
+            format!("client {client} means to send {id}: {method} {body:?} {body_len} close={close} {more:?}")
+        });
         self.records.push(Record {
             request,
             client,
@@ -198,7 +207,8 @@ impl Ledger {
             problems.push(format!("request {id}: {difference}"));
         }
         if let Some(before) = record.deliveries.last() {
-            let repeatable = request.is_idempotent() && request.body == BodyKind::None;
+            let bodiless = matches!(request.body, BodyKind::None | BodyKind::Length) && request.body_len == 0;
+            let repeatable = request.is_idempotent() && bodiless;
             if record.deliveries.len() > 1 || !repeatable || before.seen {
                 problems.push(format!("request {id} was delivered again after {before:?}"));
             }
@@ -323,8 +333,17 @@ impl Ledger {
         unfinished && (self.now_ms - begun) + SLACK_MS >= limit
     }
 
-    /// The connection ended and request `id` has no whole answer. `excuse`: the client's own reason.
-    pub fn unanswered(&mut self, id: usize, began: bool, excuse: Option<&str>) {
+    /// Request `id` has its answer; had the connection to end all the same, because nobody takes the rest of the
+    /// request?
+    pub fn broke_off(&self, id: usize) -> bool {
+        let record = &self.records[id];
+        let unread = record.deliveries.last().is_some_and(|delivery| !delivery.request_whole);
+        unread && (self.lost_ms.is_some() || record.request.body_len as u64 > self.body_max)
+    }
+
+    /// The connection ended and request `id` has no whole answer. `excuse`: the client's own reason. Says whether
+    /// that is in order.
+    pub fn unanswered(&mut self, id: usize, began: bool, excuse: Option<&str>) -> bool {
         let record = &self.records[id];
         let begun = record.begun_ms.unwrap_or(self.now_ms);
         let since = |moment: Option<u64>| moment.is_some_and(|moment| moment + SLACK_MS >= begun);
@@ -332,9 +351,11 @@ impl Ledger {
         let dishonest = last.is_some_and(|delivery| !delivery.honest || delivery.lost || delivery.too_slow);
         let slow = record.sent_ms.is_none() && self.is_slow(record);
         let excused = excuse.is_some()
+            || record.request.body_len as u64 > self.body_max
             || dishonest
             || slow
             || since(self.jumped_ms)
+            || (last.is_none() && since(self.idle_reset_ms))
             || self.drained_ms.is_some()
             || (began && since(self.lost_ms));
         self.note(|| format!("request {id}: no answer ({excuse:?})"));
@@ -343,6 +364,7 @@ impl Ledger {
             let record = self.records[id].clone();
             self.violation(format!("request {id}: {how}: {record:?}"));
         }
+        excused
     }
 }
 

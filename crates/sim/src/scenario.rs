@@ -91,7 +91,8 @@ impl Scenario {
 
     /// The settings of the shard.
     pub fn settings(&self) -> Settings {
-        Settings::from_setup(&self.setup, 0)
+        // An hour of silence would be a long world.
+        Settings { tunnel_idle_ms_max: 12_000, ..Settings::from_setup(&self.setup, 0) }
     }
 
     /// The sizes of the driver.
@@ -140,9 +141,10 @@ impl Scenario {
         let leaves = rng.chance(self.leavers);
         let how = rng.pick(&[Abort::Reset, Abort::Close, Abort::HalfClose]);
         let freezes = rng.chance(self.freezers);
+        let cut_max = rng.pick(cuts);
         Habits {
             depth: rng.pick(&[1, 1, 2, 5]),
-            cut_max: rng.pick(cuts),
+            cut_max,
             pause_percent: rng.pick(&[0, 0, 10, 50]),
             pause_ms_max: rng.pick(&[0, 3, 40]),
             read_max: if slow_reader { rng.within(500, 5_000) } else { usize::MAX },
@@ -150,7 +152,7 @@ impl Scenario {
             abort: leaves.then(|| (rng.within(1, bytes * 2 + 200), how)),
             half_close: rng.chance(10),
             freeze_after: freezes.then(|| rng.within(1, bytes * 2 + 200)),
-            tunnel_bytes: rng.length(100_000),
+            tunnel_bytes: rng.length(cut_max.saturating_mul(50).min(100_000)),
         }
     }
 }

@@ -210,6 +210,12 @@ impl Worker {
         usize::from(self.channel.is_some()) + self.plains.len()
     }
 
+    /// Bytes of it that the proxy has not received.
+    pub fn unread(&self) -> usize {
+        let channel = self.channel.as_ref().map_or(0, |channel| channel.peer().unread());
+        channel + self.plains.iter().map(|plain| plain.peer().unread()).sum::<usize>()
+    }
+
     /// Has it nothing in hand?
     pub fn is_idle(&self) -> bool {
         !self.channel.as_ref().is_some_and(FramesSide::is_busy) && !self.plains.iter().any(PlainSide::is_busy)

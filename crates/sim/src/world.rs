@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use hostler_driver::fake::{FakeDriver, FakeNet};
+use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer};
 use hostler_driver::{Driver, Key, PoolClass};
 use hostler_protocol::control::Transport;
 use hostler_proxy::clock::Now;
@@ -33,6 +33,8 @@ pub const CHANNEL_LISTENER: Key = Key(1 << 29);
 const UNIX_MS: u64 = 1_750_000_000_000;
 /// A world that takes longer hangs.
 const WORLD_MS_MAX: u64 = 180_000;
+/// No faults later.
+const FAULTS_MS_MAX: u64 = 60_000;
 /// Rounds without anything happening before the clock jumps.
 const QUIET_ROUNDS: u32 = 3;
 /// Workers started in the place of dead ones.
@@ -79,6 +81,7 @@ pub struct World {
     restarts: u32,
     ended: bool,
     rounds: u64,
+    unread_before: usize,
 }
 
 /// Runs the world of a seed.
@@ -132,6 +135,7 @@ impl World {
             restarts: 0,
             ended: false,
             rounds: 0,
+            unread_before: 0,
         };
         for index in 0..world.scenario.workers.len() {
             let worker = world.start_worker(index);
@@ -160,6 +164,9 @@ impl World {
                 let waiting: Vec<_> = self.clients.iter().filter(|client| !client.finished).map(|client| client.number).collect();
                 self.ledger.violation(format!("no end in sight: clients {waiting:?} still wait"));
                 break;
+            }
+            if self.ledger.now_ms > FAULTS_MS_MAX {
+                self.faults.stop(&self.net, &mut self.workers, &mut self.ledger);
             }
             quiet = if self.round() { 0 } else { quiet + 1 };
             self.pass_time(quiet >= QUIET_ROUNDS);
@@ -200,7 +207,16 @@ impl World {
             }
         }
         self.turn();
+        let unread = self.unread();
+        happened |= unread != self.unread_before;
+        self.unread_before = unread;
         happened
+    }
+
+    /// Bytes that the shard has not received. While it receives them the clock must not jump.
+    fn unread(&self) -> usize {
+        let clients: usize = self.clients.iter().filter_map(Client::peer).map(FakePeer::unread).sum();
+        clients + self.workers.iter().map(Worker::unread).sum::<usize>()
     }
 
     fn turn(&mut self) {

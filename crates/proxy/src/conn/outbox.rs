@@ -129,3 +129,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,6 +279,7 @@ impl<D: Driver> Shard<D> {
                     return;
                 };
                 forwarding.write_text(&mut entry.outbox, self.driver.pool());
+                entry.chunked = self.request_head.framing == BodyFraming::Chunked;
                 self.flush_plain(plain);
             }
             Link::None => {}
@@ -313,11 +314,11 @@ impl<D: Driver> Shard<D> {
                 mark_dirty(&mut self.dirty, entry, channel);
             }
             Link::Plain { plain, .. } => {
-                let chunked =
-                    conn.phase() == Phase::Exchange && conn.request.framing == BodyFraming::Chunked;
+                let tunnel = conn.phase() == Phase::Tunnel;
                 let Some(entry) = self.plains.get_mut(plain) else {
                     return;
                 };
+                let chunked = entry.chunked && !tunnel;
                 let pool = self.driver.pool();
                 if chunked {
                     let mut size = [0; hostler_protocol::http1::CHUNK_HEAD_BYTES_MAX];
@@ -346,8 +347,8 @@ impl<D: Driver> Shard<D> {
                 entry.write_always(self.driver.pool(), |out| out.end(tag, trailers));
                 mark_dirty(&mut self.dirty, entry, channel);
             }
-            Link::Plain { plain, .. } if conn.request.framing == BodyFraming::Chunked => {
-                let Some(entry) = self.plains.get_mut(plain) else {
+            Link::Plain { plain, .. } => {
+                let Some(entry) = self.plains.get_mut(plain).filter(|entry| entry.chunked) else {
                     return;
                 };
                 let pool = self.driver.pool();
@@ -361,7 +362,7 @@ impl<D: Driver> Shard<D> {
                 entry.outbox.write(pool, b"\r\n");
                 self.flush_plain(plain);
             }
-            Link::Plain { .. } | Link::None => {}
+            Link::None => {}
         }
     }
 

@@ -208,3 +208,6 @@ impl Channel {
         owners.append(&mut self.owners_sending);
     }
 }
+
+#[cfg(test)]
+mod tests;

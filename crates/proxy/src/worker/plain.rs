@@ -38,6 +38,9 @@ pub struct Plain {
     pub reused: bool,
     /// FIN to the worker when the output has left.
     pub half_close: bool,
+    /// The request body travels in chunks. Kept here because a connection whose answer came early may be at its next
+    /// request when the last body bytes of this one are written.
+    pub chunked: bool,
     /// Its last receive filled the buffer: more is coming, take a larger one.
     pub last_full: bool,
     /// Since when it is idle, milliseconds.
@@ -54,6 +57,7 @@ impl Plain {
             outbox: Outbox::default(),
             reused: false,
             half_close: false,
+            chunked: false,
             last_full: false,
             idle_ms: 0,
         }

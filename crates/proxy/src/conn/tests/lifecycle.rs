@@ -1,0 +1,271 @@
+//! Loss of workers, refusals, half closes, drains and the ways to the end.
+
+use super::*;
+
+const ID: &str = "X-Request-Id: 1\r\n";
+
+#[test]
+fn a_lost_request_is_repeated_once_if_nobody_can_have_seen_it() {
+    for (method, unsent, again) in [
+        ("GET", false, true),
+        ("HEAD", false, true),
+        ("PUT", false, true),
+        ("DELETE", false, true),
+        ("POST", false, false),
+        ("PATCH", false, false),
+        ("POST", true, true),
+    ] {
+        for length in ["", "Content-Length: 0\r\n"] {
+            let request = format!("{method} / HTTP/1.1\r\nHost: a\r\n{length}\r\n");
+            let mut world = World::in_exchange(&request, STREAM);
+            let seen = world.step(Event::WorkerLost { unsent });
+            if !again {
+                assert_eq!(seen, ["cancel"], "{method} {unsent}");
+                assert_eq!(status(&world.output()), 502);
+                continue;
+            }
+            assert_eq!(seen, ["cancel", "dispatch"], "{method} {unsent}");
+            assert_eq!(world.stats.retried, 1);
+            assert_eq!(world.grant(PLAIN), ["head"]);
+            assert_eq!(world.step(Event::WorkerLost { unsent }), ["cancel"], "once only");
+            assert_eq!(status(&world.output()), 502);
+            assert_eq!(world.conn.phase(), Phase::Idle);
+        }
+    }
+}
+
+#[test]
+fn a_request_with_a_body_is_not_repeated() {
+    let request = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    for unsent in [false, true] {
+        let mut world = World::in_exchange(request, STREAM);
+        assert_eq!(world.step(Event::WorkerLost { unsent }), ["cancel"]);
+        assert_eq!(status(&world.output()), 502);
+    }
+}
+
+#[test]
+fn a_request_with_any_byte_of_an_answer_is_not_repeated() {
+    for begun in ["HTTP/1.1 2", "HTTP/1.1 103 Early Hints\r\n\r\n"] {
+        for link in BOTH {
+            let mut world = World::in_exchange(GET, link);
+            world.worker(begun, ResponseEnd::Open);
+            world.output();
+            assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"], "{begun:?}");
+            assert_eq!(status(&world.output()), 502);
+        }
+    }
+}
+
+#[test]
+fn a_worker_lost_behind_the_head_truncates() {
+    for body in ["", "ab"] {
+        let mut world = World::in_exchange(GET, STREAM);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}");
+        world.worker(&head, ResponseEnd::Open);
+        assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"]);
+        let (out, wishes) = world.flush();
+        assert_eq!((body_of(&out), wishes), (body, vec!["close".to_owned()]));
+    }
+}
+
+#[test]
+fn a_worker_lost_behind_its_answer_harms_only_the_upload() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab";
+    let mut world = World::in_exchange(request, STREAM);
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{ID}\r\nhi");
+    world.worker(&answer, ResponseEnd::End);
+    assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"]);
+    assert_eq!(world.flush(), (answer, vec!["fin".into(), "stream".into()]));
+}
+
+#[test]
+fn the_plain_connection_that_ends_before_an_answer_counts_as_lost() {
+    let mut world = World::in_exchange(GET, PLAIN);
+    assert_eq!(world.step(Event::WorkerEnded), ["cancel", "dispatch"]);
+    let post = "POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut world = World::in_exchange(post, PLAIN);
+    assert_eq!(world.step(Event::WorkerEnded), ["cancel"]);
+    assert_eq!(status(&world.output()), 502);
+}
+
+#[test]
+fn a_refused_request_leaves_the_connection_usable() {
+    let mut world = World::new();
+    world.receive(&GET.repeat(2));
+    assert_eq!(world.step(Event::Refused(crate::respond::OwnAnswer::Overload)), [
+        "stream", "dispatch"
+    ]);
+    world.grant(STREAM);
+    world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End);
+    let out = world.output();
+    assert_eq!(status(&out), 503);
+    assert!(out.contains("\r\nRetry-After: ") && out.contains("HTTP/1.1 204"), "{out}");
+}
+
+#[test]
+fn a_refused_body_ends_the_connection() {
+    let mut world = World::new();
+    world.receive("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab");
+    world.step(Event::Refused(crate::respond::OwnAnswer::Overload));
+    let (out, wishes) = world.flush();
+    assert!(out.contains("\r\nConnection: close\r\n"));
+    assert_eq!((status(&out), wishes), (503, vec!["fin".into(), "stream".into()]));
+}
+
+#[test]
+fn a_client_that_leaves_the_queue_is_forgotten() {
+    for event in [Event::ReceiveEnded, Event::Failed(hostler_driver::Operation::Receive)] {
+        let mut world = World::new();
+        world.receive(GET);
+        let seen = world.step(event);
+        assert!(seen.contains(&"undispatch".into()), "{seen:?}");
+        assert_eq!(seen.last().map(String::as_str), Some("close"));
+    }
+}
+
+#[test]
+fn a_client_that_fails_cancels_its_request() {
+    for link in BOTH {
+        for operation in [hostler_driver::Operation::Receive, hostler_driver::Operation::Send] {
+            let mut world = World::in_exchange(GET, link);
+            assert_eq!(world.step(Event::Failed(operation)), ["cancel", "close"]);
+        }
+    }
+}
+
+#[test]
+fn a_half_closed_client_gets_the_answer_that_the_worker_gives() {
+    for link in BOTH {
+        let mut world = World::in_exchange(GET, link);
+        assert_eq!(world.step(Event::ReceiveEnded), ["half-close"]);
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{ID}\r\nhi");
+        let keep = if link == PLAIN { "cancel" } else { "reuse" };
+        assert_eq!(world.worker(&answer, ResponseEnd::End), [keep], "no reuse behind a FIN");
+        let (out, wishes) = world.flush();
+        assert_eq!((body_of(&out), wishes), ("hi", vec!["close".to_owned()]));
+    }
+}
+
+#[test]
+fn a_half_close_does_not_truncate_what_is_on_its_way() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut world = World::in_exchange(request, STREAM);
+    let body = "x".repeat(100_000);
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n{ID}\r\n{body}");
+    assert_eq!(world.worker(&answer, ResponseEnd::End), ["reuse"]);
+    world.send();
+    assert_eq!(world.conn.phase(), Phase::Closing);
+    assert_eq!(world.step(Event::ReceiveEnded), NOTHING);
+    let (first, _) = world.sent();
+    let all = if world.closed { first } else { first + &world.output() };
+    assert_eq!(body_of(&all).len(), body.len());
+    assert!(world.closed);
+}
+
+#[test]
+fn an_idle_client_that_ends_is_closed() {
+    let mut world = World::new();
+    assert_eq!(world.step(Event::ReceiveEnded), ["close"]);
+    let mut world = World::new();
+    world.receive("GET / HT");
+    assert_eq!(world.step(Event::ReceiveEnded), ["close"]);
+}
+
+#[test]
+fn a_drain_ends_every_phase_in_its_own_way() {
+    // Idle: at once.
+    let mut world = World::new();
+    world.draining = true;
+    assert_eq!(world.step(Event::Drain), ["close"]);
+
+    // Idle with an answer on its way: behind it.
+    let mut world = World::in_exchange(GET, STREAM);
+    world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", ResponseEnd::End);
+    world.send();
+    world.draining = true;
+    assert_eq!(world.step(Event::Drain), NOTHING);
+    assert_eq!(world.sent().1, ["close"]);
+
+    // Half a head, a queued request and an exchange are served, then the connection ends.
+    for sent in ["GET / HTTP/1.1\r\n", GET] {
+        let mut world = World::new();
+        world.receive(sent);
+        world.draining = true;
+        assert_eq!(world.step(Event::Drain), NOTHING);
+        if world.conn.phase() == Phase::Head {
+            world.receive("Host: a\r\n\r\n");
+        }
+        world.grant(STREAM);
+        assert_eq!(world.step(Event::Drain), NOTHING);
+        world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", ResponseEnd::End);
+        let (out, wishes) = world.flush();
+        assert!(out.contains("\r\nConnection: close\r\n"), "{out}");
+        assert_eq!(wishes, ["close"]);
+    }
+
+    // Behind the head nothing can be announced; the connection ends all the same.
+    let mut world = World::in_exchange(GET, STREAM);
+    world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh", ResponseEnd::Open);
+    world.draining = true;
+    world.step(Event::Drain);
+    world.worker("i", ResponseEnd::End);
+    assert_eq!(world.flush().1, ["close"]);
+
+    // A tunnel lives on until it is cut.
+    let mut world = tunnel::open();
+    world.draining = true;
+    assert_eq!(world.step(Event::Drain), NOTHING);
+    assert_eq!(world.step(Event::Cut), ["cancel", "close"]);
+}
+
+#[test]
+fn a_pipelined_request_of_a_draining_connection_is_not_begun() {
+    let mut world = World::in_exchange(&GET.repeat(2), STREAM);
+    world.draining = true;
+    assert_eq!(world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End), ["reuse"]);
+    let (out, wishes) = world.flush();
+    assert!(out.contains("\r\nConnection: close\r\n"), "{out}");
+    assert_eq!(wishes, ["fin", "stream"], "its bytes are unread: linger");
+}
+
+#[test]
+fn a_cut_ends_every_phase_at_once() {
+    let worlds: [(&str, fn() -> World, &[&str]); 5] = [
+        ("idle", World::new, &["close"]),
+        ("head", || with("GET /"), &["close"]),
+        ("queued", || with(GET), &["undispatch", "close"]),
+        ("exchange", || World::in_exchange(GET, PLAIN), &["cancel", "close"]),
+        ("closing", || with("nonsense\r\n\r\n"), &["close"]),
+    ];
+    for (name, make, wishes) in worlds {
+        let mut world = make();
+        assert_eq!(world.step(Event::Cut), wishes, "{name}");
+        assert!(!world.send(), "nothing is left to send");
+    }
+}
+
+fn with(bytes: &str) -> World {
+    let mut world = World::new();
+    world.receive(bytes);
+    world
+}
+
+#[test]
+fn late_events_of_a_worker_do_nothing() {
+    let mut world = World::in_exchange(GET, STREAM);
+    world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End);
+    world.output();
+    for event in [
+        Event::WorkerEnded,
+        Event::WorkerLost { unsent: true },
+        Event::WorkerWindow(5),
+        Event::BodySent,
+        Event::SendProgress,
+    ] {
+        assert_eq!(world.step(event), NOTHING);
+    }
+    assert_eq!(world.worker("HTTP/1.1 200 OK\r\n\r\n", ResponseEnd::End), NOTHING);
+    assert_eq!(world.output(), "");
+    assert_eq!(world.receive(GET), ["dispatch"]);
+}

@@ -1,0 +1,9 @@
+//! The shard's lifecycle: slots, links and streams come and go in every order, and nobody gets what is another's.
+
+#![allow(missing_docs, reason = "a test")]
+
+mod drain;
+mod loss;
+mod reuse;
+mod streams;
+mod world;

@@ -1,0 +1,336 @@
+//! A shard on the fake driver, with clients and workers that a test plays by hand.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeRead, FakeServer};
+use hostler_driver::{
+    Completion, Driver, DriverConfig, Full, Key, ListenerId, Parts, Pool, ReceiveMode, SocketId,
+    Usage, Waker,
+};
+use hostler_protocol::control::{IoChoice, ProxySetup, Transport, WorkerAddress, WorkerId};
+use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
+use hostler_protocol::worker::{FromWorker, Listen, StreamTag, Unlisten, WorkerHello};
+use hostler_proxy::clock::Now;
+use hostler_proxy::shard::ShardParts;
+use hostler_proxy::stats::WorkerGauge;
+use hostler_proxy::{Settings, Shard, ShardCommand, ShardEvent};
+
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const CLIENTS: Key = Key(0);
+const CHANNELS: Key = Key(1 << 29);
+
+type Order = Rc<RefCell<Option<fn(&Completion) -> u32>>>;
+
+/// The fake driver, with the completions of a turn in the order that a test wants: the kernel promises none between
+/// sockets.
+pub(crate) struct Ordered {
+    driver: FakeDriver,
+    order: Order,
+}
+
+impl Driver for Ordered {
+    fn pool(&self) -> &Pool {
+        self.driver.pool()
+    }
+    fn listen(&mut self, fd: OwnedFd, key: Key) -> io::Result<ListenerId> {
+        self.driver.listen(fd, key)
+    }
+    fn accept(&mut self, listener: ListenerId, on: bool) {
+        self.driver.accept(listener, on);
+    }
+    fn unlisten(&mut self, listener: ListenerId) {
+        self.driver.unlisten(listener);
+    }
+    fn adopt(&mut self, fd: OwnedFd, key: Key) -> Result<SocketId, Full> {
+        self.driver.adopt(fd, key)
+    }
+    fn connect(&mut self, path: &Path, key: Key) -> io::Result<SocketId> {
+        self.driver.connect(path, key)
+    }
+    fn receive(&mut self, socket: SocketId, mode: ReceiveMode) {
+        self.driver.receive(socket, mode);
+    }
+    fn send(&mut self, socket: SocketId, parts: Parts) {
+        self.driver.send(socket, parts);
+    }
+    fn shutdown_write(&mut self, socket: SocketId) {
+        self.driver.shutdown_write(socket);
+    }
+    fn close(&mut self, socket: SocketId) {
+        self.driver.close(socket);
+    }
+    fn waker(&self) -> Waker {
+        self.driver.waker()
+    }
+    fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        self.driver.turn(timeout, out)?;
+        if let Some(order) = self.order.borrow_mut().take() {
+            out.sort_by_key(order);
+        }
+        Ok(())
+    }
+    fn usage(&self) -> Usage {
+        self.driver.usage()
+    }
+}
+
+/// A shard and what is around it.
+pub(crate) struct World {
+    pub(crate) shard: Shard<Ordered>,
+    pub(crate) net: FakeNet,
+    pub(crate) events: Rc<RefCell<Vec<ShardEvent>>>,
+    pub(crate) now_ms: u64,
+    /// Set for the next turn only.
+    pub(crate) order: Order,
+    _commands: mpsc::SyncSender<ShardCommand>,
+}
+
+impl World {
+    pub(crate) fn new(change: impl FnOnce(&mut ProxySetup)) -> Self {
+        let mut setup = ProxySetup {
+            shards: 1,
+            cores: vec![None],
+            listeners: vec!["127.0.0.1:3000".into()],
+            io: IoChoice::Epoll,
+            conns_max: 8,
+            worker_requests_max: 64,
+            queue_requests_max: 8,
+            queue_ms_max: 5_000,
+            head_ms_max: 10_000,
+            idle_ms_max: 75_000,
+            client_silence_ms_max: 30_000,
+            worker_silence_ms_max: 60_000,
+            head_bytes_max: 16_384,
+            body_bytes_max: None,
+            access_log: None,
+            log_json: false,
+        };
+        change(&mut setup);
+        let settings = Settings::from_setup(&setup, 0);
+        let config: DriverConfig = settings.driver_config();
+        let (driver, net) = FakeDriver::new(&config).expect("memory");
+        let order = Order::default();
+        let (commands, receiver) = mpsc::sync_channel(1);
+        let events = Rc::new(RefCell::new(Vec::new()));
+        let sink = Rc::clone(&events);
+        let parts = ShardParts {
+            settings,
+            client_listeners: vec![net.listener_fd().expect("a descriptor")],
+            channel_listener: net.listener_fd().expect("a descriptor"),
+            commands: receiver,
+            events: Box::new(move |event| sink.borrow_mut().push(event)),
+            seed: 1,
+        };
+        let driver = Ordered { driver, order: Rc::clone(&order) };
+        let shard = Shard::new(driver, parts, now(0)).expect("a shard");
+        Self { shard, net, events, now_ms: 0, order, _commands: commands }
+    }
+
+    /// One turn; false when the shard has drained.
+    pub(crate) fn turn(&mut self) -> bool {
+        let now = now(self.now_ms);
+        self.shard.turn(Some(Duration::ZERO), || now).expect("the fake driver does not fail")
+    }
+
+    /// Turns until nothing more can happen.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..20 {
+            self.turn();
+        }
+    }
+
+    pub(crate) fn later(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.settle();
+    }
+
+    pub(crate) fn client(&mut self) -> Client {
+        Client { peer: self.net.client(CLIENTS).expect("the shard listens") }
+    }
+
+    /// A client that has sent these bytes.
+    pub(crate) fn client_with(&mut self, bytes: &str) -> Client {
+        let client = self.client();
+        client.write(bytes);
+        self.settle();
+        client
+    }
+
+    fn announce(&mut self, number: u32, transport: Transport) {
+        let address = WorkerAddress {
+            worker: WorkerId(number),
+            app: "web".into(),
+            slot: number,
+            pid: number,
+            core: None,
+            transport,
+            plain: plain_path(number).into(),
+        };
+        let gauge = Arc::new(WorkerGauge::default());
+        self.shard.command(ShardCommand::WorkerReady { address, gauge });
+    }
+
+    /// A worker with an open channel.
+    pub(crate) fn framed(&mut self, number: u32) -> Framed {
+        self.announce(number, Transport::Frames);
+        let worker = self.channel(number);
+        worker.listen();
+        self.settle();
+        worker
+    }
+
+    /// A channel that has said HELLO.
+    pub(crate) fn channel(&mut self, number: u32) -> Framed {
+        let peer = self.net.client(CHANNELS).expect("the shard listens");
+        let hello = WorkerHello {
+            protocol: 1,
+            worker: number,
+            app: "web".into(),
+            slot: number,
+            pid: number,
+            node: "22.0.0".into(),
+        };
+        let mut bytes = Vec::new();
+        peer::put_json(&mut bytes, FromWorker::Hello, &hello);
+        peer.write(&bytes);
+        self.settle();
+        let mut framed = Framed { peer, reader: PeerReader::default() };
+        assert!(matches!(framed.frames()[..], [PeerFrame { body: PeerBody::Hello(_), .. }]));
+        framed
+    }
+
+    /// A worker with a plain path.
+    pub(crate) fn plain(&mut self, number: u32) -> FakeServer {
+        let server = self.net.serve(plain_path(number));
+        self.announce(number, Transport::Http);
+        server
+    }
+
+    pub(crate) fn command(&mut self, command: ShardCommand) {
+        self.shard.command(command);
+        self.settle();
+    }
+
+    /// Nothing is left of clients and requests; `sockets` are the channels and idle plain connections.
+    pub(crate) fn assert_no_leak(&mut self, sockets: u32) {
+        self.settle();
+        let status = self.shard.status();
+        let left = (status.conns, status.in_flight, status.queued, status.buffers_out);
+        assert_eq!(left, (0, 0, 0, 0), "{status:?}");
+        assert_eq!(status.sockets, sockets, "{status:?}");
+    }
+}
+
+fn now(ms: u64) -> Now {
+    Now { ms: 1_000 + ms, unix_ms: 1_700_000_000_000 + ms }
+}
+
+fn plain_path(number: u32) -> String {
+    format!("/run/web.{number}")
+}
+
+pub(crate) struct Client {
+    pub(crate) peer: FakePeer,
+}
+
+impl Client {
+    pub(crate) fn write(&self, bytes: &str) {
+        assert_eq!(self.peer.write(bytes.as_bytes()), bytes.len());
+    }
+
+    /// What has come since the last time.
+    pub(crate) fn read(&self) -> String {
+        read(&self.peer)
+    }
+}
+
+pub(crate) fn read(peer: &FakePeer) -> String {
+    let mut bytes = Vec::new();
+    while peer.read(&mut bytes) == FakeRead::Bytes {}
+    String::from_utf8(bytes).expect("ASCII")
+}
+
+/// A worker at the other end of a channel.
+pub(crate) struct Framed {
+    pub(crate) peer: FakePeer,
+    reader: PeerReader,
+}
+
+impl Framed {
+    fn json(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        put(&mut bytes);
+        self.peer.write(&bytes);
+    }
+
+    pub(crate) fn listen(&self) {
+        self.json(|out| peer::put_json(out, FromWorker::Listen, &Listen::default()));
+    }
+
+    pub(crate) fn unlisten(&self) {
+        self.json(|out| peer::put_json(out, FromWorker::Unlisten, &Unlisten {}));
+    }
+
+    pub(crate) fn frames(&mut self) -> Vec<PeerFrame> {
+        let mut bytes = Vec::new();
+        while self.peer.read(&mut bytes) == FakeRead::Bytes {}
+        self.reader.push(&bytes);
+        let frames = std::iter::from_fn(|| self.reader.next_frame().expect("valid frames"));
+        frames.collect()
+    }
+
+    /// The only new frame, which is a HEAD.
+    pub(crate) fn head(&mut self) -> (StreamTag, PeerHead) {
+        let mut frames = self.frames();
+        assert_eq!(frames.len(), 1, "{frames:?}");
+        let frame = frames.remove(0);
+        let PeerBody::Head(head) = frame.body else { panic!("no HEAD but {frame:?}") };
+        (frame.tag, head)
+    }
+
+    /// The new HEAD frames; others are passed over.
+    pub(crate) fn heads(&mut self) -> Vec<(StreamTag, PeerHead)> {
+        let frames = self.frames().into_iter();
+        let heads = frames.filter_map(|frame| match frame.body {
+            PeerBody::Head(head) => Some((frame.tag, head)),
+            _ => None,
+        });
+        heads.collect()
+    }
+
+    pub(crate) fn put(&self, kind: FromWorker, tag: StreamTag, payload: &str) {
+        let mut bytes = Vec::new();
+        peer::put(&mut bytes, kind, tag, payload.as_bytes());
+        assert_eq!(self.peer.write(&bytes), bytes.len());
+    }
+
+    /// A whole small answer.
+    pub(crate) fn answer(&self, tag: StreamTag, body: &str) {
+        self.put(FromWorker::End, tag, &ok(body));
+    }
+}
+
+pub(crate) fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Which kind of owner a completion is for: 0 client listener, 1 channel listener, 2 client, 3 channel, 4 plain.
+pub(crate) fn kind(completion: &Completion) -> u32 {
+    let key = match completion {
+        Completion::Accepted { listener, .. } | Completion::AcceptFailed { listener, .. } => *listener,
+        Completion::Connected { key, .. }
+        | Completion::Received { key, .. }
+        | Completion::ReceiveEnded { key, .. }
+        | Completion::SendProgress { key, .. }
+        | Completion::Sent { key, .. }
+        | Completion::Failed { key, .. } => *key,
+        Completion::Woken => Key(0),
+    };
+    key.0 >> 29
+}
