@@ -51,6 +51,9 @@ pub struct Control {
     gauges: HashMap<u32, Arc<WorkerGauge>>,
     /// Shards that still have requests of a draining worker.
     drains: HashMap<u32, u32>,
+    /// Shards in which a worker serves.
+    serving: HashMap<u32, u32>,
+    closed_shards: u32,
     drained_shards: u32,
     cut: u32,
     io: IoChoice,
@@ -79,6 +82,8 @@ impl Control {
             shards,
             gauges: HashMap::new(),
             drains: HashMap::new(),
+            serving: HashMap::new(),
+            closed_shards: 0,
             drained_shards: 0,
             cut: 0,
             io,
@@ -196,6 +201,7 @@ impl Control {
             }
             ToProxy::WorkerGone { worker } => {
                 self.gauges.remove(&worker.0);
+                self.serving.remove(&worker.0);
                 self.drains.remove(&worker.0);
                 self.tell_all(|| ShardCommand::WorkerGone { worker: worker.0 });
                 None
@@ -238,6 +244,17 @@ impl Control {
                 }
                 self.drains.remove(&worker);
                 Some(FromProxy::WorkerDrained { worker: WorkerId(worker) })
+            }
+            ShardEvent::WorkerServing { worker } => {
+                let shards = self.serving.entry(worker).or_default();
+                *shards += 1;
+                (*shards == self.shards.len() as u32)
+                    .then_some(FromProxy::WorkerServing { worker: WorkerId(worker) })
+            }
+            ShardEvent::ListenersClosed => {
+                self.closed_shards += 1;
+                (self.closed_shards == self.shards.len() as u32)
+                    .then_some(FromProxy::ListenersClosed)
             }
             ShardEvent::WorkerLost { worker, why } => {
                 Some(FromProxy::WorkerLost { worker: WorkerId(worker), why })

@@ -20,6 +20,9 @@ const PREFERENCE: u32 = 4;
 /// A worker with requests in flight that has said nothing for this long (three missed heartbeats) is avoided.
 const SILENCE_MS: u64 = 350;
 
+/// How long a worker that refused a connection is left alone.
+const SUSPECT_MS: u64 = 500;
+
 /// How far a worker is in this shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerPhase {
@@ -50,6 +53,8 @@ pub struct Worker {
     pub plain_idle: Vec<u32>,
     /// When its channel last said anything, milliseconds.
     pub heard_ms: u64,
+    /// Its plain path refused a connection: no requests before this moment.
+    pub suspect_until_ms: u64,
     /// The supervisor was told that it is drained.
     pub drained_reported: bool,
 }
@@ -111,6 +116,7 @@ impl Dispatch {
             gauge,
             plain_idle: Vec::new(),
             heard_ms: now_ms,
+            suspect_until_ms: 0,
             drained_reported: false,
         };
         let index = match self.workers.iter().position(Option::is_none) {
@@ -158,7 +164,7 @@ impl Dispatch {
         let mut preferred: Option<(u16, u32)> = None;
         let mut busy = Busy::NoWorker;
         for (index, worker) in self.iter() {
-            if !worker.takes_requests() {
+            if !worker.takes_requests() || worker.suspect_until_ms > now_ms {
                 continue;
             }
             busy = Busy::AllFull;
@@ -179,6 +185,23 @@ impl Dispatch {
             (_, Some((index, _))) => Ok(index),
             (_, None) => Err(busy),
         }
+    }
+
+    /// A worker refused a connection, so its process is gone or about to go. Until the supervisor says which, requests go
+    /// elsewhere or wait.
+    pub fn suspect(&mut self, index: u16, now_ms: u64) {
+        if let Some(worker) = self.get_mut(index) {
+            worker.suspect_until_ms = now_ms + SUSPECT_MS;
+        }
+    }
+
+    /// While requests wait: milliseconds until a suspected worker may be tried again.
+    pub fn suspect_wait_ms(&self, now_ms: u64) -> Option<u64> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let waits = self.iter().map(|(_, worker)| worker.suspect_until_ms);
+        waits.filter(|until| *until > now_ms).map(|until| until - now_ms).min()
     }
 
     /// Puts a connection at the end of the queue; false when it is full.

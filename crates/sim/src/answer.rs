@@ -95,7 +95,11 @@ impl AnswerReader {
                 }
                 State::Length(left) => {
                     let taken = self.take(left);
-                    self.state = if taken.len() == left { State::Done } else { State::Length(left - taken.len()) };
+                    self.state = if taken.len() == left {
+                        State::Done
+                    } else {
+                        State::Length(left - taken.len())
+                    };
                     if !taken.is_empty() {
                         return Ok(Some(Piece::Body(taken)));
                     }
@@ -109,7 +113,11 @@ impl AnswerReader {
                 }
                 State::Chunk(left) => {
                     let taken = self.take(left);
-                    self.state = if taken.len() == left { State::ChunkEnd } else { State::Chunk(left - taken.len()) };
+                    self.state = if taken.len() == left {
+                        State::ChunkEnd
+                    } else {
+                        State::Chunk(left - taken.len())
+                    };
                     return Ok((!taken.is_empty()).then_some(Piece::Body(taken)));
                 }
                 State::ChunkSize | State::ChunkEnd | State::Trailers => {
@@ -158,14 +166,20 @@ impl AnswerReader {
             return if rest[..common] == start[..common] {
                 Ok(None)
             } else {
-                Err(format!("no answer begins with {:?}", String::from_utf8_lossy(&rest[..rest.len().min(40)])))
+                Err(format!(
+                    "no answer begins with {:?}",
+                    String::from_utf8_lossy(&rest[..rest.len().min(40)])
+                ))
             };
         };
         let text = String::from_utf8_lossy(&rest[..end]).into_owned();
         self.at += end + 4;
         let mut lines = text.split("\r\n");
         let first = lines.next().unwrap_or_default();
-        let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+        let status = first
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3))
+            .and_then(|code| code.parse().ok());
         let Some(status) = status else {
             return Err(format!("status line {first:?}"));
         };
@@ -193,7 +207,9 @@ fn framing(head: &AnswerHead, method: &str) -> Result<State, String> {
         return Ok(State::ChunkSize);
     }
     match head.get("content-length") {
-        Some(text) => text.parse().map(State::Length).map_err(|_| format!("content-length {text:?}")),
+        Some(text) => {
+            text.parse().map(State::Length).map_err(|_| format!("content-length {text:?}"))
+        }
         None => Ok(State::UntilClose),
     }
 }

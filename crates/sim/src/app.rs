@@ -88,7 +88,13 @@ pub struct Exchange {
 
 impl Exchange {
     /// Chooses what to do with a request that just arrived.
-    pub fn choose(id: usize, delivery: usize, wishes: &AppWishes, rng: &mut Rng, ledger: &mut Ledger) -> Self {
+    pub fn choose(
+        id: usize,
+        delivery: usize,
+        wishes: &AppWishes,
+        rng: &mut Rng,
+        ledger: &mut Ledger,
+    ) -> Self {
         let request = ledger.records[id].request.clone();
         let slow = rng.chance(wishes.slow_reading);
         let silent = rng.chance(wishes.silent);
@@ -112,19 +118,42 @@ impl Exchange {
             closes: false,
         };
         let plain = ledger.records[id].deliveries[delivery].plain;
-        let status = rng.pick(&[200, 200, 200, 200, 201, 404, 500, 204, 304]);
+        let mut status = rng.pick(&[200, 200, 200, 200, 201, 404, 500, 204, 304]);
+        if request.upgrade {
+            // Every 2xx to CONNECT would be a tunnel.
+            status = 404;
+        }
         let body_len = if matches!(status, 204 | 304) { 0 } else { rng.length(wishes.body_max) };
-        exchange.write(status, body_len, request.http10, request.method == "HEAD", plain, rng, ledger);
+        exchange.write(
+            status,
+            body_len,
+            request.http10,
+            request.method == "HEAD",
+            plain,
+            rng,
+            ledger,
+        );
         if silent {
             exchange.ending = Ending::Silence;
             exchange.wire.truncate(rng.pick(&[0, 5]));
         } else if rng.chance(wishes.faults) {
             exchange.break_off(wishes, rng);
         }
+        let canary = ledger.canary;
+        if canary.wrong_body
+            && let Some(last) = exchange.wire.last_mut()
+        {
+            *last ^= 1;
+        }
+        if canary.no_answer {
+            exchange.ending = Ending::Silence;
+            exchange.wire.clear();
+        }
         let record = &mut ledger.records[id].deliveries[delivery];
         record.status = status;
-        record.body_len = body_len;
-        record.honest = matches!(exchange.ending, Ending::End | Ending::EndClose);
+        record.body_len = body_len + usize::from(canary.short_answer);
+        record.honest =
+            matches!(exchange.ending, Ending::End | Ending::EndClose) || canary.no_answer;
         record.too_slow = silent;
         let until_close = record.until_close;
         ledger.note(|| {
@@ -138,12 +167,24 @@ impl Exchange {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the facts of one answer, used once")]
-    fn write(&mut self, status: u16, body_len: usize, http10: bool, head_only: bool, plain: bool, rng: &mut Rng, ledger: &mut Ledger) {
+    fn write(
+        &mut self,
+        status: u16,
+        body_len: usize,
+        http10: bool,
+        head_only: bool,
+        plain: bool,
+        rng: &mut Rng,
+        ledger: &mut Ledger,
+    ) {
         let mut text = String::new();
         if !http10 && rng.chance(10) {
             text.push_str("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
         }
-        text.push_str(&format!("HTTP/1.1 {status} Reason\r\nX-Sim: {}.{}\r\nDate: now\r\n", self.id, self.delivery));
+        text.push_str(&format!(
+            "HTTP/1.1 {status} Reason\r\nX-Sim: {}.{}\r\nDate: now\r\n",
+            self.id, self.delivery
+        ));
         if rng.chance(30) {
             text.push_str("Keep-Alive: timeout=5\r\n");
         }
@@ -189,7 +230,8 @@ impl Exchange {
     /// Makes the answer stop somewhere.
     fn break_off(&mut self, wishes: &AppWishes, rng: &mut Rng) {
         let gentle = [Ending::Truncated, Ending::Reset];
-        let deadly = [Ending::Truncated, Ending::Reset, Ending::Death, Ending::Break, Ending::Nonsense];
+        let deadly =
+            [Ending::Truncated, Ending::Reset, Ending::Death, Ending::Break, Ending::Nonsense];
         self.ending = rng.pick(if wishes.deadly { &deadly[..] } else { &gentle[..] });
         let stop = match rng.below(3) {
             0 => 0,

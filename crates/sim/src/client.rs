@@ -185,10 +185,17 @@ impl Client {
             ledger.note(|| format!("client {} connects", self.number));
             return true;
         }
-        if ledger.trace && let Some(peer) = &self.peer {
+        if ledger.trace
+            && let Some(peer) = &self.peer
+        {
             let (pending, unread) = (self.pending.len(), peer.unread());
             if unread > 0 {
-                ledger.note(|| format!("client {}: {pending} bytes to write, {unread} bytes not received", self.number));
+                ledger.note(|| {
+                    format!(
+                        "client {}: {pending} bytes to write, {unread} bytes not received",
+                        self.number
+                    )
+                });
             }
         }
         if self.is_frozen() {
@@ -237,7 +244,8 @@ impl Client {
         if self.stop_writing || ledger.now_ms < self.write_at || self.pending.is_empty() {
             return false;
         }
-        let most = self.rng.within(1, self.habits.cut_max.clamp(1, 1 << 20)).min(self.pending.len());
+        let most =
+            self.rng.within(1, self.habits.cut_max.clamp(1, 1 << 20)).min(self.pending.len());
         let cut: Vec<u8> = self.pending.iter().take(most).copied().collect();
         let Some(peer) = &self.peer else { return false };
         let count = peer.write(&cut);
@@ -275,7 +283,10 @@ impl Client {
         {
             self.let_body_go();
         }
-        while self.held.is_none() && self.queued < self.plan.len() && self.queued < self.answered + self.habits.depth {
+        while self.held.is_none()
+            && self.queued < self.plan.len()
+            && self.queued < self.answered + self.habits.depth
+        {
             let planned = &self.plan[self.queued];
             let start = self.written + self.pending.len();
             self.marks.push_back((start, planned.id, false));
@@ -405,7 +416,10 @@ impl Client {
             if let Some(delivery) = delivery {
                 ledger.records[id].deliveries[delivery].seen = true;
             }
-            if head.get("x-request-id").is_none() && head.status != 101 && ledger.records[id].request.method != "CONNECT" {
+            if head.get("x-request-id").is_none()
+                && head.status != 101
+                && ledger.records[id].request.method != "CONNECT"
+            {
                 ledger.violation(format!("request {id}: the answer has no X-Request-Id"));
             }
         }
@@ -448,7 +462,8 @@ impl Client {
         self.answered += 1;
         let close = head.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let http10 = ledger.records[id].request.http10;
-        let kept = head.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("keep-alive"));
+        let kept =
+            head.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("keep-alive"));
         if close || (http10 && !kept) {
             self.refused = delivery.is_none();
             self.stop_writing = true;
@@ -520,9 +535,19 @@ impl Client {
         }
         let mut began = self.current.is_some();
         if let Some((_, echoed)) = self.tunnel {
-            let calm = ledger.lost_ms.is_none() && ledger.drained_ms.is_none() && ledger.jumped_ms.is_none();
-            if echoed < self.habits.tunnel_bytes && calm && !self.left && !self.is_frozen() && self.excuse == Some("upgraded") {
-                ledger.violation(format!("client {}: the tunnel ended after {echoed} bytes", self.number));
+            let calm = ledger.lost_ms.is_none()
+                && ledger.drained_ms.is_none()
+                && ledger.jumped_ms.is_none();
+            if echoed < self.habits.tunnel_bytes
+                && calm
+                && !self.left
+                && !self.is_frozen()
+                && self.excuse == Some("upgraded")
+            {
+                ledger.violation(format!(
+                    "client {}: the tunnel ended after {echoed} bytes",
+                    self.number
+                ));
             }
             if let Some(peer) = &self.peer {
                 peer.close();
@@ -543,7 +568,8 @@ impl Client {
         {
             self.excuse("the request before could not be read to its end");
         }
-        let idle = ledger.now_ms.saturating_sub(self.last_write_ms) + crate::oracle::SLACK_MS >= ledger.times.idle_ms;
+        let idle = ledger.now_ms.saturating_sub(self.last_write_ms) + crate::oracle::SLACK_MS
+            >= ledger.times.idle_ms;
         let stalled = self.habits.read_pause_ms_max >= ledger.times.client_ms;
         if idle || stalled {
             self.excuse("too slow");

@@ -57,6 +57,10 @@ impl FaultWishes {
             reloads: rate(20),
             ..Self::default()
         };
+        if wishes.accepts > 0 {
+            // Each failure costs 100 ms: oftener, and nobody would ever be accepted.
+            wishes.accepts = wishes.accepts.max(500);
+        }
         wishes.deliver_late = rng.chance(50);
         wishes.accept_aborts = wishes.accepts > 0 && rng.chance(30);
         wishes.drain_ms = rng.chance(15).then(|| rng.ms(0, 3_000));
@@ -106,7 +110,13 @@ impl Faults {
     /// When the next thing happens.
     pub fn wakes_ms(&self) -> u64 {
         let ends = self.active.iter().map(|(until, _)| *until).min().unwrap_or(u64::MAX);
-        self.next_ms.iter().copied().min().unwrap_or(u64::MAX).min(ends).min(self.wishes.drain_ms.unwrap_or(u64::MAX))
+        self.next_ms
+            .iter()
+            .copied()
+            .min()
+            .unwrap_or(u64::MAX)
+            .min(ends)
+            .min(self.wishes.drain_ms.unwrap_or(u64::MAX))
     }
 
     /// No new faults; the present ones end now.
@@ -124,7 +134,14 @@ impl Faults {
     }
 
     /// Does what is due.
-    pub fn act(&mut self, net: &FakeNet, listener: Key, clients: &mut [Client], workers: &mut [Worker], ledger: &mut Ledger) -> Option<Order> {
+    pub fn act(
+        &mut self,
+        net: &FakeNet,
+        listener: Key,
+        clients: &mut [Client],
+        workers: &mut [Worker],
+        ledger: &mut Ledger,
+    ) -> Option<Order> {
         let now_ms = ledger.now_ms;
         let mut index = 0;
         while index < self.active.len() {
@@ -149,7 +166,15 @@ impl Faults {
         None
     }
 
-    fn strike(&mut self, kind: usize, net: &FakeNet, listener: Key, clients: &mut [Client], workers: &mut [Worker], ledger: &mut Ledger) -> Option<Order> {
+    fn strike(
+        &mut self,
+        kind: usize,
+        net: &FakeNet,
+        listener: Key,
+        clients: &mut [Client],
+        workers: &mut [Worker],
+        ledger: &mut Ledger,
+    ) -> Option<Order> {
         let until = ledger.now_ms + self.rng.ms(1, FAULT_MS_MAX);
         let index = self.rng.below(workers.len());
         match kind {
@@ -177,12 +202,16 @@ impl Faults {
             3 => self.reset(clients, &mut workers[index], ledger),
             4 => workers[index].die(ledger),
             5 => {
-                ledger.note(|| format!("worker {} refuses connections until {until}", workers[index].number));
+                ledger.note(|| {
+                    format!("worker {} refuses connections until {until}", workers[index].number)
+                });
                 workers[index].refuse(Some(Errno::CONNREFUSED.raw_os_error()), ledger);
                 self.active.push((until, Undo::Refuse(index)));
             }
             6 => {
-                ledger.note(|| format!("worker {} does not listen until {until}", workers[index].number));
+                ledger.note(|| {
+                    format!("worker {} does not listen until {until}", workers[index].number)
+                });
                 workers[index].listen(false);
                 self.active.push((until, Undo::Listen(index)));
             }

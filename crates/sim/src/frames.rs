@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hostler_driver::fake::{FakePeer, FakeRead};
-use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerHead, PeerReader, put, put_heartbeat, put_json, put_reset, put_window};
+use hostler_protocol::worker::peer::{
+    PeerBody, PeerFrame, PeerHead, PeerReader, put, put_heartbeat, put_json, put_reset, put_window,
+};
 use hostler_protocol::worker::{
-    FromWorker, HeadFlags, Heartbeat, Listen, PROTOCOL_VERSION, StreamTag, Unlisten, WINDOW_BYTES, WorkerHello,
+    FromWorker, HeadFlags, Heartbeat, Listen, PROTOCOL_VERSION, StreamTag, Unlisten, WINDOW_BYTES,
+    WorkerHello,
 };
 
 use crate::app::{AppWishes, Ending, Exchange};
@@ -146,13 +149,19 @@ impl FramesSide {
                 happened = true;
                 self.reader.push(&bytes);
                 if let Err(why) = self.frames(ledger) {
-                    ledger.violation(format!("worker {}: the proxy broke the protocol: {why}", self.worker));
+                    ledger.violation(format!(
+                        "worker {}: the proxy broke the protocol: {why}",
+                        self.worker
+                    ));
                     return (Fate::Broken, true);
                 }
             }
             FakeRead::End | FakeRead::Reset => {
                 if !self.nonsense && ledger.drained_ms.is_none() {
-                    ledger.violation(format!("the proxy closed the channel of worker {}", self.worker));
+                    ledger.violation(format!(
+                        "the proxy closed the channel of worker {}",
+                        self.worker
+                    ));
                 }
                 return (Fate::ClosedByProxy, true);
             }
@@ -170,7 +179,11 @@ impl FramesSide {
     /// When it wants to act by itself.
     pub fn wakes_ms(&self, now_ms: u64) -> u64 {
         let exchanges = self.streams.values().filter_map(|stream| stream.exchange.as_ref());
-        exchanges.map(|exchange| exchange.wakes_ms(now_ms)).min().unwrap_or(u64::MAX).min(self.beat_ms)
+        exchanges
+            .map(|exchange| exchange.wakes_ms(now_ms))
+            .min()
+            .unwrap_or(u64::MAX)
+            .min(self.beat_ms)
     }
 
     /// All requests in hand are lost.
@@ -192,7 +205,16 @@ impl FramesSide {
         }
         self.beat_ms = ledger.now_ms + if self.is_busy() { 100 } else { 1_000 };
         let mut bytes = Vec::new();
-        put_heartbeat(&mut bytes, &Heartbeat { loop_delay_us: 5, utilisation_permille: 1, in_flight: 0, heap_kib: 1, rss_kib: 1 });
+        put_heartbeat(
+            &mut bytes,
+            &Heartbeat {
+                loop_delay_us: 5,
+                utilisation_permille: 1,
+                in_flight: 0,
+                heap_kib: 1,
+                rss_kib: 1,
+            },
+        );
         self.put(&bytes);
     }
 
@@ -245,10 +267,18 @@ impl FramesSide {
         }
         let Some(stream) = self.streams.get_mut(&tag.stream) else {
             let late = self.reset.contains_key(&tag.stream);
-            return if late { Ok(()) } else { Err(format!("{:?} on stream {tag:?}, which is not open", frame.body)) };
+            return if late {
+                Ok(())
+            } else {
+                Err(format!("{:?} on stream {tag:?}, which is not open", frame.body))
+            };
         };
-        if stream.generation != tag.generation {
-            return Err(format!("{:?} on stream {tag:?}, whose generation is {}", frame.body, stream.generation));
+        // CLOSE counts whatever its generation.
+        if stream.generation != tag.generation && frame.body != PeerBody::Close {
+            return Err(format!(
+                "{:?} on stream {tag:?}, whose generation is {}",
+                frame.body, stream.generation
+            ));
         }
         match frame.body {
             PeerBody::Close => {
@@ -272,13 +302,16 @@ impl FramesSide {
             }
             PeerBody::Data(bytes) => Self::data(stream, tag, &bytes, ledger),
             PeerBody::End(trailers) => Self::end(stream, tag, &trailers, ledger),
-            PeerBody::Hello(_) | PeerBody::Drain | PeerBody::Head(_) => unreachable!("handled above"),
+            PeerBody::Hello(_) | PeerBody::Drain | PeerBody::Head(_) => {
+                unreachable!("handled above")
+            }
         }
     }
 
     fn head(&mut self, tag: StreamTag, head: &PeerHead, ledger: &mut Ledger) -> Result<(), String> {
         let is_new = head.flags.has(HeadFlags::NEW_CONNECTION);
-        let delivered = ledger.deliver(self.worker, false, &head.method, &head.target, &head.fields);
+        let delivered =
+            ledger.deliver(self.worker, false, &head.method, &head.target, &head.fields);
         let Some((id, delivery)) = delivered else {
             return Err("a HEAD that nobody sent".into());
         };
@@ -297,8 +330,15 @@ impl FramesSide {
             }
             None => return Err(format!("HEAD on {tag:?}, which is not open")),
             Some(_) if is_new => return Err(format!("NEW_CONNECTION on {tag:?}, which is in use")),
-            Some(stream) if stream.exchange.as_ref().is_some_and(|exchange| !(exchange.ended && exchange.request_done)) => {
-                return Err(format!("HEAD on {tag:?} before the last request and its answer were over"));
+            Some(stream)
+                if stream
+                    .exchange
+                    .as_ref()
+                    .is_some_and(|exchange| !(exchange.ended && exchange.request_done)) =>
+            {
+                return Err(format!(
+                    "HEAD on {tag:?} before the last request and its answer were over"
+                ));
             }
             Some(stream) if stream.generation == tag.generation => {
                 return Err(format!("HEAD on {tag:?} with the generation of the last request"));
@@ -322,7 +362,12 @@ impl FramesSide {
         Ok(())
     }
 
-    fn data(stream: &mut Stream, tag: StreamTag, bytes: &[u8], ledger: &mut Ledger) -> Result<(), String> {
+    fn data(
+        stream: &mut Stream,
+        tag: StreamTag,
+        bytes: &[u8],
+        ledger: &mut Ledger,
+    ) -> Result<(), String> {
         let Some(exchange) = &mut stream.exchange else {
             return Err(format!("DATA on {tag:?} after the end of the request"));
         };
@@ -339,8 +384,14 @@ impl FramesSide {
         Ok(())
     }
 
-    fn end(stream: &mut Stream, tag: StreamTag, trailers: &[(Vec<u8>, Vec<u8>)], ledger: &mut Ledger) -> Result<(), String> {
-        let Some(exchange) = stream.exchange.as_mut().filter(|exchange| !exchange.request_done) else {
+    fn end(
+        stream: &mut Stream,
+        tag: StreamTag,
+        trailers: &[(Vec<u8>, Vec<u8>)],
+        ledger: &mut Ledger,
+    ) -> Result<(), String> {
+        let Some(exchange) = stream.exchange.as_mut().filter(|exchange| !exchange.request_done)
+        else {
             return Err(format!("a second END on {tag:?}"));
         };
         exchange.request_done = true;
@@ -389,7 +440,14 @@ impl FramesSide {
         self.reset.insert(tag.stream, tag.generation);
     }
 
-    fn read_body(&mut self, tag: StreamTag, stream: &mut Stream, exchange: &mut Exchange, ledger: &Ledger, happened: &mut bool) {
+    fn read_body(
+        &mut self,
+        tag: StreamTag,
+        stream: &mut Stream,
+        exchange: &mut Exchange,
+        ledger: &Ledger,
+        happened: &mut bool,
+    ) {
         let mut bytes = Vec::new();
         if exchange.continues && !exchange.ended && exchange.written == 0 && exchange.waits {
             exchange.continues = false;
@@ -409,7 +467,14 @@ impl FramesSide {
         self.put(&bytes);
     }
 
-    fn answer(&mut self, tag: StreamTag, stream: &mut Stream, exchange: &mut Exchange, ledger: &mut Ledger, happened: &mut bool) -> Fate {
+    fn answer(
+        &mut self,
+        tag: StreamTag,
+        stream: &mut Stream,
+        exchange: &mut Exchange,
+        ledger: &mut Ledger,
+        happened: &mut bool,
+    ) -> Fate {
         if exchange.ended || !exchange.may_answer(ledger.now_ms) {
             return Fate::Lives;
         }
@@ -449,7 +514,9 @@ impl FramesSide {
         let mut bytes = Vec::new();
         match exchange.ending {
             Ending::Silence => return Fate::Lives,
-            Ending::End | Ending::Truncated if !exchange.ended => put(&mut bytes, FromWorker::End, tag, b""),
+            Ending::End | Ending::Truncated if !exchange.ended => {
+                put(&mut bytes, FromWorker::End, tag, b"")
+            }
             Ending::EndClose if !exchange.ended => put(&mut bytes, FromWorker::EndClose, tag, b""),
             Ending::End | Ending::Truncated | Ending::EndClose => {}
             Ending::Reset => self.send_reset(tag),

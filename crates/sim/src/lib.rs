@@ -5,13 +5,14 @@
 //! `main` (one seed, with a trace) and by the tests (256 seeds).
 //!
 //! Reading order: [`world`] (the loop), [`scenario`] (what happens), [`client`] and [`request`], [`worker`] with [`frames`] and
-//! [`plain`], [`app`], [`faults`], [`oracle`] (what must hold).
+//! [`plain`], [`app`], [`faults`], [`oracle`] (what must hold). Apart from these: [`fuzz`], operations on a shard out of any bytes.
 
 pub mod answer;
 pub mod app;
 pub mod client;
 pub mod faults;
 pub mod frames;
+pub mod fuzz;
 pub mod oracle;
 pub mod plain;
 pub mod request;
@@ -20,6 +21,7 @@ pub mod scenario;
 pub mod worker;
 pub mod world;
 
+pub use fuzz::fuzz_step;
 pub use world::{Outcome, run_seed};
 
 /// Rounds after which a world is given up without a verdict.

@@ -67,7 +67,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments { first: 0, seeds: 1, steps: ROUNDS_MAX, trace: false, keep_going: false };
+    let mut arguments =
+        Arguments { first: 0, seeds: 1, steps: ROUNDS_MAX, trace: false, keep_going: false };
     while let Some(word) = words.next() {
         let mut number = || {
             let text = words.next().ok_or_else(|| format!("{word} needs a number"))?;

@@ -71,6 +71,21 @@ pub struct Record {
     pub answers: u32,
 }
 
+/// Promises that a test breaks on purpose, to see that it is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Canary {
+    /// Apps write wrong bytes.
+    pub wrong_body: bool,
+    /// Requests are delivered twice.
+    pub deliver_twice: bool,
+    /// Answers are shorter than apps meant them to be.
+    pub short_answer: bool,
+    /// Apps that seem healthy never answer.
+    pub no_answer: bool,
+    /// A field is lost.
+    pub lost_field: bool,
+}
+
 /// All stories, and the facts around them.
 #[derive(Debug)]
 pub struct Ledger {
@@ -98,6 +113,8 @@ pub struct Ledger {
     pub drained_ms: Option<u64>,
     /// Some connections vanish before they are accepted.
     pub accept_aborts: bool,
+    /// Promises broken on purpose.
+    pub canary: Canary,
     /// Print what happens.
     pub trace: bool,
     /// App answers seen whole by clients.
@@ -124,6 +141,7 @@ impl Ledger {
             jumped_ms: None,
             drained_ms: None,
             accept_aborts: false,
+            canary: Canary::default(),
             trace,
             answered: 0,
             own_answers: 0,
@@ -185,12 +203,18 @@ impl Ledger {
         target: &[u8],
         fields: &[(Vec<u8>, Vec<u8>)],
     ) -> Option<(usize, usize)> {
+        let fields = if self.canary.lost_field { &fields[1..] } else { fields };
         let id = Request::id_of_target(target).filter(|id| *id < self.records.len());
         let Some(id) = id else {
-            self.violation(format!("worker {worker} got a request that nobody sent: {:?}", String::from_utf8_lossy(target)));
+            self.violation(format!(
+                "worker {worker} got a request that nobody sent: {:?}",
+                String::from_utf8_lossy(target)
+            ));
             return None;
         };
-        self.note(|| format!("worker {worker} gets request {id}{}", if plain { " (plain)" } else { "" }));
+        self.note(|| {
+            format!("worker {worker} gets request {id}{}", if plain { " (plain)" } else { "" })
+        });
         let record = &self.records[id];
         let request = &record.request;
         let mut problems = Vec::new();
@@ -207,7 +231,8 @@ impl Ledger {
             problems.push(format!("request {id}: {difference}"));
         }
         if let Some(before) = record.deliveries.last() {
-            let bodiless = matches!(request.body, BodyKind::None | BodyKind::Length) && request.body_len == 0;
+            let bodiless =
+                matches!(request.body, BodyKind::None | BodyKind::Length) && request.body_len == 0;
             let repeatable = request.is_idempotent() && bodiless;
             if record.deliveries.len() > 1 || !repeatable || before.seen {
                 problems.push(format!("request {id} was delivered again after {before:?}"));
@@ -217,8 +242,13 @@ impl Ledger {
         for problem in problems {
             self.violation(problem);
         }
+        let again = self.canary.deliver_twice && self.records[id].deliveries.is_empty();
         let deliveries = &mut self.records[id].deliveries;
         deliveries.push(Delivery { worker, plain, ..Delivery::default() });
+        if again {
+            return self.deliver(worker, plain, method, target, fields);
+        }
+        let deliveries = &self.records[id].deliveries;
         Some((id, deliveries.len() - 1))
     }
 
@@ -233,20 +263,30 @@ impl Ledger {
     }
 
     /// The request's end reached app code.
-    pub fn request_arrived(&mut self, id: usize, delivery: usize, bytes: usize, trailers: Option<&[(Vec<u8>, Vec<u8>)]>) {
+    pub fn request_arrived(
+        &mut self,
+        id: usize,
+        delivery: usize,
+        bytes: usize,
+        trailers: Option<&[(Vec<u8>, Vec<u8>)]>,
+    ) {
         let record = &mut self.records[id];
         record.deliveries[delivery].request_whole = true;
         let request = &record.request;
         let mut problem = None;
         if bytes != request.body_len {
-            problem = Some(format!("request {id}: {bytes} body bytes of {} and then the end", request.body_len));
+            problem = Some(format!(
+                "request {id}: {bytes} body bytes of {} and then the end",
+                request.body_len
+            ));
         } else if request.body_len > 0 && record.sent_ms.is_none() && request.refusals.is_empty() {
             problem = Some(format!("request {id}: its end arrived before it was sent"));
         } else if let Some(trailers) = trailers {
             let same = trailers.len() == request.trailers.len()
-                && trailers.iter().zip(&request.trailers).all(|(got, sent)| {
-                    got.0 == sent.0.as_bytes() && got.1 == sent.1.as_bytes()
-                });
+                && trailers
+                    .iter()
+                    .zip(&request.trailers)
+                    .all(|(got, sent)| got.0 == sent.0.as_bytes() && got.1 == sent.1.as_bytes());
             if !same {
                 problem = Some(format!("request {id}: trailers {trailers:?}"));
             }
@@ -267,7 +307,9 @@ impl Ledger {
             return None;
         }
         if known != self.records[id].deliveries.len().checked_sub(1) {
-            self.violation(format!("request {id} was answered by attempt {tag}, which was given up"));
+            self.violation(format!(
+                "request {id} was answered by attempt {tag}, which was given up"
+            ));
         }
         known
     }
@@ -278,14 +320,21 @@ impl Ledger {
         self.count_answer(id);
         let expected = self.records[id].deliveries[delivery].clone();
         if status != expected.status {
-            self.violation(format!("request {id}: status {status}, the app said {}", expected.status));
+            self.violation(format!(
+                "request {id}: status {status}, the app said {}",
+                expected.status
+            ));
         }
         let bodiless = self.records[id].request.method == "HEAD" || matches!(status, 204 | 304);
         if !bodiless && bytes != expected.body_len {
             // The end of the connection is the end of such an answer; nobody can tell a loss from it.
-            let cannot_know = expected.until_close && (expected.lost || !expected.honest);
+            let cannot_know = expected.until_close
+                && (expected.lost || !expected.honest || self.lost_ms.is_some());
             if !cannot_know {
-                self.violation(format!("request {id}: {bytes} bytes of {} passed for the whole answer", expected.body_len));
+                self.violation(format!(
+                    "request {id}: {bytes} bytes of {} passed for the whole answer",
+                    expected.body_len
+                ));
             }
         }
     }
@@ -315,14 +364,17 @@ impl Ledger {
             (502, "worker-lost") => lost,
             (502, "worker-broken") => last.is_some_and(|delivery| !delivery.honest),
             (504, "worker-timeout") => jumped || last.is_some_and(|delivery| delivery.too_slow),
-            (503, "overload" | "no-worker") => jumped || since(self.short_ms),
+            (503, "overload" | "no-worker") => jumped || lost || since(self.short_ms),
             (503, "draining") => self.drained_ms.is_some(),
             _ => false,
         };
-        let robbed = last.is_some_and(|delivery| delivery.finished && delivery.honest && !delivery.lost);
-        if !allowed || (robbed && !lost && !jumped && error != "client-timeout") {
+        let robbed =
+            last.is_some_and(|delivery| delivery.finished && delivery.honest && !delivery.lost);
+        if !allowed || (robbed && !lost && !jumped && !matches!(status, 400..500)) {
             let record = self.records[id].clone();
-            self.violation(format!("request {id}: own answer {status} {error} without a reason: {record:?}"));
+            self.violation(format!(
+                "request {id}: own answer {status} {error} without a reason: {record:?}"
+            ));
         }
     }
 
@@ -348,7 +400,8 @@ impl Ledger {
         let begun = record.begun_ms.unwrap_or(self.now_ms);
         let since = |moment: Option<u64>| moment.is_some_and(|moment| moment + SLACK_MS >= begun);
         let last = record.deliveries.last();
-        let dishonest = last.is_some_and(|delivery| !delivery.honest || delivery.lost || delivery.too_slow);
+        let dishonest =
+            last.is_some_and(|delivery| !delivery.honest || delivery.lost || delivery.too_slow);
         let slow = record.sent_ms.is_none() && self.is_slow(record);
         let excused = excuse.is_some()
             || record.request.body_len as u64 > self.body_max
@@ -368,16 +421,23 @@ impl Ledger {
     }
 }
 
-fn fields_differ(expected: &[(String, Option<String>)], got: &[(Vec<u8>, Vec<u8>)]) -> Option<String> {
+fn fields_differ(
+    expected: &[(String, Option<String>)],
+    got: &[(Vec<u8>, Vec<u8>)],
+) -> Option<String> {
     let same = |want: &(String, Option<String>), have: &(Vec<u8>, Vec<u8>)| {
-        want.0.as_bytes() == have.0 && want.1.as_ref().is_none_or(|value| value.as_bytes() == have.1)
+        want.0.as_bytes() == have.0
+            && want.1.as_ref().is_none_or(|value| value.as_bytes() == have.1)
     };
-    if expected.len() == got.len() && expected.iter().zip(got).all(|(want, have)| same(want, have)) {
+    if expected.len() == got.len() && expected.iter().zip(got).all(|(want, have)| same(want, have))
+    {
         return None;
     }
     let got: Vec<_> = got
         .iter()
-        .map(|(name, value)| format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
+        .map(|(name, value)| {
+            format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+        })
         .collect();
     Some(format!("fields {got:?} instead of {expected:?}"))
 }

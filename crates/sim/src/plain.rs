@@ -89,7 +89,10 @@ impl PlainSide {
     /// Reads, works, writes. The second value: something happened.
     pub fn act(&mut self, ledger: &mut Ledger) -> (Fate, bool) {
         let mut happened = false;
-        let full = self.exchange.as_ref().is_some_and(|exchange| exchange.received - exchange.consumed > 60_000);
+        let full = self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.received - exchange.consumed > 60_000);
         if !full && !self.ended {
             let mut bytes = Vec::new();
             match self.peer.read_at_most(self.rng.within(1, 100_000), &mut bytes) {
@@ -116,7 +119,10 @@ impl PlainSide {
         if over || (self.ended && self.peer.is_closed()) {
             return (Fate::ClosedByProxy, true);
         }
-        if self.exchange.is_none() && self.reading == Reading::Head && ledger.now_ms >= self.idle_ms + IDLE_MS {
+        if self.exchange.is_none()
+            && self.reading == Reading::Head
+            && ledger.now_ms >= self.idle_ms + IDLE_MS
+        {
             ledger.note_loss();
             return (Fate::Broken, true);
         }
@@ -126,7 +132,11 @@ impl PlainSide {
     fn flush(&mut self) -> bool {
         let mut happened = false;
         while !self.out.is_empty() {
-            let most = if self.rng.chance(70) { self.out.len() } else { self.rng.within(1, self.out.len()) };
+            let most = if self.rng.chance(70) {
+                self.out.len()
+            } else {
+                self.rng.within(1, self.out.len())
+            };
             let count = self.peer.write(&self.out[..most]);
             if count == 0 {
                 break;
@@ -148,7 +158,10 @@ impl PlainSide {
         loop {
             match self.reading {
                 Reading::Head if self.exchange.is_none() => {
-                    let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(()) };
+                    let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")
+                    else {
+                        return Ok(());
+                    };
                     let head: Vec<u8> = self.bytes.drain(..end + 4).take(end).collect();
                     self.head(&head, ledger)?;
                 }
@@ -206,7 +219,12 @@ impl PlainSide {
         let trailers = std::mem::take(&mut self.trailers);
         if let Some(exchange) = &mut self.exchange {
             exchange.request_done = true;
-            ledger.request_arrived(exchange.id, exchange.delivery, exchange.received, chunked.then_some(&trailers));
+            ledger.request_arrived(
+                exchange.id,
+                exchange.delivery,
+                exchange.received,
+                chunked.then_some(&trailers),
+            );
         }
         Reading::Done
     }
@@ -215,19 +233,26 @@ impl PlainSide {
         let text = String::from_utf8_lossy(head).into_owned();
         let mut lines = text.split("\r\n");
         let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
-        let [method, target, version] = first[..] else { return Err(format!("request line {first:?}")) };
+        let [method, target, version] = first[..] else {
+            return Err(format!("request line {first:?}"));
+        };
         let mut fields = Vec::new();
         for line in lines {
-            let (name, value) = line.split_once(": ").ok_or_else(|| format!("field line {line:?}"))?;
+            let (name, value) =
+                line.split_once(": ").ok_or_else(|| format!("field line {line:?}"))?;
             fields.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
         }
-        let delivered = ledger.deliver(self.worker, true, method.as_bytes(), target.as_bytes(), &fields);
-        let Some((id, delivery)) = delivered else { return Err("a request that nobody sent".into()) };
+        let delivered =
+            ledger.deliver(self.worker, true, method.as_bytes(), target.as_bytes(), &fields);
+        let Some((id, delivery)) = delivered else {
+            return Err("a request that nobody sent".into());
+        };
         if (version == "HTTP/1.0") != ledger.records[id].request.http10 {
             return Err(format!("version {version}"));
         }
         let find = |wanted: &str| {
-            let found = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
+            let found =
+                fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
             found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
         };
         let mut exchange = Exchange::choose(id, delivery, &self.wishes, &mut self.rng, ledger);
@@ -264,7 +289,11 @@ impl PlainSide {
             return self.begin_tunnel(&exchange, ledger);
         }
         let left = exchange.wire.len() - exchange.written;
-        let count = if self.rng.chance(70) { left.min(60_000) } else { self.rng.within(0, left.min(60_000)) };
+        let count = if self.rng.chance(70) {
+            left.min(60_000)
+        } else {
+            self.rng.within(0, left.min(60_000))
+        };
         self.out.extend_from_slice(&exchange.wire[exchange.written..exchange.written + count]);
         exchange.written += count;
         *happened |= count > 0;
@@ -290,7 +319,9 @@ impl PlainSide {
         let head = if connect {
             format!("HTTP/1.1 200 OK\r\n{tag}\r\n")
         } else {
-            format!("HTTP/1.1 101 Switching Protocols\r\n{tag}Connection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\n{tag}Connection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+            )
         };
         self.out.extend_from_slice(head.as_bytes());
         self.reading = Reading::Tunnel;

@@ -57,7 +57,8 @@ pub struct RequestWishes {
     pub long_hosts: u32,
 }
 
-const METHODS: &[&str] = &["GET", "GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE", "PATCH", "PROPFIND"];
+const METHODS: &[&str] =
+    &["GET", "GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE", "PATCH", "PROPFIND"];
 
 impl Request {
     /// Chooses a request; `last`: it may be one that ends the connection.
@@ -79,7 +80,11 @@ impl Request {
             request.become_upgrade(rng);
             return request;
         }
-        let host = if rng.chance(wishes.long_hosts) { "h".repeat(rng.within(100, 500)) } else { "app.test".to_owned() };
+        let host = if rng.chance(wishes.long_hosts) {
+            "h".repeat(rng.within(100, 500))
+        } else {
+            "app.test".to_owned()
+        };
         request.field("Host", &host);
         if matches!(request.method, "POST" | "PUT" | "PATCH") || rng.chance(4) {
             request.choose_body(wishes, rng);
@@ -191,7 +196,11 @@ impl Request {
 
     /// The request target: it carries the number of the request.
     pub fn target(&self) -> String {
-        if self.method == "CONNECT" { format!("r{}.test:80", self.id) } else { format!("/r/{}?a=b%20c", self.id) }
+        if self.method == "CONNECT" {
+            format!("r{}.test:80", self.id)
+        } else {
+            format!("/r/{}?a=b%20c", self.id)
+        }
     }
 
     /// The number in a target.
@@ -260,19 +269,31 @@ impl Request {
             .collect();
         for (name, value) in &self.fields {
             let lower = name.to_ascii_lowercase();
-            let ours = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip",
-                "forwarded", "x-request-id"];
+            let ours = [
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-forwarded-host",
+                "x-forwarded-port",
+                "x-real-ip",
+                "forwarded",
+                "x-request-id",
+            ];
             let hop = ["connection", "keep-alive", "proxy-connection", "te", "upgrade"];
             if lower == "upgrade" && plain {
                 out.push(("Connection".to_owned(), Some("Upgrade".to_owned())));
                 out.push(("Upgrade".to_owned(), Some(value.clone())));
             }
-            if ours.contains(&lower.as_str()) || hop.contains(&lower.as_str()) || listed.contains(&lower) {
+            if ours.contains(&lower.as_str())
+                || hop.contains(&lower.as_str())
+                || listed.contains(&lower)
+            {
                 continue;
             }
             out.push((name.clone(), Some(value.clone())));
         }
-        let find = |wanted: &str| self.fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        let find = |wanted: &str| {
+            self.fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+        };
         out.push(("X-Forwarded-Proto".to_owned(), Some("http".to_owned())));
         out.push(("X-Forwarded-Host".to_owned(), find("Host")));
         out.push(("X-Forwarded-Port".to_owned(), Some(port.to_owned())));
@@ -288,7 +309,12 @@ pub fn garbage(id: usize, rng: &mut Rng) -> (Vec<u8>, &'static [u16]) {
         (format!("GET /r/{id} HTTP/1.1\r\n\r\n"), &[400]),
         (format!("GET /r/{id} HTTP/1.1\nHost: a\n\n"), &[400]),
         (format!("GET /r/{id} HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), &[400]),
-        (format!("POST /r/{id} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"), &[400]),
+        (
+            format!(
+                "POST /r/{id} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+            ),
+            &[400],
+        ),
         (format!("POST /r/{id} HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"), &[400]),
         (format!("POST /r/{id} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nabc"), &[501]),
         (format!("GET /r/{id} HTTP/1.1\r\nHost: {}\r\n\r\n", "h".repeat(600)), &[400]),

@@ -21,7 +21,10 @@ impl Rng {
     }
 
     /// Any number.
-    #[expect(clippy::should_implement_trait, reason = "a generator is not an iterator: it never ends")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a generator is not an iterator: it never ends"
+    )]
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.state)

@@ -53,7 +53,9 @@ impl Scenario {
         let calm = rng.chance(35);
         let transports = [Transport::Frames, Transport::Frames, Transport::Http];
         let workers = (0..rng.within(1, 3)).map(|_| rng.pick(&transports)).collect();
-        let percent = |rng: &mut Rng, chance: u32, most: u32| if rng.chance(chance) { rng.within(1, most as usize) as u32 } else { 0 };
+        let percent = |rng: &mut Rng, chance: u32, most: u32| {
+            if rng.chance(chance) { rng.within(1, most as usize) as u32 } else { 0 }
+        };
         let body_max = rng.pick(&[2_000, 70_000, 400_000]);
         let mut scenario = Self {
             clients: rng.within(2, 14),
@@ -112,7 +114,12 @@ impl Scenario {
     }
 
     /// Chooses what one client does, and enters its requests into the ledger.
-    pub fn client(&self, number: usize, rng: &mut Rng, ledger: &mut Ledger) -> (Vec<Planned>, Habits) {
+    pub fn client(
+        &self,
+        number: usize,
+        rng: &mut Rng,
+        ledger: &mut Ledger,
+    ) -> (Vec<Planned>, Habits) {
         let count = rng.within(1, self.requests_max);
         let mut plan = Vec::new();
         for index in 0..count {
@@ -123,7 +130,12 @@ impl Scenario {
                 break;
             }
             let request = Request::choose(id, last, &self.requests, rng);
-            plan.push(Planned { id, head: request.head(), body: request.wire_body(), expects: request.expects });
+            plan.push(Planned {
+                id,
+                head: request.head(),
+                body: request.wire_body(),
+                expects: request.expects,
+            });
             let ends = request.close;
             ledger.enter(request, number);
             if ends {
@@ -136,7 +148,8 @@ impl Scenario {
 
     fn habits(&self, bytes: usize, rng: &mut Rng) -> Habits {
         // Whoever cuts finely has little to say, or a world would take minutes.
-        let cuts: &[usize] = if bytes < 3_000 { &[1, 7, 200, usize::MAX] } else { &[1_000, 30_000, usize::MAX] };
+        let cuts: &[usize] =
+            if bytes < 3_000 { &[1, 7, 200, usize::MAX] } else { &[1_000, 30_000, usize::MAX] };
         let slow_reader = rng.chance(self.slow_readers);
         let leaves = rng.chance(self.leavers);
         let how = rng.pick(&[Abort::Reset, Abort::Close, Abort::HalfClose]);

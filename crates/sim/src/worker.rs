@@ -37,7 +37,14 @@ pub struct Worker {
 
 impl Worker {
     /// A process that has just started and listens on its plain path.
-    pub fn new(number: u32, transport: Transport, wishes: AppWishes, net: &FakeNet, now_ms: u64, mut rng: Rng) -> Self {
+    pub fn new(
+        number: u32,
+        transport: Transport,
+        wishes: AppWishes,
+        net: &FakeNet,
+        now_ms: u64,
+        mut rng: Rng,
+    ) -> Self {
         Self {
             number,
             gauge: Arc::default(),
@@ -66,8 +73,11 @@ impl Worker {
     }
 
     /// Can it take requests, as far as it knows?
-    pub fn is_open(&self) -> bool {
+    pub fn is_open(&self, now_ms: u64) -> bool {
+        // What it has just said takes a while to be heard.
+        let heard = now_ms > self.connect_ms + 200;
         self.alive
+            && heard
             && (self.transport == Transport::Http
                 || self.channel.as_ref().is_some_and(|channel| channel.is_listening()))
     }
@@ -75,7 +85,8 @@ impl Worker {
     /// One of its connections, for faults.
     pub fn some_peer(&mut self, rng: &mut Rng) -> Option<FakePeer> {
         let channels = self.channel.iter().map(FramesSide::peer);
-        let peers: Vec<&FakePeer> = channels.chain(self.plains.iter().map(PlainSide::peer)).collect();
+        let peers: Vec<&FakePeer> =
+            channels.chain(self.plains.iter().map(PlainSide::peer)).collect();
         (!peers.is_empty()).then(|| peers[rng.below(peers.len())].clone())
     }
 
@@ -116,13 +127,18 @@ impl Worker {
 
     fn connect(&mut self, net: &FakeNet, channels: Key, ledger: &Ledger) -> bool {
         let mut happened = false;
-        if self.transport == Transport::Frames && self.channel.is_none() && ledger.now_ms >= self.connect_ms {
+        if self.transport == Transport::Frames
+            && self.channel.is_none()
+            && ledger.now_ms >= self.connect_ms
+        {
             if let Some(peer) = net.client(channels) {
                 if self.rng.chance(15) {
                     peer.short_sends(self.rng.within(1_000, 60_000));
                 }
                 ledger.note(|| format!("worker {} opens its channel", self.number));
-                self.channel = Some(FramesSide::new(peer, self.number, self.wishes, self.rng.fork()));
+                self.connect_ms = ledger.now_ms;
+                self.channel =
+                    Some(FramesSide::new(peer, self.number, self.wishes, self.rng.fork()));
             } else {
                 self.connect_ms = ledger.now_ms + 500;
             }
@@ -218,7 +234,8 @@ impl Worker {
 
     /// Has it nothing in hand?
     pub fn is_idle(&self) -> bool {
-        !self.channel.as_ref().is_some_and(FramesSide::is_busy) && !self.plains.iter().any(PlainSide::is_busy)
+        !self.channel.as_ref().is_some_and(FramesSide::is_busy)
+            && !self.plains.iter().any(PlainSide::is_busy)
     }
 
     /// When it wants to act by itself.

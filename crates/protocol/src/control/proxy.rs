@@ -113,6 +113,14 @@ pub enum FromProxy {
         /// What went wrong and what to do.
         why: String,
     },
+    /// Every shard can send requests to this worker.
+    WorkerServing {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// During a drain: the connections that were being accepted have been seen, the client listeners are
+    /// closed; what comes now should be refused.
+    ListenersClosed,
     /// No request is in flight in this worker any more.
     WorkerDrained {
         /// The drained worker.

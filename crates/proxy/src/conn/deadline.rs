@@ -25,6 +25,7 @@ impl Conn {
     /// The moment at which the present wait has lasted too long, shard milliseconds.
     pub fn deadline_ms(&self, settings: &Settings) -> u64 {
         let limit_ms = match self.phase {
+            Phase::Idle if self.holds_next_request() => settings.client_silence_ms_max,
             Phase::Idle => settings.idle_ms_max,
             Phase::Head => settings.head_ms_max,
             Phase::Queued => settings.queue_ms_max,

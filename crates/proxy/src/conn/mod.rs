@@ -396,12 +396,21 @@ impl Conn {
     /// Bytes of the next request. They wait while the client does not take the answers it has: who pipelines without
     /// reading would fill the memory with answers.
     fn next_request(&mut self, part: Part, cx: &mut Context<'_>) {
+        let waited = self.inbox.is_some();
+        self.stash(part);
         if self.outbox.waiting() > PIPELINE_BYTES_MAX {
-            self.stash(part);
             cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
-        } else {
+        } else if let Some(part) = self.inbox.take() {
+            if waited {
+                cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
+            }
             self.read_head(part, cx);
         }
+    }
+
+    /// The next request is here, and waits until the client takes the answers it has.
+    fn holds_next_request(&self) -> bool {
+        self.phase == Phase::Idle && self.inbox.is_some()
     }
 
     /// Adds received bytes to the ones that wait.
@@ -472,6 +481,11 @@ impl Conn {
             random: cx.ids.random(),
         };
         write_answer(&mut self.outbox, cx.pool, answer, &facts);
+        // What this step meant to tell a worker that has not heard of the request is better not said.
+        if let Some(at) = cx.actions.iter().position(|action| matches!(action, Action::WorkerHead))
+        {
+            cx.actions.truncate(at);
+        }
         self.request.status = status;
         self.request.worker = None;
         self.release(Keep::Cancel, cx);

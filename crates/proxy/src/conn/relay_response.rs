@@ -19,6 +19,8 @@ use super::{
 use crate::forward;
 use crate::respond::OwnAnswer;
 
+/// How often a request that never left may be given out again: each time a worker refused the connection.
+const UNSENT_RETRIES_MAX: u8 = 4;
 /// Output towards a client above which a plain worker connection is not read.
 const WAITING_BYTES_MAX: u32 = 128 * 1024;
 
@@ -195,9 +197,9 @@ impl Conn {
         if whole {
             *left = BodyLeft::None;
         }
-        if cx.stats.spilled_bytes + u64::from(self.outbox.spilled()) > cx.settings.spill_bytes_max
-            && self.outbox.spilled() > 0
-        {
+        let spilled = self.outbox.spilled();
+        let others = cx.stats.spilled_bytes - u64::from(self.spill_counted);
+        if spilled > 0 && others + u64::from(spilled) > cx.settings.spill_bytes_max {
             self.cut(cx);
         }
     }
@@ -288,7 +290,9 @@ impl Conn {
                         && self.response_gather.is_none()
                         && !self.interim_sent;
                 let repeatable = unsent || self.request.method.is_idempotent();
-                if untouched && repeatable && self.head.is_some() && self.request.retries == 0 {
+                let retries_max = if unsent { UNSENT_RETRIES_MAX } else { 1 };
+                let again = self.request.retries < retries_max;
+                if untouched && repeatable && self.head.is_some() && again {
                     self.request.retries += 1;
                     cx.stats.retried += 1;
                     self.release(Keep::Cancel, cx);
@@ -332,7 +336,8 @@ impl Conn {
     /// The client takes bytes. That is progress only where the client's reading is waited for: a slow reader of one
     /// answer gets no more time for its next head.
     pub(super) fn mark_sent(&mut self, cx: &Context<'_>) {
-        if matches!(self.phase, Phase::Exchange | Phase::Tunnel | Phase::Closing) {
+        let active = matches!(self.phase, Phase::Exchange | Phase::Tunnel | Phase::Closing);
+        if active || self.holds_next_request() {
             self.mark_ms = cx.now.ms;
         }
     }

@@ -150,7 +150,9 @@ fn framing_fields_reach_the_app() {
     let get_flags = flags(get);
     assert!(get_flags.has(HeadFlags::NO_BODY) && get_flags.has(HeadFlags::KEEP_ALIVE));
     assert!(get_flags.has(HeadFlags::NEW_CONNECTION));
-    assert!(!flags("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").has(HeadFlags::KEEP_ALIVE));
+    assert!(
+        !flags("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").has(HeadFlags::KEEP_ALIVE)
+    );
     let expect = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
     assert!(flags(expect).has(HeadFlags::EXPECT_CONTINUE));
 }
@@ -165,7 +167,8 @@ fn http_1_0_stays_http_1_0() {
 
 #[test]
 fn an_upgrade_is_asked_for_anew_on_the_plain_path() {
-    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: x, upgrade\r\nX: 1\r\n\r\n";
+    let request =
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: x, upgrade\r\nX: 1\r\n\r\n";
     let (_, text) = forward(request);
     let kept = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Forwarded-For";
     assert!(text.contains(kept), "{text}");
@@ -185,13 +188,16 @@ fn the_authority_of_an_absolute_target_is_the_host() {
 fn a_unix_client_has_no_address() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let (head, _) = forward_from(request, &ClientAddress::LOCAL, "unix:/run/x.sock");
-    assert_eq!(fields(&head), [
-        "Host: a",
-        "X-Forwarded-Proto: http",
-        "X-Forwarded-Host: a",
-        "X-Request-Id: id-1",
-        "Via: 1.1 hostler",
-    ]);
+    assert_eq!(
+        fields(&head),
+        [
+            "Host: a",
+            "X-Forwarded-Proto: http",
+            "X-Forwarded-Host: a",
+            "X-Request-Id: id-1",
+            "Via: 1.1 hostler",
+        ]
+    );
     assert_eq!(head.client, Some((vec![], 0)));
 }
 
@@ -278,7 +284,10 @@ fn a_response_of_dropped_fields_only_is_still_a_head() {
     let head = "HTTP/1.1 204 No Content\r\nConnection: close\r\nKeep-Alive: x\r\n\r\n";
     let expected = "HTTP/1.1 204 No Content\r\nX-Request-Id: id-1\r\n\r\n";
     assert_eq!(respond(head, Announce::Nothing), expected);
-    assert_eq!(respond("HTTP/1.1 204 \r\n\r\n", Announce::Nothing), "HTTP/1.1 204 \r\nX-Request-Id: id-1\r\n\r\n");
+    assert_eq!(
+        respond("HTTP/1.1 204 \r\n\r\n", Announce::Nothing),
+        "HTTP/1.1 204 \r\nX-Request-Id: id-1\r\n\r\n"
+    );
 }
 
 #[test]
@@ -291,7 +300,8 @@ fn response_fields_named_in_connection_are_dropped() {
 #[test]
 fn status_reason_and_values_are_the_app_s_and_the_version_ours() {
     let head = "HTTP/1.0 299 Fine: really\r\nContent-Length:\t0  \r\nx-request-id: mine\r\n\r\n";
-    let expected = "HTTP/1.1 299 Fine: really\r\nContent-Length:\t0  \r\nx-request-id: mine\r\n\r\n";
+    let expected =
+        "HTTP/1.1 299 Fine: really\r\nContent-Length:\t0  \r\nx-request-id: mine\r\n\r\n";
     assert_eq!(respond(head, Announce::Nothing), expected, "and no second id");
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert!(respond(chunked, Announce::Nothing).contains("\r\nTransfer-Encoding: chunked\r\n"));

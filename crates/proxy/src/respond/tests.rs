@@ -20,7 +20,8 @@ fn all() -> Vec<OwnAnswer> {
     ];
     let refusals = RequestError::ALL.iter();
     all.extend(
-        refusals.map(|error| OwnAnswer::BadRequest { status: error.status(), why: error.explain() }),
+        refusals
+            .map(|error| OwnAnswer::BadRequest { status: error.status(), why: error.explain() }),
     );
     all.push(OwnAnswer::BadRequest { status: 400, why: ChunkError::TrailersTooLong.explain() });
     all

@@ -197,10 +197,15 @@ impl<D: Driver> Shard<D> {
         if phase == ChannelPhase::Greeting {
             return;
         }
+        let is_new = worker.channel != Some(index);
         worker.channel = Some(index);
         worker.silent = phase == ChannelPhase::Silent;
         worker.heard_ms = self.now.ms;
         self.pump = true;
+        if is_new {
+            let worker = worker.address.worker.0;
+            (self.events)(ShardEvent::WorkerServing { worker });
+        }
     }
 
     /// Index of the open channel of the process with this number.

@@ -418,9 +418,12 @@ impl<D: Driver> Shard<D> {
             Link::Stream { worker, channel, .. } => {
                 if keep == Keep::Cancel
                     && let Some(entry) = self.channels[usize::from(channel)].as_mut()
+                    && let Some(at) =
+                        conn.streams.iter().position(|open| open.channel == entry.serial)
                 {
-                    let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
-                    conn.streams.retain(|open| open.channel != entry.serial);
+                    // Not the connection's generation: the HEAD may have been given up before it was written.
+                    let open = conn.streams.remove(at);
+                    let tag = StreamTag { stream: stream_of(slot), generation: open.generation };
                     entry.write_always(self.driver.pool(), |out| out.close(tag));
                     mark_dirty(&mut self.dirty, entry, channel);
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use hostler_driver::Driver;
-use hostler_protocol::control::{ShardStatus, WorkerAddress};
+use hostler_protocol::control::{ShardStatus, Transport, WorkerAddress};
 
 use super::clients::mark_dirty;
 use super::{Draining, Shard};
@@ -57,6 +57,13 @@ pub enum ShardEvent {
         /// The supervisor's number.
         worker: u32,
     },
+    /// This shard can send requests to the worker.
+    WorkerServing {
+        /// The supervisor's number.
+        worker: u32,
+    },
+    /// During a drain: the client listeners are closed.
+    ListenersClosed,
     /// The worker's channel to this shard broke.
     WorkerLost {
         /// The supervisor's number.
@@ -104,7 +111,11 @@ impl<D: Driver> Shard<D> {
         if self.dispatch.find(number).is_some() {
             return;
         }
+        let plain = address.transport == Transport::Http;
         let index = self.dispatch.add(address, gauge, self.now.ms);
+        if plain {
+            (self.events)(ShardEvent::WorkerServing { worker: number });
+        }
         if let Some(worker) = self.dispatch.get_mut(index) {
             worker.phase = WorkerPhase::Ready;
         }
@@ -199,9 +210,13 @@ impl<D: Driver> Shard<D> {
             drain.listen_turns -= 1;
             return;
         }
+        if self.listeners.is_empty() {
+            return;
+        }
         for listener in std::mem::take(&mut self.listeners) {
             self.driver.unlisten(listener);
         }
+        (self.events)(ShardEvent::ListenersClosed);
     }
 
     pub(super) fn report_drained(&mut self) {

@@ -171,6 +171,7 @@ impl<D: Driver> Shard<D> {
         clock: impl FnOnce() -> Now,
     ) -> io::Result<bool> {
         let mut completions = std::mem::take(&mut self.completions);
+        let waited_for_suspect = self.dispatch.suspect_wait_ms(self.now.ms).is_some();
         let wait = match (self.next_deadline(), wait_max) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -182,6 +183,8 @@ impl<D: Driver> Shard<D> {
         }
         self.completions = completions;
         self.expire();
+        // A wait for a suspected worker may be over; looking is cheap and happens only while requests wait.
+        self.pump |= waited_for_suspect;
         if self.pump {
             self.serve_queue();
         }
@@ -209,7 +212,8 @@ impl<D: Driver> Shard<D> {
         let accept = self.accept_paused.first().map(|(_, until)| until.saturating_sub(self.now.ms));
         let drain = self.draining.map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
         let log = self.log.as_ref().and_then(|log| log.wait_ms(self.now.ms));
-        [timers, accept, drain, log].into_iter().flatten().min().map(Duration::from_millis)
+        let suspect = self.dispatch.suspect_wait_ms(self.now.ms);
+        [timers, accept, drain, log, suspect].into_iter().flatten().min().map(Duration::from_millis)
     }
 
     /// Does the slot that `key` names still hold this socket? The driver reports nothing about a socket after its
@@ -281,7 +285,7 @@ impl<D: Driver> Shard<D> {
         match Owner::from_key(key) {
             Owner::Client(slot) => self.client_failed(slot, operation),
             Owner::Channel(index) => self.channel_lost(index as u16, &error.to_string()),
-            Owner::Plain(slot) => self.plain_failed(slot, operation),
+            Owner::Plain(slot) => self.plain_failed(slot, operation, error),
             owner => unreachable!("{owner:?} has no operations of its own"),
         }
     }

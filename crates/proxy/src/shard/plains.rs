@@ -2,6 +2,8 @@
 //!
 //! Owns: connecting, the pool of idle ones. Must never know: what the bytes mean. Part of the shard.
 
+use std::io;
+
 use hostler_driver::{Buffer, Driver, Operation, PoolClass, ReceiveMode};
 
 use super::Shard;
@@ -127,11 +129,15 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    pub(super) fn plain_failed(&mut self, slot: u32, operation: Operation) {
+    pub(super) fn plain_failed(&mut self, slot: u32, operation: Operation, error: &io::Error) {
         let Some(plain) = self.plains.get(slot) else {
             return;
         };
         let unsent = operation == Operation::Connect;
+        // EAGAIN is different: a full backlog, so the worker is there.
+        if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
+            self.dispatch.suspect(plain.worker, self.now.ms);
+        }
         match plain.conn() {
             Some(conn) => self.step(conn, Event::WorkerLost { unsent }),
             None => self.drop_plain(slot),

@@ -20,7 +20,7 @@ fn a_repeatable_request_goes_to_another_worker() {
     world.settle();
     assert!(client.read().ends_with("from the second"));
     assert_eq!(world.shard.stats().retried, 1);
-    assert!(matches!(world.events.borrow()[..], [ShardEvent::WorkerLost { worker: 1, .. }]));
+    assert!(matches!(world.bad_news()[..], [ShardEvent::WorkerLost { worker: 1, .. }]));
     client.peer.close();
     world.command(ShardCommand::WorkerGone { worker: 1 });
     world.assert_no_leak(1);
@@ -62,15 +62,17 @@ fn plain_requests_of_a_dead_worker_are_repeated_in_the_slots_they_leave() {
 }
 
 #[test]
-fn a_worker_that_refuses_connections_is_a_502() {
+fn a_worker_that_refuses_connections_is_left_alone_for_a_moment() {
     let mut world = World::new(|_| {});
     let server = world.plain(1);
     server.refuse(Some(111));
     let client = world.client_with(POST);
     assert!(client.read().contains(" 502 "));
-    server.refuse(None);
     client.write(GET);
     world.settle();
+    assert_eq!(client.read(), "", "it waits for better times");
+    server.refuse(None);
+    world.later(600);
     server.accept().expect("connected").write(ok("hi").as_bytes());
     world.settle();
     assert!(client.read().ends_with("hi"));
@@ -145,10 +147,10 @@ fn a_draining_worker_reports_when_its_last_request_is_over() {
     let client = world.client_with(GET);
     let (tag, _) = worker.head();
     world.command(ShardCommand::WorkerDrain { worker: 1 });
-    assert!(world.events.borrow().is_empty());
+    assert_eq!(world.bad_news(), []);
     worker.answer(tag, "hi");
     world.settle();
-    assert_eq!(world.events.borrow()[..], [ShardEvent::WorkerDrained { worker: 1 }]);
+    assert_eq!(world.bad_news(), [ShardEvent::WorkerDrained { worker: 1 }]);
     client.write(GET);
     world.settle();
     assert!(!worker.frames().iter().any(|frame| frame.tag.stream != 0), "no new request");

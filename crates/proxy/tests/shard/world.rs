@@ -217,6 +217,13 @@ impl World {
         self.settle();
     }
 
+    /// What the shard had to tell, without the good news.
+    pub(crate) fn bad_news(&self) -> Vec<ShardEvent> {
+        let events = self.events.borrow();
+        let bad = |event: &&ShardEvent| !matches!(event, ShardEvent::WorkerServing { .. });
+        events.iter().filter(bad).cloned().collect()
+    }
+
     /// Nothing is left of clients and requests; `sockets` are the channels and idle plain connections.
     pub(crate) fn assert_no_leak(&mut self, sockets: u32) {
         self.settle();
@@ -323,7 +330,9 @@ pub(crate) fn ok(body: &str) -> String {
 /// Which kind of owner a completion is for: 0 client listener, 1 channel listener, 2 client, 3 channel, 4 plain.
 pub(crate) fn kind(completion: &Completion) -> u32 {
     let key = match completion {
-        Completion::Accepted { listener, .. } | Completion::AcceptFailed { listener, .. } => *listener,
+        Completion::Accepted { listener, .. } | Completion::AcceptFailed { listener, .. } => {
+            *listener
+        }
         Completion::Connected { key, .. }
         | Completion::Received { key, .. }
         | Completion::ReceiveEnded { key, .. }

@@ -3,7 +3,7 @@
 //! Owns: the mapping from each action to the part that does it. Must never know: the machine's
 //! states.
 
-use hostler_protocol::control::{ToProxy, WorkerId};
+use hostler_protocol::control::WorkerId;
 
 use super::{EventLoop, children};
 use crate::supervisor::{Action, Event, Level};
@@ -17,13 +17,9 @@ impl EventLoop<'_> {
             },
             Action::SpawnWorker { slot, worker } => self.spawn_worker(slot, worker),
             Action::SendProxy(message) => {
-                let is_drain = matches!(message, ToProxy::Drain { .. });
                 let sent = self.link.as_mut().map(|link| link.send(&message));
                 if let Some(Err(error)) = sent {
                     self.drop_link(&error);
-                }
-                if is_drain {
-                    self.listeners.refuse_clients();
                 }
             }
             Action::Signal { target, signal } => {

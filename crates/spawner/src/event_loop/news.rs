@@ -129,12 +129,14 @@ impl EventLoop<'_> {
         let mut messages = Vec::new();
         let result = link.flush().and_then(|()| link.receive(&mut messages));
         for message in messages {
-            if let FromProxy::Status { request, status } = message {
-                for client in self.status.answered(request) {
-                    self.answer_status(client, Some(status.clone()));
+            match message {
+                FromProxy::Status { request, status } => {
+                    for client in self.status.answered(request) {
+                        self.answer_status(client, Some(status.clone()));
+                    }
                 }
-            } else {
-                self.events.push_back(Event::ProxyMessage(message));
+                FromProxy::ListenersClosed => self.listeners.refuse_clients(),
+                message => self.events.push_back(Event::ProxyMessage(message)),
             }
         }
         if let Err(error) = result {

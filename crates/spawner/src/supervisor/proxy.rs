@@ -168,7 +168,10 @@ impl Machine {
                 let text = format!("the proxy lost its connection to {name}: {why}");
                 actions.push(Action::Log(Level::Warn, text));
             }
-            FromProxy::WorkerDrained { .. } | FromProxy::Status { .. } => {}
+            FromProxy::WorkerServing { worker } => self.worker_serving(worker),
+            // The event loop keeps these for itself.
+            FromProxy::ListenersClosed | FromProxy::Status { .. } => {}
+            FromProxy::WorkerDrained { .. } => {}
         }
     }
 

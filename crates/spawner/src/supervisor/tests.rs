@@ -72,6 +72,9 @@ impl Bench {
         self.send(Event::WorkerSpawned { worker, pid: 1000 + worker.0 });
         let report = Report::Ready { transport: Transport::Frames };
         self.send(Event::Report { worker, report });
+        let told = std::mem::take(&mut self.last);
+        self.send(Event::ProxyMessage(FromProxy::WorkerServing { worker }));
+        self.last.splice(0..0, told);
     }
 
     fn report(&mut self, worker: u32, report: Report) {

@@ -181,12 +181,18 @@ impl Machine {
         if self.ending.is_some() {
             return;
         }
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Running;
-            self.first_ready = Some(transport);
-        }
         if let Some(address) = self.slots[index].address(&self.settings) {
             self.tell_proxy(ToProxy::WorkerReady(address), actions);
+        }
+    }
+
+    /// Requests reach the worker. The first one means that the app serves.
+    pub(super) fn worker_serving(&mut self, worker: WorkerId) {
+        let process = self.slot_of(worker).and_then(|index| self.slots[index].process_mut());
+        let Some(transport) = process.map(|process| process.transport) else { return };
+        if self.phase == Phase::Starting && self.ending.is_none() {
+            self.phase = Phase::Running;
+            self.first_ready = Some(transport);
         }
     }
 
@@ -208,7 +214,7 @@ impl Machine {
         if was_ready {
             self.tell_proxy(ToProxy::WorkerGone { worker }, actions);
         }
-        if self.ending.is_none() && self.phase == Phase::Starting {
+        if self.ending.is_none() && self.phase == Phase::Starting && !was_ready {
             let why = explain_start(&process, &death);
             self.fail_start(index, *process, why, death.stderr_tail, now_ms, actions);
             return;

@@ -34,11 +34,13 @@ pub(crate) fn main(scenario: &str) {
             }
             ToProxy::WorkerReady(address) => {
                 println!("proxy: worker {} in slot {}", address.worker.0, address.slot);
+                tell(FromProxy::WorkerServing { worker: address.worker });
             }
             ToProxy::WorkerGone { worker } => println!("proxy: worker {} gone", worker.0),
             ToProxy::Drain { .. } if scenario == "deaf" => println!("proxy: drain? never"),
             ToProxy::Drain { .. } => {
                 println!("proxy: draining");
+                tell(FromProxy::ListenersClosed);
                 tell(FromProxy::Drained { cut: 0 });
                 return;
             }

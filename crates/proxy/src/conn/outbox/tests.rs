@@ -6,7 +6,8 @@ use hostler_driver::buffer::PoolSize;
 use super::*;
 
 fn pool(send_buffers: u32) -> Pool {
-    let sizes = PoolSizes { send: PoolSize { count: send_buffers, bytes: 4096 }, ..PoolSizes::default() };
+    let sizes =
+        PoolSizes { send: PoolSize { count: send_buffers, bytes: 4096 }, ..PoolSizes::default() };
     Pool::new(&sizes).expect("memory")
 }
 

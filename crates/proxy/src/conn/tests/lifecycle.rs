@@ -26,8 +26,13 @@ fn a_lost_request_is_repeated_once_if_nobody_can_have_seen_it() {
             }
             assert_eq!(seen, ["cancel", "dispatch"], "{method} {unsent}");
             assert_eq!(world.stats.retried, 1);
+            // A request that never left may be given out a few more times: it does no harm.
+            for _ in 0..if unsent { 3 } else { 0 } {
+                assert_eq!(world.grant(PLAIN), ["head"]);
+                assert_eq!(world.step(Event::WorkerLost { unsent }), ["cancel", "dispatch"]);
+            }
             assert_eq!(world.grant(PLAIN), ["head"]);
-            assert_eq!(world.step(Event::WorkerLost { unsent }), ["cancel"], "once only");
+            assert_eq!(world.step(Event::WorkerLost { unsent }), ["cancel"], "no more");
             assert_eq!(status(&world.output()), 502);
             assert_eq!(world.conn.phase(), Phase::Idle);
         }
@@ -93,9 +98,10 @@ fn the_plain_connection_that_ends_before_an_answer_counts_as_lost() {
 fn a_refused_request_leaves_the_connection_usable() {
     let mut world = World::new();
     world.receive(&GET.repeat(2));
-    assert_eq!(world.step(Event::Refused(crate::respond::OwnAnswer::Overload)), [
-        "stream", "dispatch"
-    ]);
+    assert_eq!(
+        world.step(Event::Refused(crate::respond::OwnAnswer::Overload)),
+        ["stream", "dispatch"]
+    );
     world.grant(STREAM);
     world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End);
     let out = world.output();
@@ -231,16 +237,15 @@ fn a_pipelined_request_of_a_draining_connection_is_not_begun() {
 
 #[test]
 fn a_cut_ends_every_phase_at_once() {
-    let worlds: [(&str, fn() -> World, &[&str]); 5] = [
-        ("idle", World::new, &["close"]),
-        ("head", || with("GET /"), &["close"]),
-        ("queued", || with(GET), &["undispatch", "close"]),
-        ("exchange", || World::in_exchange(GET, PLAIN), &["cancel", "close"]),
-        ("closing", || with("nonsense\r\n\r\n"), &["close"]),
-    ];
-    for (name, make, wishes) in worlds {
-        let mut world = make();
-        assert_eq!(world.step(Event::Cut), wishes, "{name}");
+    for (mut world, wishes) in [
+        (World::new(), &["close"][..]),
+        (with("GET /"), &["close"]),
+        (with(GET), &["undispatch", "close"]),
+        (World::in_exchange(GET, PLAIN), &["cancel", "close"]),
+        (with("nonsense\r\n\r\n"), &["close"]),
+    ] {
+        let phase = world.conn.phase();
+        assert_eq!(world.step(Event::Cut), wishes, "{phase:?}");
         assert!(!world.send(), "nothing is left to send");
     }
 }

@@ -47,9 +47,10 @@ fn pipelined_requests_are_answered_in_order_one_at_a_time() {
     // More of them wait in the client's socket.
     assert_eq!(world.receive(GET), ["pause"]);
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n";
-    assert_eq!(world.worker(&format!("{answer}1"), ResponseEnd::End), [
-        "reuse", "stream", "dispatch"
-    ]);
+    assert_eq!(
+        world.worker(&format!("{answer}1"), ResponseEnd::End),
+        ["reuse", "stream", "dispatch"]
+    );
     world.grant(STREAM);
     // No body for HEAD, whatever the length says.
     assert_eq!(world.worker(answer, ResponseEnd::End), ["reuse", "stream", "dispatch"]);
@@ -111,7 +112,10 @@ fn bad_heads_are_refused_and_the_connection_ends() {
         ("GET /\r\n", 400),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
         (&long_target, 414),
@@ -148,8 +152,7 @@ fn no_cut_of_the_head_changes_what_comes_out() {
         if world.conn.phase() == Phase::Queued {
             wishes.extend(world.grant(STREAM));
         }
-        let body: String =
-            wishes.iter().filter_map(|wish| wish.strip_prefix("body ")).collect();
+        let body: String = wishes.iter().filter_map(|wish| wish.strip_prefix("body ")).collect();
         assert_eq!(body, "abc", "cut at {cut}: {wishes:?}");
         assert_eq!(wishes.iter().filter(|wish| *wish == "end").count(), 1, "cut at {cut}");
     }

@@ -55,9 +55,10 @@ fn bytes_behind_the_body_are_the_next_request() {
     world.receive(&post(3));
     assert_eq!(world.grant(STREAM), ["head", "once body"]);
     assert_eq!(world.receive(&format!("abc{GET}")), ["body abc", "end"]);
-    assert_eq!(world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End), [
-        "reuse", "stream", "dispatch"
-    ]);
+    assert_eq!(
+        world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End),
+        ["reuse", "stream", "dispatch"]
+    );
 }
 
 #[test]
@@ -176,8 +177,7 @@ fn broken_chunks_are_refused_and_never_reach_the_next_request() {
         let mut world = World::new();
         world.receive(&format!("{}{bad}{GET}", chunked()));
         let seen = world.grant(STREAM);
-        assert_eq!(seen.first().map(String::as_str), Some("head"), "{bad:?}");
-        assert!(seen.contains(&"cancel".into()) && !seen.contains(&"dispatch".into()), "{seen:?}");
+        assert_eq!(seen, ["cancel"], "the worker never hears of it: {bad:?}");
         let (out, wishes) = world.flush();
         assert_eq!((status(&out), wishes), (400, vec!["fin".into(), "stream".into()]), "{bad:?}");
     }
@@ -215,9 +215,10 @@ fn an_early_answer_lets_the_body_go_on() {
         assert_eq!(world.worker(answer, ResponseEnd::End), NOTHING);
         assert!(world.output().ends_with("hi"));
         assert_eq!(world.conn.phase(), Phase::Exchange);
-        assert_eq!(world.receive(&format!("cd{GET}")), [
-            "body cd", "end", "reuse", "stream", "dispatch"
-        ]);
+        assert_eq!(
+            world.receive(&format!("cd{GET}")),
+            ["body cd", "end", "reuse", "stream", "dispatch"]
+        );
     }
 }
 

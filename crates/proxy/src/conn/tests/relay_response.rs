@@ -58,10 +58,9 @@ fn an_end_with_missing_bytes_is_never_a_clean_one() {
 
 #[test]
 fn a_plain_worker_that_ends_early_truncates() {
-    for (fields, body) in [
-        ("Content-Length: 5\r\n", "hell"),
-        ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"),
-    ] {
+    for (fields, body) in
+        [("Content-Length: 5\r\n", "hell"), ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n")]
+    {
         let mut world = World::in_exchange(GET, PLAIN);
         assert_eq!(world.worker(&answer(fields, body), ResponseEnd::Open), ["credit 0"]);
         assert_eq!(world.step(Event::WorkerEnded), ["cancel"]);
@@ -256,12 +255,8 @@ fn a_reader_who_makes_us_hoard_is_cut() {
     world.settings.spill_bytes_max = 100_000;
     world.worker(&answer("Content-Length: 1000000\r\n", ""), ResponseEnd::Open);
     let buffer = buffer(&"x".repeat(60_000));
-    let bytes = |range| Event::WorkerBytes {
-        buffer: &buffer,
-        range,
-        end: ResponseEnd::Open,
-        scarce: true,
-    };
+    let bytes =
+        |range| Event::WorkerBytes { buffer: &buffer, range, end: ResponseEnd::Open, scarce: true };
     assert_eq!(world.step(bytes(0..60_000)), NOTHING);
     assert_eq!(world.step(bytes(0..60_000)), ["cancel", "close"]);
 }
@@ -273,12 +268,7 @@ fn a_slow_reader_does_not_hold_scarce_buffers() {
     taken.extend_from_slice(answer("Content-Length: 2000\r\n", &"x".repeat(2_000)).as_bytes());
     let buffer = taken.freeze();
     let range = 0..buffer.len();
-    world.step(Event::WorkerBytes {
-        buffer: &buffer,
-        range,
-        end: ResponseEnd::End,
-        scarce: true,
-    });
+    world.step(Event::WorkerBytes { buffer: &buffer, range, end: ResponseEnd::End, scarce: true });
     drop(buffer);
     let pool = &world.pool;
     assert_eq!(pool.free(PoolClass::Channel), pool.capacity(PoolClass::Channel));

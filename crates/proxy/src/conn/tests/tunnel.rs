@@ -91,7 +91,10 @@ fn a_held_worker_is_no_ended_worker() {
     // The plain worker was held back by an earlier answer when it agreed to the upgrade.
     let mut world = World::in_exchange(&format!("{GET}{UPGRADE}"), PLAIN);
     let body = "x".repeat(60_000);
-    world.worker(&format!("HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n{body}"), ResponseEnd::Open);
+    world.worker(
+        &format!("HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n{body}"),
+        ResponseEnd::Open,
+    );
     world.grant(PLAIN);
     let hints = format!("HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n", "x".repeat(50_000));
     world.worker(&hints, ResponseEnd::Open);
