@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-/// What `wrk` sends without options would be the second; the first is the least that is valid.
+/// The least that is valid.
 pub const MINIMAL: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A load generator's request.

@@ -20,8 +20,20 @@ const PREFERENCE: u32 = 4;
 /// A worker with requests in flight that has said nothing for this long (three missed heartbeats) is avoided.
 const SILENCE_MS: u64 = 350;
 
-/// How long a worker that refused a connection is left alone.
-const SUSPECT_MS: u64 = 500;
+/// What makes a worker suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// It refused a connection.
+    Refused,
+    /// A connection ended where an answer was due.
+    Unanswered,
+}
+
+/// How long a worker that refused a connection is left alone: its process is gone, and the news of that on its way.
+const REFUSED_MS: u64 = 500;
+/// The same for one that ended a connection: perhaps it only closed an idle one at the wrong moment, so not for
+/// longer than the news of a death takes.
+const UNANSWERED_MS: u64 = 50;
 
 /// How far a worker is in this shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,11 +199,15 @@ impl Dispatch {
         }
     }
 
-    /// A worker refused a connection, so its process is gone or about to go. Until the supervisor says which, requests go
+    /// A worker's process is perhaps gone. Until the supervisor says so, or time shows that it is not, requests go
     /// elsewhere or wait.
-    pub fn suspect(&mut self, index: u16, now_ms: u64) {
+    pub fn suspect(&mut self, index: u16, why: Suspicion, now_ms: u64) {
+        let wait_ms = match why {
+            Suspicion::Refused => REFUSED_MS,
+            Suspicion::Unanswered => UNANSWERED_MS,
+        };
         if let Some(worker) = self.get_mut(index) {
-            worker.suspect_until_ms = now_ms + SUSPECT_MS;
+            worker.suspect_until_ms = worker.suspect_until_ms.max(now_ms + wait_ms);
         }
     }
 

@@ -180,7 +180,10 @@ impl Client {
                 peer.limit_sends(self.rng.within(200, 20_000));
             }
             if self.rng.chance(20) {
-                peer.short_sends(self.rng.within(1, 3_000));
+                let most = self.rng.within(1, 3_000);
+                peer.short_sends(most);
+                // A socket that fills byte by byte for an hour would count as progress for an hour.
+                peer.limit_sends(most * 20);
             }
             ledger.note(|| format!("client {} connects", self.number));
             return true;

@@ -175,7 +175,11 @@ impl World {
                     .filter(|client| !client.finished)
                     .map(|client| client.number)
                     .collect();
-                self.ledger.violation(format!("no end in sight: clients {waiting:?} still wait"));
+                let status = self.shard.status();
+                self.ledger.violation(format!(
+                    "no end in sight: clients {waiting:?} still wait: {status:?}\n{}",
+                    self.shard.dump()
+                ));
                 break;
             }
             if self.ledger.now_ms > FAULTS_MS_MAX {

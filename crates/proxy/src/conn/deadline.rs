@@ -25,7 +25,8 @@ impl Conn {
     /// The moment at which the present wait has lasted too long, shard milliseconds.
     pub fn deadline_ms(&self, settings: &Settings) -> u64 {
         let limit_ms = match self.phase {
-            Phase::Idle if self.holds_next_request() => settings.client_silence_ms_max,
+            // The last answer has not left yet: it is the client's turn to read, not to ask.
+            Phase::Idle if !self.outbox.is_empty() => settings.client_silence_ms_max,
             Phase::Idle => settings.idle_ms_max,
             Phase::Head => settings.head_ms_max,
             Phase::Queued => settings.queue_ms_max,

@@ -318,6 +318,11 @@ impl Conn {
         self.phase
     }
 
+    /// A worker has the request, and no final head has come back.
+    pub fn is_unanswered(&self) -> bool {
+        self.phase == Phase::Exchange && matches!(self.writing, Writing::AwaitHead)
+    }
+
     /// The one entry: something happened.
     pub fn step(&mut self, event: Event<'_>, cx: &mut Context<'_>) {
         match event {
@@ -406,11 +411,6 @@ impl Conn {
             }
             self.read_head(part, cx);
         }
-    }
-
-    /// The next request is here, and waits until the client takes the answers it has.
-    fn holds_next_request(&self) -> bool {
-        self.phase == Phase::Idle && self.inbox.is_some()
     }
 
     /// Adds received bytes to the ones that wait.

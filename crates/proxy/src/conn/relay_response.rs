@@ -336,8 +336,8 @@ impl Conn {
     /// The client takes bytes. That is progress only where the client's reading is waited for: a slow reader of one
     /// answer gets no more time for its next head.
     pub(super) fn mark_sent(&mut self, cx: &Context<'_>) {
-        let active = matches!(self.phase, Phase::Exchange | Phase::Tunnel | Phase::Closing);
-        if active || self.holds_next_request() {
+        // Idle counts too: whoever still takes the last answer is not idle yet.
+        if matches!(self.phase, Phase::Exchange | Phase::Tunnel | Phase::Closing | Phase::Idle) {
             self.mark_ms = cx.now.ms;
         }
     }

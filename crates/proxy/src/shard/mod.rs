@@ -159,6 +159,12 @@ impl<D: Driver> Shard<D> {
         &self.stats
     }
 
+    /// Every client connection in a line, for when one of them hangs.
+    pub fn dump(&self) -> String {
+        let slots = (0..self.conns.end()).filter_map(|slot| Some((slot, self.conns.get(slot)?)));
+        slots.map(|(slot, conn)| format!("{slot}: {conn:?}\n")).collect()
+    }
+
     /// Client connections open.
     pub fn conns_open(&self) -> u32 {
         self.conns.used()

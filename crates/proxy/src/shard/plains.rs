@@ -8,7 +8,8 @@ use hostler_driver::{Buffer, Driver, Operation, PoolClass, ReceiveMode};
 
 use super::Shard;
 use super::owner::Owner;
-use crate::conn::{Event, Keep, ResponseEnd};
+use crate::conn::{Conn, Event, Keep, ResponseEnd};
+use crate::dispatch::Suspicion;
 use crate::worker::plain::{Plain, PlainPhase};
 
 /// Node closes an idle connection after 5 s by default (`server.keepAliveTimeout`). We go first, so that no request is
@@ -123,7 +124,14 @@ impl<D: Driver> Shard<D> {
 
     pub(super) fn plain_ended(&mut self, slot: u32) {
         match self.plains.get(slot).map(Plain::conn) {
-            Some(Some(conn)) => self.step(conn, Event::WorkerEnded),
+            Some(Some(conn)) => {
+                if self.conns.get(conn).is_some_and(Conn::is_unanswered)
+                    && let Some(plain) = self.plains.get(slot)
+                {
+                    self.dispatch.suspect(plain.worker, Suspicion::Unanswered, self.now.ms);
+                }
+                self.step(conn, Event::WorkerEnded);
+            }
             Some(None) => self.drop_plain(slot),
             None => {}
         }
@@ -136,7 +144,9 @@ impl<D: Driver> Shard<D> {
         let unsent = operation == Operation::Connect;
         // EAGAIN is different: a full backlog, so the worker is there.
         if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
-            self.dispatch.suspect(plain.worker, self.now.ms);
+            self.dispatch.suspect(plain.worker, Suspicion::Refused, self.now.ms);
+        } else if plain.conn().is_some() && !unsent {
+            self.dispatch.suspect(plain.worker, Suspicion::Unanswered, self.now.ms);
         }
         match plain.conn() {
             Some(conn) => self.step(conn, Event::WorkerLost { unsent }),
