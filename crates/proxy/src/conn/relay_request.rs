@@ -27,10 +27,25 @@ impl Conn {
         if matches!(self.reading, Reading::Done) {
             self.request_complete(cx);
         } else if !stalled && self.window > 0 && !self.body_in_link {
-            cx.actions.push_back(Action::Receive(ReceiveMode::Once(PoolClass::Body)));
+            let class = self.body_class(cx);
+            cx.actions.push_back(Action::Receive(ReceiveMode::Once(class)));
         } else {
+            self.unpin_head(cx.pool);
             // The stream of the head may still be on: without this a worker that takes nothing holds nobody back.
             cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+        }
+    }
+
+    /// What the next body bytes are received into. Bytes that the worker does not take wait in that buffer: a large one
+    /// is used only for what fits into the window, and not at all when they run short. Otherwise a few dozen uploads that
+    /// wait for their apps would keep all others from theirs.
+    fn body_class(&self, cx: &Context<'_>) -> PoolClass {
+        let class = PoolClass::Body;
+        let fits = self.window >= cx.pool.buffer_bytes(class);
+        if fits && cx.pool.free(class) >= cx.pool.capacity(class) / 4 {
+            class
+        } else {
+            PoolClass::Head
         }
     }
 

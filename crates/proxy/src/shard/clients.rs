@@ -199,6 +199,10 @@ impl<D: Driver> Shard<D> {
         let Some(worker) = self.dispatch.get_mut(index) else {
             return Err(Busy::NoWorker);
         };
+        if worker.in_flight == 0 {
+            // An idle worker beats once a second only: its silence counts from now on.
+            worker.heard_ms = self.now.ms;
+        }
         worker.in_flight += 1;
         worker.gauge.begin();
         conn.request.worker = Some(worker.address.worker.0);
