@@ -5,6 +5,7 @@
 
 use crate::client::answer_key;
 use crate::oracle::Ledger;
+use crate::request::Request;
 use crate::rng::{Rng, body};
 
 /// What follows the last byte that the app writes.
@@ -117,66 +118,61 @@ impl Exchange {
             continues: request.expects && !request.http10,
             closes: false,
         };
-        let plain = ledger.records[id].deliveries[delivery].plain;
         let mut status = rng.pick(&[200, 200, 200, 200, 201, 404, 500, 204, 304]);
         if request.upgrade {
             // Every 2xx to CONNECT would be a tunnel.
             status = 404;
         }
         let body_len = if matches!(status, 204 | 304) { 0 } else { rng.length(wishes.body_max) };
-        exchange.write(
-            status,
-            body_len,
-            request.http10,
-            request.method == "HEAD",
-            plain,
-            rng,
-            ledger,
-        );
+        exchange.write(status, body_len, &request, rng, ledger);
         if silent {
             exchange.ending = Ending::Silence;
             exchange.wire.truncate(rng.pick(&[0, 5]));
         } else if rng.chance(wishes.faults) {
             exchange.break_off(wishes, rng);
         }
+        exchange.enter(status, body_len, silent, ledger);
+        exchange
+    }
+
+    /// Enters into the ledger what the app means to answer, and breaks promises where a test wants it.
+    fn enter(&mut self, status: u16, body_len: usize, silent: bool, ledger: &mut Ledger) {
         let canary = ledger.canary;
         if canary.wrong_body
-            && let Some(last) = exchange.wire.last_mut()
+            && let Some(last) = self.wire.last_mut()
         {
             *last ^= 1;
         }
         if canary.no_answer {
-            exchange.ending = Ending::Silence;
-            exchange.wire.clear();
+            self.ending = Ending::Silence;
+            self.wire.clear();
         }
-        let record = &mut ledger.records[id].deliveries[delivery];
+        let record = &mut ledger.records[self.id].deliveries[self.delivery];
         record.status = status;
         record.body_len = body_len + usize::from(canary.short_answer);
-        record.honest =
-            matches!(exchange.ending, Ending::End | Ending::EndClose) || canary.no_answer;
+        record.honest = matches!(self.ending, Ending::End | Ending::EndClose) || canary.no_answer;
         record.too_slow = silent;
         let until_close = record.until_close;
         ledger.note(|| {
-            let Self { ending, waits, answer_at, .. } = &exchange;
+            let Self { id, ending, waits, answer_at, wire, .. } = self;
             format!(
-                "request {id}: the app answers {status} with {body_len} bytes: {ending:?}, from {answer_at}, waits={waits} until_close={until_close} wire={}",
-                exchange.wire.len()
+                "request {id}: the app answers {status} with {body_len} bytes: {ending:?}, from {answer_at}, \
+                 waits={waits} until_close={until_close} wire={}",
+                wire.len()
             )
         });
-        exchange
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one answer, used once")]
     fn write(
         &mut self,
         status: u16,
         body_len: usize,
-        http10: bool,
-        head_only: bool,
-        plain: bool,
+        request: &Request,
         rng: &mut Rng,
         ledger: &mut Ledger,
     ) {
+        let (http10, head_only) = (request.http10, request.method == "HEAD");
+        let plain = ledger.records[self.id].deliveries[self.delivery].plain;
         let mut text = String::new();
         if !http10 && rng.chance(10) {
             text.push_str("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");

@@ -2,7 +2,7 @@
 //!
 //! Owns: worlds in which the real shard runs against scripted clients and fake workers, in one thread, with virtual
 //! time and without a kernel; one seed decides everything. Must never know: sockets, clocks. Run by its own
-//! `main` (one seed, with a trace) and by the tests (256 seeds).
+//! `main` (one seed, with a trace) and by the tests (1024 seeds).
 //!
 //! Reading order: [`world`] (the loop), [`scenario`] (what happens), [`client`] and [`request`], [`worker`] with [`frames`] and
 //! [`plain`], [`app`], [`faults`], [`oracle`] (what must hold). Apart from these: [`fuzz`], operations on a shard out of any bytes.

@@ -5,8 +5,10 @@ use hostler_sim::rng::Rng;
 
 #[test]
 fn any_operations_leave_nothing_behind() {
-    let cases =
-        std::env::var("HOSTLER_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
+    let cases = std::env::var("HOSTLER_FUZZ_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2_000);
     for seed in 0..cases {
         let mut rng = Rng::new(seed);
         let length = rng.within(0, 1_500);

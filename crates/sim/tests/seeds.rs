@@ -1,4 +1,4 @@
-//! 256 seeds in every test run, and a canary that must be caught.
+//! 1024 seeds in every test run, and a canary that must be caught.
 //!
 //! `HOSTLER_SIM_SEEDS=5000` widens the sweep, `HOSTLER_SIM_FROM=0x1000` moves it.
 
@@ -32,7 +32,7 @@ fn complaint(seed: u64) -> Option<String> {
 #[test]
 fn all_seeds_keep_all_promises() {
     let first = number("HOSTLER_SIM_FROM", 0);
-    let count = number("HOSTLER_SIM_SEEDS", 256);
+    let count = number("HOSTLER_SIM_SEEDS", 1_024);
     let threads =
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4) as u64;
     let complaints: Vec<String> = std::thread::scope(|scope| {

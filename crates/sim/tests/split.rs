@@ -19,11 +19,14 @@ use hostler_sim::rng::Rng;
 use hostler_sim::scenario::Scenario;
 use hostler_sim::world::{CHANNEL_LISTENER, CLIENT_LISTENER, now};
 
+/// A request that reached the worker whole: head, body, trailers.
+type Arrived = (PeerHead, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
+
 /// What came out at both ends.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Observed {
-    /// Requests that reached the worker whole: head, body, trailers.
-    requests: Vec<(PeerHead, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>,
+    /// In their order.
+    requests: Vec<Arrived>,
     /// Bytes that reached the client.
     answers: Vec<u8>,
 }
@@ -121,7 +124,7 @@ fn observe(bytes: &[u8], mut piece: impl FnMut() -> usize) -> Observed {
     };
     // The clock stands still, so that dates and request ids are the same.
     let mut shard = Shard::new(driver, parts, now(0)).expect("listeners");
-    let mut turn = |shard: &mut Shard<FakeDriver>| {
+    let turn = |shard: &mut Shard<FakeDriver>| {
         shard.turn(Some(Duration::ZERO), || now(0)).expect("the fake never fails")
     };
     shard.command(ShardCommand::WorkerReady {

@@ -4,7 +4,7 @@
 
 use hostler_driver::ReceiveMode;
 
-use super::{Action, Conn, Context, Keep, Phase, Reading};
+use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
 
 /// nginx's status in the log for a client that left before its answer began; nothing is sent with it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -47,17 +47,30 @@ impl Conn {
         }
     }
 
-    /// Ends at once: the client is gone, or nothing sensible can be said to it.
-    pub(super) fn cut(&mut self, cx: &mut Context<'_>) {
-        if self.phase == Phase::Queued {
-            cx.actions.push_back(Action::Undispatch);
-        }
+    /// Ends without (the rest of) this answer. Answers that were given before and are still on their way arrive: a client
+    /// that pipelines is owed them whatever became of a later request.
+    pub(super) fn abandon(&mut self, cx: &mut Context<'_>) {
+        self.log_left(cx);
+        self.release(Keep::Cancel, cx);
+        self.writing = Writing::Done;
+        self.begin_close(cx);
+    }
+
+    fn log_left(&mut self, cx: &mut Context<'_>) {
         if matches!(self.phase, Phase::Queued | Phase::Exchange) {
             if self.request.status == 0 {
                 self.request.status = CLIENT_CLOSED_REQUEST;
             }
             self.log(cx);
         }
+    }
+
+    /// Ends at once: the client is gone, or nothing sensible can be said to it.
+    pub(super) fn cut(&mut self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Queued {
+            cx.actions.push_back(Action::Undispatch);
+        }
+        self.log_left(cx);
         if matches!(self.phase, Phase::Exchange | Phase::Tunnel) {
             self.release(Keep::Cancel, cx);
         }

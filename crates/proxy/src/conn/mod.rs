@@ -217,6 +217,8 @@ pub struct Conn {
     pub streams: SmallVec<[OpenStream; 4]>,
     /// Output to the client.
     pub outbox: Outbox,
+    /// A receive into a large buffer is under way; counted by the shard.
+    pub body_asked: bool,
     phase: Phase,
     reading: Reading,
     writing: Writing,
@@ -290,6 +292,7 @@ impl Conn {
             head: None,
             streams: SmallVec::new(),
             outbox: Outbox::default(),
+            body_asked: false,
             phase: Phase::Idle,
             reading: Reading::Done,
             writing: Writing::Done,

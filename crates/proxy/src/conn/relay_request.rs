@@ -36,17 +36,12 @@ impl Conn {
         }
     }
 
-    /// What the next body bytes are received into. Bytes that the worker does not take wait in that buffer: a large one
-    /// is used only for what fits into the window, and not at all when they run short. Otherwise a few dozen uploads that
-    /// wait for their apps would keep all others from theirs.
+    /// What the next body bytes are received into. Bytes that the worker does not take wait in that buffer, so a large one
+    /// is asked for only when most of it fits into the window.
     fn body_class(&self, cx: &Context<'_>) -> PoolClass {
         let class = PoolClass::Body;
-        let fits = self.window >= cx.pool.buffer_bytes(class);
-        if fits && cx.pool.free(class) >= cx.pool.capacity(class) / 4 {
-            class
-        } else {
-            PoolClass::Head
-        }
+        let fits = self.window >= cx.pool.buffer_bytes(class) / 2;
+        if fits { class } else { PoolClass::Head }
     }
 
     /// Returns true when bytes in hand wait for the worker's window.
@@ -207,7 +202,7 @@ impl Conn {
         if matches!(self.writing, Writing::AwaitHead) {
             self.answer(OwnAnswer::BodyTooLarge, cx);
         } else {
-            self.cut(cx);
+            self.abandon(cx);
         }
     }
 
@@ -216,7 +211,7 @@ impl Conn {
         if matches!(self.writing, Writing::AwaitHead) {
             self.answer(OwnAnswer::BadRequest { status, why }, cx);
         } else {
-            self.cut(cx);
+            self.abandon(cx);
         }
     }
 }

@@ -180,7 +180,7 @@ impl Conn {
             BodyLeft::Chunked(decoder) => match decoder.scan(&buffer[range.clone()]) {
                 Ok(scan) => (scan.len, scan.done),
                 Err(_) => {
-                    self.cut(cx);
+                    self.truncated(cx);
                     return;
                 }
             },
@@ -212,7 +212,7 @@ impl Conn {
         self.close_after |= end == ResponseEnd::EndClose;
         match self.writing {
             // Node closed the socket of a client that had half-closed it: nobody waits for an answer.
-            Writing::AwaitHead if self.receive_ended => self.cut(cx),
+            Writing::AwaitHead if self.receive_ended => self.abandon(cx),
             Writing::AwaitHead => self.answer(OwnAnswer::WorkerBroken, cx),
             Writing::Body(BodyLeft::None | BodyLeft::UntilClose) => self.response_complete(cx),
             // The app promised more bytes than it wrote: the client must not take this for the whole.
@@ -363,7 +363,7 @@ impl Conn {
             Phase::Queued => {
                 // Whoever stops waiting in the queue does not want the answer any more.
                 cx.actions.push_back(Action::Undispatch);
-                self.cut(cx);
+                self.abandon(cx);
             }
             Phase::Exchange if matches!(self.reading, Reading::Done) => {
                 // As on a socket of its own: Node decides whether a half-closed client gets its answer.
@@ -376,7 +376,7 @@ impl Conn {
                 self.release(Keep::Cancel, cx);
                 self.finish_exchange(cx);
             }
-            Phase::Exchange => self.cut(cx),
+            Phase::Exchange => self.abandon(cx),
             // A client that half-closes still wants its answer; one that is gone makes the send fail.
             Phase::Closing => {}
             Phase::Tunnel => self.tunnel_client_ended(cx),

@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use hostler_driver::{Buffer, Driver, Operation, Part, ReceiveMode};
+use hostler_driver::{Buffer, Driver, Operation, Part, PoolClass, ReceiveMode};
 use hostler_protocol::control::Transport;
 use hostler_protocol::http1::{BodyFraming, Parsed, encode_chunk_head};
 use hostler_protocol::worker::StreamTag;
@@ -66,6 +66,7 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn client_received(&mut self, slot: u32, buffer: Buffer) {
+        self.body_received(slot);
         self.step(slot, Event::Received(buffer));
     }
 
@@ -135,7 +136,11 @@ impl<D: Driver> Shard<D> {
             return;
         };
         match action {
-            Action::Receive(mode) => self.driver.receive(conn.socket, mode),
+            Action::Receive(mode) => {
+                let socket = conn.socket;
+                let mode = self.afford(slot, mode);
+                self.driver.receive(socket, mode);
+            }
             Action::ShutdownWrite => self.driver.shutdown_write(conn.socket),
             Action::Close => self.close_client(slot),
             Action::Dispatch => {
@@ -149,6 +154,34 @@ impl<D: Driver> Shard<D> {
             Action::WorkerHalfClose => self.worker_half_close(slot),
             Action::WorkerCredit(bytes) => self.worker_credit(slot, bytes),
             Action::Release(keep) => self.release_link(slot, keep),
+        }
+    }
+
+    /// Large buffers are for many uploads: what is asked for and has not come counts as taken, and when a quarter is left,
+    /// small ones have to do. A stuck worker or a few dozen slow apps then slow the others down instead of stopping them.
+    fn afford(&mut self, slot: u32, mode: ReceiveMode) -> ReceiveMode {
+        self.body_received(slot);
+        if mode != ReceiveMode::Once(PoolClass::Body) {
+            return mode;
+        }
+        let pool = self.driver.pool();
+        let free = pool.free(PoolClass::Body);
+        if free < pool.capacity(PoolClass::Body) / 4 + self.bodies_asked {
+            return ReceiveMode::Once(PoolClass::Head);
+        }
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.body_asked = true;
+            self.bodies_asked += 1;
+        }
+        mode
+    }
+
+    /// The large buffer that the connection in `slot` asked for has come, or is no longer wanted.
+    fn body_received(&mut self, slot: u32) {
+        if let Some(conn) = self.conns.get_mut(slot)
+            && std::mem::take(&mut conn.body_asked)
+        {
+            self.bodies_asked -= 1;
         }
     }
 
@@ -451,6 +484,7 @@ impl<D: Driver> Shard<D> {
 
     fn close_client(&mut self, slot: u32) {
         self.release_link(slot, Keep::Cancel);
+        self.body_received(slot);
         let Some(conn) = self.conns.remove(slot) else {
             return;
         };

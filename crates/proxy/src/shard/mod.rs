@@ -67,6 +67,8 @@ pub struct Shard<D: Driver> {
     /// Connections that were accepted in the same turn as the last free slot was taken; the next free slots are
     /// theirs. Bounded by what the kernel hands over before it hears that accepting is off.
     accepted: VecDeque<(OwnedFd, u32)>,
+    /// Connections that have asked for a large buffer and not got it yet.
+    bodies_asked: u32,
     log: Option<AccessLog>,
     draining: Option<Draining>,
     commands: Receiver<ShardCommand>,
@@ -134,6 +136,7 @@ impl<D: Driver> Shard<D> {
             listeners,
             accept_paused: Vec::new(),
             accept_full: false,
+            bodies_asked: 0,
             accepted: VecDeque::new(),
             log: settings.access_log.then(|| AccessLog::new(settings.log_json)),
             draining: None,

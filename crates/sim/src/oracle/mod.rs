@@ -4,87 +4,18 @@
 //! of broken promises. Must never know: how the proxy works inside. Told by clients and workers, read by
 //! `world`.
 
+mod answers;
+mod record;
+
+pub use self::record::{Canary, Delivery, Record, Times};
 use crate::request::{BodyKind, Request};
 use crate::rng::is_body;
 
 /// Slack for timers: the wheel's tick and the rounds it takes to see an effect.
 pub const SLACK_MS: u64 = 1_500;
 
-/// Time-outs of the world under test.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// For a whole request head.
-    pub head_ms: u64,
-    /// Idle keep-alive.
-    pub idle_ms: u64,
-    /// Silence of the client.
-    pub client_ms: u64,
-    /// Silence of the worker.
-    pub worker_ms: u64,
-    /// In the queue.
-    pub queue_ms: u64,
-}
-
-/// One attempt to answer a request.
-#[derive(Clone, Debug, Default)]
-pub struct Delivery {
-    /// The worker's number.
-    pub worker: u32,
-    /// Over the plain path.
-    pub plain: bool,
-    /// What the app answers.
-    pub status: u16,
-    /// Length of the answer's body.
-    pub body_len: usize,
-    /// The answer's end is the end of the connection.
-    pub until_close: bool,
-    /// The app means to answer properly.
-    pub honest: bool,
-    /// The app takes longer than the proxy waits.
-    pub too_slow: bool,
-    /// All of the answer has been written to the socket.
-    pub finished: bool,
-    /// The worker, its channel or its connection was lost, or the app destroyed the socket, before or while it answered.
-    pub lost: bool,
-    /// The client has seen the answer's head.
-    pub seen: bool,
-    /// The whole request body has arrived.
-    pub request_whole: bool,
-}
-
-/// One request's story.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The request.
-    pub request: Request,
-    /// The client's number.
-    pub client: usize,
-    /// When its first byte was written.
-    pub begun_ms: Option<u64>,
-    /// When its last byte was written.
-    pub sent_ms: Option<u64>,
-    /// The longest pause of the client within it.
-    pub gap_ms: u64,
-    /// Attempts to answer it.
-    pub deliveries: Vec<Delivery>,
-    /// Final answers that the client got.
-    pub answers: u32,
-}
-
-/// Promises that a test breaks on purpose, to see that it is noticed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Canary {
-    /// Apps write wrong bytes.
-    pub wrong_body: bool,
-    /// Requests are delivered twice.
-    pub deliver_twice: bool,
-    /// Answers are shorter than apps meant them to be.
-    pub short_answer: bool,
-    /// Apps that seem healthy never answer.
-    pub no_answer: bool,
-    /// A field is lost.
-    pub lost_field: bool,
-}
+/// The excuse of a client that has sent all its requests and then FIN.
+pub const HALF_CLOSED: &str = "half-closed after the last request";
 
 /// All stories, and the facts around them.
 #[derive(Debug)]
@@ -294,130 +225,6 @@ impl Ledger {
         if let Some(problem) = problem {
             self.violation(problem);
         }
-    }
-
-    /// The attempt that an answer claims to be, when it is one for request `id`.
-    pub fn claim(&mut self, id: usize, tag: &str) -> Option<usize> {
-        let mut parts = tag.split('.');
-        let of = parts.next().and_then(|text| text.parse::<usize>().ok());
-        let delivery = parts.next().and_then(|text| text.parse::<usize>().ok());
-        let known = delivery.filter(|delivery| *delivery < self.records[id].deliveries.len());
-        if of != Some(id) || known.is_none() {
-            self.violation(format!("request {id} was answered with the answer {tag}"));
-            return None;
-        }
-        if known != self.records[id].deliveries.len().checked_sub(1) {
-            self.violation(format!(
-                "request {id} was answered by attempt {tag}, which was given up"
-            ));
-        }
-        known
-    }
-
-    /// The client has an answer of the app, whole.
-    pub fn answered(&mut self, id: usize, delivery: usize, status: u16, bytes: usize) {
-        self.answered += 1;
-        self.count_answer(id);
-        let expected = self.records[id].deliveries[delivery].clone();
-        if status != expected.status {
-            self.violation(format!(
-                "request {id}: status {status}, the app said {}",
-                expected.status
-            ));
-        }
-        let bodiless = self.records[id].request.method == "HEAD" || matches!(status, 204 | 304);
-        if !bodiless && bytes != expected.body_len {
-            // The end of the connection is the end of such an answer; nobody can tell a loss from it.
-            let cannot_know = expected.until_close
-                && (expected.lost || !expected.honest || self.lost_ms.is_some());
-            if !cannot_know {
-                self.violation(format!(
-                    "request {id}: {bytes} bytes of {} passed for the whole answer",
-                    expected.body_len
-                ));
-            }
-        }
-    }
-
-    fn count_answer(&mut self, id: usize) {
-        self.records[id].answers += 1;
-        if self.records[id].answers > 1 {
-            self.violation(format!("request {id} was answered twice"));
-        }
-    }
-
-    /// The client has an answer of the proxy itself.
-    pub fn own_answer(&mut self, id: usize, status: u16, error: &str) {
-        self.own_answers += 1;
-        self.count_answer(id);
-        self.note(|| format!("request {id}: own answer {status} {error}"));
-        let record = &self.records[id];
-        let begun = record.begun_ms.unwrap_or(0);
-        let since = |moment: Option<u64>| moment.is_some_and(|moment| moment + SLACK_MS >= begun);
-        let last = record.deliveries.last();
-        let lost = last.is_some_and(|delivery| delivery.lost) || since(self.lost_ms);
-        let jumped = since(self.jumped_ms);
-        let allowed = match (status, error) {
-            (_, "bad-request") => record.request.refusals.contains(&status),
-            (413, "body-too-large") => record.request.body_len as u64 > self.body_max,
-            (408, "client-timeout") => jumped || self.is_slow(record),
-            (502, "worker-lost") => lost,
-            (502, "worker-broken") => last.is_some_and(|delivery| !delivery.honest),
-            (504, "worker-timeout") => jumped || last.is_some_and(|delivery| delivery.too_slow),
-            (503, "overload" | "no-worker") => jumped || lost || since(self.short_ms),
-            (503, "draining") => self.drained_ms.is_some(),
-            _ => false,
-        };
-        let robbed =
-            last.is_some_and(|delivery| delivery.finished && delivery.honest && !delivery.lost);
-        if !allowed || (robbed && !lost && !jumped && !matches!(status, 400..500)) {
-            let record = self.records[id].clone();
-            self.violation(format!(
-                "request {id}: own answer {status} {error} without a reason: {record:?}"
-            ));
-        }
-    }
-
-    fn is_slow(&self, record: &Record) -> bool {
-        let unfinished = record.sent_ms.is_none_or(|sent| sent + SLACK_MS >= self.now_ms);
-        let limit = self.times.head_ms.min(self.times.client_ms);
-        let begun = record.begun_ms.unwrap_or(self.now_ms);
-        unfinished && (self.now_ms - begun) + SLACK_MS >= limit
-    }
-
-    /// Request `id` has its answer; had the connection to end all the same, because nobody takes the rest of the
-    /// request?
-    pub fn broke_off(&self, id: usize) -> bool {
-        let record = &self.records[id];
-        let unread = record.deliveries.last().is_some_and(|delivery| !delivery.request_whole);
-        unread && (self.lost_ms.is_some() || record.request.body_len as u64 > self.body_max)
-    }
-
-    /// The connection ended and request `id` has no whole answer. `excuse`: the client's own reason. Says whether
-    /// that is in order.
-    pub fn unanswered(&mut self, id: usize, began: bool, excuse: Option<&str>) -> bool {
-        let record = &self.records[id];
-        let begun = record.begun_ms.unwrap_or(self.now_ms);
-        let since = |moment: Option<u64>| moment.is_some_and(|moment| moment + SLACK_MS >= begun);
-        let last = record.deliveries.last();
-        let dishonest =
-            last.is_some_and(|delivery| !delivery.honest || delivery.lost || delivery.too_slow);
-        let slow = record.sent_ms.is_none() && self.is_slow(record);
-        let excused = excuse.is_some()
-            || record.request.body_len as u64 > self.body_max
-            || dishonest
-            || slow
-            || since(self.jumped_ms)
-            || (last.is_none() && since(self.idle_reset_ms))
-            || self.drained_ms.is_some()
-            || (began && since(self.lost_ms));
-        self.note(|| format!("request {id}: no answer ({excuse:?})"));
-        if !excused {
-            let how = if began { "its answer was cut off" } else { "it was not answered" };
-            let record = self.records[id].clone();
-            self.violation(format!("request {id}: {how}: {record:?}"));
-        }
-        excused
     }
 }
 

@@ -5,20 +5,22 @@
 //! A round: faults strike, workers and clients act in an order that chance decides, the shard takes a turn, and
 //! what must hold after every turn is checked. When nobody has anything to do the clock jumps to the next wish.
 
+mod check;
+mod supervise;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use hostler_driver::Key;
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer};
-use hostler_driver::{Driver, Key, PoolClass};
-use hostler_protocol::control::Transport;
 use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
-use hostler_proxy::{Shard, ShardCommand, ShardEvent};
+use hostler_proxy::{Shard, ShardEvent};
 
 use crate::client::Client;
-use crate::faults::{Faults, Order};
+use crate::faults::Faults;
 use crate::oracle::Ledger;
 use crate::rng::Rng;
 use crate::scenario::{PORT, Scenario};
@@ -147,20 +149,6 @@ impl World {
         world
     }
 
-    fn start_worker(&mut self, index: usize) -> Worker {
-        self.worker_numbers += 1;
-        let transport = self.scenario.workers[index % self.scenario.workers.len()];
-        let rng = self.rng.fork();
-        Worker::new(
-            self.worker_numbers,
-            transport,
-            self.scenario.apps,
-            &self.net,
-            self.ledger.now_ms,
-            rng,
-        )
-    }
-
     /// Runs to the end and checks what must be left.
     pub fn run(mut self, rounds_max: u64) -> Outcome {
         let mut quiet = 0;
@@ -261,141 +249,6 @@ impl World {
         self.check();
     }
 
-    fn hear_events(&mut self) {
-        let events: Vec<ShardEvent> = self.events.borrow_mut().drain(..).collect();
-        for event in events {
-            match event {
-                ShardEvent::WorkerDrained { worker } => {
-                    let Some(index) = self.workers.iter().position(|entry| entry.number == worker)
-                    else {
-                        continue;
-                    };
-                    if self.workers[index].gauge.in_flight() > 0 {
-                        self.ledger.violation(format!(
-                            "worker {worker} is called drained with requests in flight"
-                        ));
-                    }
-                    if self.plans[index] == Plan::Draining {
-                        self.workers[index].die(&mut self.ledger);
-                        self.plans[index] = Plan::SayGone(self.ledger.now_ms + self.rng.ms(0, 50));
-                    }
-                }
-                ShardEvent::WorkerLost { worker, why } => {
-                    self.ledger.note(|| {
-                        format!("the proxy says: worker {worker} lost its channel: {why}")
-                    });
-                }
-                ShardEvent::Drained { cut } => self.ledger.note(|| format!("drained, {cut} cut")),
-                _ => {}
-            }
-        }
-    }
-
-    /// What must hold after every turn.
-    fn check(&mut self) {
-        let status = self.shard.status();
-        let gauges: u32 = self.workers.iter().map(|worker| worker.gauge.in_flight()).sum();
-        let limit = self.scenario.setup.worker_requests_max;
-        let mut problems = Vec::new();
-        if status.in_flight != gauges {
-            problems.push(format!("{} in flight, and the gauges say {gauges}", status.in_flight));
-        }
-        if status.conns > self.scenario.setup.conns_max
-            || status.queued > self.scenario.setup.queue_requests_max
-        {
-            problems.push(format!("limits exceeded: {status:?}"));
-        }
-        if self.workers.iter().any(|worker| worker.gauge.in_flight() > limit) {
-            problems.push("more requests in a worker than allowed".into());
-        }
-        for problem in problems {
-            self.ledger.violation(problem);
-        }
-        let takes = |(worker, plan): (&Worker, &Plan)| {
-            worker.is_open(self.ledger.now_ms)
-                && *plan == Plan::Running
-                && worker.gauge.in_flight() < limit
-        };
-        let open = self.workers.iter().zip(&self.plans).any(takes);
-        let batches = self.shard.driver().pool().free(PoolClass::Batch) > 0;
-        if !open || !batches || self.faults.is_holding() {
-            self.ledger.short_ms = Some(self.ledger.now_ms);
-        }
-    }
-
-    fn order(&mut self, order: Order) {
-        match order {
-            Order::Jump(ms) => {
-                self.ledger.note(|| format!("the clock jumps by {ms} ms"));
-                self.ledger.now_ms += ms;
-                self.ledger.jumped_ms = Some(self.ledger.now_ms);
-            }
-            Order::Drain => {
-                self.ledger.note(|| "the server stops".to_owned());
-                self.ledger.drained_ms = Some(self.ledger.now_ms);
-                let deadline_ms = self.rng.ms(0, 10_000) as u32;
-                self.shard.command(ShardCommand::Drain { deadline_ms });
-            }
-            Order::Reload(index) => {
-                if self.plans[index] != Plan::Running || self.restarts >= RESTARTS_MAX {
-                    return;
-                }
-                self.restarts += 1;
-                let old = self.workers[index].number;
-                self.ledger.note(|| format!("worker {old} is replaced"));
-                let worker = self.start_worker(index);
-                self.workers.push(worker);
-                self.plans.push(Plan::Announce(self.ledger.now_ms));
-                self.plans[index] = Plan::Draining;
-                self.shard.command(ShardCommand::WorkerDrain { worker: old });
-            }
-        }
-    }
-
-    /// The supervisor's part: announces, buries and replaces workers.
-    fn supervise(&mut self) -> bool {
-        let now_ms = self.ledger.now_ms;
-        let mut happened = false;
-        for index in 0..self.workers.len() {
-            let number = self.workers[index].number;
-            let alive = self.workers[index].alive;
-            let plan = match self.plans[index] {
-                Plan::Announce(_) | Plan::Running | Plan::Draining if !alive => {
-                    Plan::SayGone(now_ms + self.rng.ms(0, 300))
-                }
-                Plan::Announce(at) if at <= now_ms => {
-                    let address = self.workers[index].address();
-                    let gauge = self.workers[index].gauge.clone();
-                    self.shard.command(ShardCommand::WorkerReady { address, gauge });
-                    Plan::Running
-                }
-                Plan::SayGone(at) if at <= now_ms => {
-                    self.shard.command(ShardCommand::WorkerGone { worker: number });
-                    Plan::Restart(now_ms + self.rng.ms(0, 800))
-                }
-                Plan::Restart(at) if at <= now_ms => {
-                    let enough = self.workers.iter().filter(|worker| worker.alive).count()
-                        >= self.scenario.workers.len();
-                    if enough {
-                        Plan::Nothing
-                    } else {
-                        self.restarts += 1;
-                        if self.restarts >= RESTARTS_MAX {
-                            self.scenario.apps.deadly = false;
-                            self.faults.stop(&self.net, &mut self.workers, &mut self.ledger);
-                        }
-                        self.workers[index] = self.start_worker(index);
-                        Plan::Announce(now_ms + self.rng.ms(0, 60))
-                    }
-                }
-                unchanged => unchanged,
-            };
-            happened |= plan != self.plans[index];
-            self.plans[index] = plan;
-        }
-        happened
-    }
-
     fn pass_time(&mut self, jump: bool) {
         if !jump {
             self.ledger.now_ms += self.rng.pick(&[0, 0, 0, 1, 2]);
@@ -433,48 +286,6 @@ impl World {
             self.after_drain();
         } else if self.ledger.violations.is_empty() {
             self.check_rest();
-        }
-    }
-
-    fn after_drain(&mut self) {
-        for _ in 0..5_000 {
-            for client in &mut self.clients {
-                client.act(&self.net, CLIENT_LISTENER, &mut self.ledger);
-            }
-            self.ledger.now_ms += 20;
-        }
-        let status = self.shard.status();
-        let left = self.clients.iter().filter(|client| !client.finished).count();
-        if status.conns > 0 || status.in_flight > 0 || left > 0 {
-            self.ledger.violation(format!("after the drain {left} clients wait: {status:?}"));
-        }
-    }
-
-    fn check_rest(&mut self) {
-        let status = self.shard.status();
-        let alive = self.workers.iter().filter(|worker| worker.alive);
-        let frames =
-            alive.filter(|worker| worker.address().transport == Transport::Frames).count() as u32;
-        let mut problems = Vec::new();
-        if status.conns > 0 || status.in_flight > 0 || status.queued > 0 {
-            problems.push(format!("work is left over: {status:?}"));
-        }
-        if status.buffers_out > 0 {
-            problems.push(format!(
-                "{} buffers leaked: {:?}",
-                status.buffers_out,
-                self.shard.driver().pool()
-            ));
-        }
-        if status.sockets != frames {
-            problems.push(format!("{} sockets instead of {frames}", status.sockets));
-        }
-        let connections: usize = self.workers.iter().map(Worker::connections).sum();
-        if connections != frames as usize || self.workers.iter().any(|worker| !worker.is_idle()) {
-            problems.push("a worker holds requests or connections of clients that are gone".into());
-        }
-        for problem in problems {
-            self.ledger.violation(problem);
         }
     }
 }
