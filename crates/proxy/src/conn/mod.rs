@@ -21,10 +21,12 @@ pub mod address;
 mod close;
 mod deadline;
 mod event;
+mod log;
 pub mod outbox;
 mod read_head;
 mod relay_request;
 mod relay_response;
+mod state;
 mod tunnel;
 
 #[cfg(test)]
@@ -33,136 +35,23 @@ mod tests;
 use std::collections::VecDeque;
 
 use hostler_driver::{Buffer, Part, Pool, PoolClass, ReceiveMode, SocketId};
-use hostler_protocol::http1::{
-    BodyFraming, ChunkedDecoder, FieldName, Method, Parsed, RequestHead, ResponseHead, Version,
-};
+use hostler_protocol::http1::{Method, RequestHead, ResponseHead, Version};
 use smallvec::SmallVec;
 
 pub use self::address::ClientAddress;
 pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
 use self::outbox::Outbox;
 use self::read_head::Gather;
-use crate::access_log::{AccessLog, Record};
+pub use self::state::{BodyLeft, Phase, Reading, Request, Writing};
+use crate::access_log::AccessLog;
 use crate::clock::Now;
-use crate::request_id::{RequestId, RequestIds};
+use crate::request_id::RequestIds;
 use crate::respond::{AnswerFacts, OwnAnswer, write_answer};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
 /// Answers waiting for a client above which its next request is not looked at.
 const PIPELINE_BYTES_MAX: u32 = 64 * 1024;
-
-/// Where a connection is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Between requests.
-    Idle,
-    /// Part of a request head is here.
-    Head,
-    /// The head is whole; no worker yet.
-    Queued,
-    /// A worker has the request.
-    Exchange,
-    /// Upgraded: bytes pass in both directions.
-    Tunnel,
-    /// The last bytes are leaving.
-    Closing,
-    /// FIN is sent; what the client still sends is thrown away, so that it can read our last words (RFC 9112 section 9.6).
-    Lingering,
-}
-
-impl Phase {
-    /// Three letters for logs and dumps.
-    pub fn short(self) -> &'static str {
-        match self {
-            Self::Idle => "IDL",
-            Self::Head => "HED",
-            Self::Queued => "QUE",
-            Self::Exchange => "EXC",
-            Self::Tunnel => "TUN",
-            Self::Closing => "CLO",
-            Self::Lingering => "LIN",
-        }
-    }
-}
-
-/// The request direction of an exchange.
-#[derive(Debug)]
-pub enum Reading {
-    /// No request, or it is complete.
-    Done,
-    /// This many body bytes are missing.
-    Length(u64),
-    /// A chunked body is under way.
-    Chunked(ChunkedDecoder),
-}
-
-/// The response direction of an exchange.
-#[derive(Debug)]
-pub enum Writing {
-    /// No response, or it is complete.
-    Done,
-    /// No final head yet.
-    AwaitHead,
-    /// The head has been forwarded, the body follows.
-    Body(BodyLeft),
-}
-
-/// What is missing of a response body.
-#[derive(Debug)]
-pub enum BodyLeft {
-    /// There is none.
-    None,
-    /// This many bytes.
-    Length(u64),
-    /// Chunks up to the last one.
-    Chunked(ChunkedDecoder),
-    /// Everything up to the end of the worker's connection.
-    UntilClose,
-}
-
-/// Facts about the request in hand.
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    /// Its method.
-    pub method: Method,
-    /// Its version.
-    pub version: Version,
-    /// The client would keep the connection.
-    pub keep_alive: bool,
-    /// It needs a byte connection to the worker (Upgrade, CONNECT).
-    pub upgrade: bool,
-    /// How its body is framed.
-    pub framing: BodyFraming,
-    /// Its id.
-    pub id: RequestId,
-    /// Workers it was given to before this one.
-    pub retries: u8,
-    /// When its head was whole, milliseconds.
-    pub started_ms: u64,
-    /// Status of the answer, 0 before there is one.
-    pub status: u16,
-    /// The worker that answers.
-    pub worker: Option<u32>,
-    /// Body bytes handed to the client's socket.
-    pub body_bytes_out: u64,
-}
-
-impl Request {
-    const NONE: Self = Self {
-        method: Method::Get,
-        version: Version::Http11,
-        keep_alive: false,
-        upgrade: false,
-        framing: BodyFraming::None,
-        id: RequestId::NONE,
-        retries: 0,
-        started_ms: 0,
-        status: 0,
-        worker: None,
-        body_bytes_out: 0,
-    };
-}
 
 /// What a step may look at and write to besides the connection itself.
 pub struct Context<'a> {
@@ -525,34 +414,6 @@ impl Conn {
         } else if self.receive_ended {
             self.begin_close(cx);
         }
-    }
-
-    /// One line for the request in hand, if lines are wanted.
-    fn log(&mut self, cx: &mut Context<'_>) {
-        let Some(log) = cx.log.as_deref_mut() else { return };
-        let bytes = self.head.as_ref().map_or(&b""[..], Part::as_slice);
-        // The head was valid once; under buffer pressure it has been given up, then the line has less to say.
-        let parsed = cx.request_head.parse(bytes, &cx.settings.head_limits);
-        let head = matches!(parsed, Ok(Parsed::Complete)).then_some(&*cx.request_head);
-        let field = |name: FieldName| {
-            let fields = head.map_or(&[][..], RequestHead::fields);
-            fields.iter().find(|field| field.known == name).map_or(&b""[..], |f| f.value.of(bytes))
-        };
-        let request = &self.request;
-        let record = Record {
-            unix_ms: cx.now.unix_ms,
-            client: self.address.ip(),
-            method: if head.is_some() { request.method.as_str() } else { "-" },
-            target: head.map_or(b"", |head| head.target.of(bytes)),
-            status: request.status,
-            body_bytes: request.body_bytes_out,
-            duration_ms: cx.now.ms.saturating_sub(request.started_ms),
-            request_id: request.id.as_bytes(),
-            worker: request.worker,
-            referer: field(FieldName::Referer),
-            user_agent: field(FieldName::UserAgent),
-        };
-        log.record(&record, cx.now.ms);
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {

@@ -10,7 +10,7 @@ use hostler_protocol::worker::{
     StreamTag, ToWorker, WINDOW_BYTES, WorkerHello,
 };
 
-use super::clients::mark_dirty;
+use super::links::mark_dirty;
 use super::owner::Owner;
 use super::{Shard, ShardEvent};
 use crate::conn::{Event, Link, Phase, ResponseEnd};

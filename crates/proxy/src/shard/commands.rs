@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 use hostler_driver::Driver;
 use hostler_protocol::control::{ShardStatus, Transport, WorkerAddress};
 
-use super::clients::mark_dirty;
+use super::links::mark_dirty;
 use super::{Draining, Shard};
 use crate::conn::Event;
 use crate::dispatch::WorkerPhase;

@@ -9,6 +9,8 @@
 mod channels;
 mod clients;
 mod commands;
+mod grants;
+mod links;
 mod owner;
 mod plains;
 mod slab;

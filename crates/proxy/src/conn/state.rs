@@ -1,0 +1,120 @@
+//! The states of a connection, all of them printable.
+//!
+//! Owns: the enums and the facts about the request in hand. Must never know: what moves them; transitions are in
+//! `conn/mod.rs` and the stages.
+
+use hostler_protocol::http1::{BodyFraming, ChunkedDecoder, Method, Version};
+
+use crate::request_id::RequestId;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Between requests.
+    Idle,
+    /// Part of a request head is here.
+    Head,
+    /// The head is whole; no worker yet.
+    Queued,
+    /// A worker has the request.
+    Exchange,
+    /// Upgraded: bytes pass in both directions.
+    Tunnel,
+    /// The last bytes are leaving.
+    Closing,
+    /// FIN is sent; what the client still sends is thrown away, so that it can read our last words (RFC 9112 section 9.6).
+    Lingering,
+}
+
+impl Phase {
+    /// Three letters for logs and dumps.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Idle => "IDL",
+            Self::Head => "HED",
+            Self::Queued => "QUE",
+            Self::Exchange => "EXC",
+            Self::Tunnel => "TUN",
+            Self::Closing => "CLO",
+            Self::Lingering => "LIN",
+        }
+    }
+}
+
+/// The request direction of an exchange.
+#[derive(Debug)]
+pub enum Reading {
+    /// No request, or it is complete.
+    Done,
+    /// This many body bytes are missing.
+    Length(u64),
+    /// A chunked body is under way.
+    Chunked(ChunkedDecoder),
+}
+
+/// The response direction of an exchange.
+#[derive(Debug)]
+pub enum Writing {
+    /// No response, or it is complete.
+    Done,
+    /// No final head yet.
+    AwaitHead,
+    /// The head has been forwarded, the body follows.
+    Body(BodyLeft),
+}
+
+/// What is missing of a response body.
+#[derive(Debug)]
+pub enum BodyLeft {
+    /// There is none.
+    None,
+    /// This many bytes.
+    Length(u64),
+    /// Chunks up to the last one.
+    Chunked(ChunkedDecoder),
+    /// Everything up to the end of the worker's connection.
+    UntilClose,
+}
+
+/// Facts about the request in hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Its version.
+    pub version: Version,
+    /// The client would keep the connection.
+    pub keep_alive: bool,
+    /// It needs a byte connection to the worker (Upgrade, CONNECT).
+    pub upgrade: bool,
+    /// How its body is framed.
+    pub framing: BodyFraming,
+    /// Its id.
+    pub id: RequestId,
+    /// Workers it was given to before this one.
+    pub retries: u8,
+    /// When its head was whole, milliseconds.
+    pub started_ms: u64,
+    /// Status of the answer, 0 before there is one.
+    pub status: u16,
+    /// The worker that answers.
+    pub worker: Option<u32>,
+    /// Body bytes handed to the client's socket.
+    pub body_bytes_out: u64,
+}
+
+impl Request {
+    pub(super) const NONE: Self = Self {
+        method: Method::Get,
+        version: Version::Http11,
+        keep_alive: false,
+        upgrade: false,
+        framing: BodyFraming::None,
+        id: RequestId::NONE,
+        retries: 0,
+        started_ms: 0,
+        status: 0,
+        worker: None,
+        body_bytes_out: 0,
+    };
+}

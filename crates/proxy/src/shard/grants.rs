@@ -1,0 +1,114 @@
+//! Giving requests to workers, now or from the queue.
+//!
+//! Owns: the way from a request that wants a worker to a link, and back. Must never know: what travels over the link.
+//! Part of the shard; the choice itself is `dispatch`'s.
+
+use hostler_driver::{Driver, Part};
+use hostler_protocol::control::Transport;
+use hostler_protocol::http1::Parsed;
+
+use super::Shard;
+use super::links::HEAD_FRAME_EXTRA;
+use crate::conn::{Event, Link, Phase};
+use crate::dispatch::Busy;
+use crate::respond::OwnAnswer;
+
+impl<D: Driver> Shard<D> {
+    /// Finds a worker for the request of `slot`, or a place in the queue, or refuses it. `fresh`: the head was
+    /// parsed in this very step.
+    pub(super) fn dispatch_request(&mut self, slot: u32, fresh: bool) {
+        if self.dispatch.queued() == 0 && self.grant(slot, fresh).is_ok() {
+            return;
+        }
+        if self.dispatch.enqueue(slot) {
+            self.pump = true;
+        } else {
+            let answer = match self.choose(slot) {
+                Err(Busy::NoWorker) => OwnAnswer::NoWorker,
+                _ => OwnAnswer::Overload,
+            };
+            self.step_only(slot, Event::Refused(answer));
+        }
+    }
+
+    fn choose(&self, slot: u32) -> Result<u16, Busy> {
+        let conn = self.conns.get(slot);
+        let upgrade = conn.is_some_and(|conn| conn.request.upgrade);
+        let head_bytes = conn.and_then(|conn| conn.head.as_ref()).map_or(0, Part::len);
+        self.dispatch.choose(self.now.ms, |worker| {
+            if upgrade || worker.address.transport == Transport::Http {
+                return true;
+            }
+            let channel =
+                worker.channel.and_then(|index| self.channels[usize::from(index)].as_ref());
+            channel.is_some_and(|channel| {
+                channel.has_room(self.driver.pool(), head_bytes + HEAD_FRAME_EXTRA)
+            })
+        })
+    }
+
+    /// Gives the request of `slot` to a worker.
+    fn grant(&mut self, slot: u32, fresh: bool) -> Result<(), Busy> {
+        let index = self.choose(slot)?;
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return Ok(());
+        };
+        if !fresh && let Some(head) = &conn.head {
+            let parsed = self.request_head.parse(head.as_slice(), &self.settings.head_limits);
+            debug_assert_eq!(parsed, Ok(Parsed::Complete), "a kept head was valid before");
+        }
+        let upgrade = conn.request.upgrade;
+        let Some(worker) = self.dispatch.get_mut(index) else {
+            return Err(Busy::NoWorker);
+        };
+        if worker.in_flight == 0 {
+            // An idle worker beats once a second only: its silence counts from now on.
+            worker.heard_ms = self.now.ms;
+        }
+        worker.in_flight += 1;
+        worker.gauge.begin();
+        conn.request.worker = Some(worker.address.worker.0);
+        let link = match (worker.address.transport, worker.channel) {
+            (Transport::Frames, Some(channel)) if !upgrade => {
+                let batch = self.channels[usize::from(channel)]
+                    .as_ref()
+                    .map_or(0, crate::worker::channel::Channel::batch);
+                Link::Stream { worker: index, channel, batch }
+            }
+            _ => match self.plain_for(index, slot) {
+                Some(plain) => Link::Plain { worker: index, plain },
+                None => {
+                    self.unload(index);
+                    return Err(Busy::AllFull);
+                }
+            },
+        };
+        self.step_only(slot, Event::Granted(link));
+        let generation = self.conns.get(slot).map_or(0, |conn| conn.generation);
+        self.generations[slot as usize] = generation;
+        Ok(())
+    }
+
+    /// Serves waiting requests while workers have room.
+    pub(super) fn serve_queue(&mut self) {
+        self.pump = false;
+        while let Some(slot) = self.dispatch.dequeue() {
+            if self.conns.get(slot).is_none_or(|conn| conn.phase() != Phase::Queued) {
+                continue;
+            }
+            if self.grant(slot, false).is_err() {
+                self.dispatch.requeue_first(slot);
+                return;
+            }
+            self.settle(slot);
+        }
+    }
+
+    pub(super) fn unload(&mut self, index: u16) {
+        if let Some(worker) = self.dispatch.get_mut(index) {
+            worker.in_flight -= 1;
+            worker.gauge.end();
+        }
+        self.report_if_drained(index);
+    }
+}
