@@ -200,7 +200,8 @@ mod tests {
     fn the_sums_add_up() {
         let settings = with_machine(&Machine::default(), &["--shards", "3"]).expect("good");
         let text = memory(&settings);
-        let one = hostler_driver::PoolSizes::default().bytes_total();
+        let shard = hostler_proxy::Settings::from_setup(&proxy_setup(&settings), 0);
+        let one = shard.driver_config().pools.bytes_total();
         assert!(
             text.contains(&format!("buffers of one shard     {}\n", show_memory(one))),
             "{text}"

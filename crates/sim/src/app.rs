@@ -221,6 +221,13 @@ impl Exchange {
             self.wire.extend_from_slice(&body(key, 0, body_len));
         }
         ledger.records[self.id].deliveries[self.delivery].until_close = until_close && !head_only;
+        // Over the plain path nobody can tell a surplus from the answer to the next request.
+        if !plain && !until_close && rng.chance(2) {
+            self.wire.extend_from_slice(
+                b"HTTP/1.1 200 OK\r\nX-Sim: surplus\r\nContent-Length: 0\r\n\r\n",
+            );
+            ledger.records[self.id].deliveries[self.delivery].surplus = true;
+        }
     }
 
     /// Makes the answer stop somewhere.

@@ -53,6 +53,8 @@ pub struct RequestWishes {
     pub upgrades: u32,
     /// Longest body.
     pub body_max: usize,
+    /// Most requests have large bodies.
+    pub uploads: bool,
     /// Percent of requests with a Host of thousands of bytes.
     pub long_hosts: u32,
 }
@@ -86,6 +88,9 @@ impl Request {
             "app.test".to_owned()
         };
         request.field("Host", &host);
+        if wishes.uploads && rng.chance(70) {
+            request.method = "POST";
+        }
         if matches!(request.method, "POST" | "PUT" | "PATCH") || rng.chance(4) {
             request.choose_body(wishes, rng);
         }
@@ -133,6 +138,9 @@ impl Request {
 
     fn choose_body(&mut self, wishes: &RequestWishes, rng: &mut Rng) {
         self.body_len = rng.length(wishes.body_max);
+        if wishes.uploads {
+            self.body_len = rng.within(200_000, wishes.body_max);
+        }
         if !self.http10 && rng.chance(45) {
             self.body = BodyKind::Chunked(rng.pick(&[1, 3, 16, 100, 1_500, 9_000, 100_000]));
             if let BodyKind::Chunked(size) = self.body {

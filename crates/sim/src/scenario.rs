@@ -41,6 +41,8 @@ pub struct Scenario {
     pub freezers: u32,
     /// Percent of clients that read slowly.
     pub slow_readers: u32,
+    /// Percent of bodies that are sent later than their heads.
+    pub late_bodies: u32,
     /// The proxy's limits and time-outs.
     pub setup: ProxySetup,
     /// Buffers.
@@ -66,6 +68,7 @@ impl Scenario {
                 broken: percent(rng, 40, 10),
                 upgrades: percent(rng, 50, 40),
                 body_max,
+                uploads: false,
                 long_hosts: percent(rng, 20, 30),
             },
             apps: AppWishes {
@@ -79,6 +82,7 @@ impl Scenario {
             leavers: percent(rng, 60, 40),
             freezers: percent(rng, 25, 20),
             slow_readers: percent(rng, 50, 50),
+            late_bodies: 15,
             setup: setup(rng),
             pools: pools(rng),
         };
@@ -88,7 +92,37 @@ impl Scenario {
             scenario.apps.silent = percent(rng, 30, 10);
             scenario.faults = FaultWishes::choose(rng);
         }
+        scenario.specialise(rng);
         scenario
+    }
+
+    /// Three in ten worlds are about what chance alone rarely brings together.
+    fn specialise(&mut self, rng: &mut Rng) {
+        match rng.below(10) {
+            0 => {
+                // Uploads that fill their windows.
+                self.clients = self.clients.min(4);
+                self.requests.uploads = true;
+                self.requests.body_max = 500_000;
+                self.apps.slow_reading = 80;
+                self.setup.body_bytes_max = None;
+            }
+            1 => {
+                // Answers before the body.
+                self.apps.early = 80;
+                self.apps.delay_ms_max = 5;
+                self.late_bodies = 60;
+                self.requests.body_max = 2_000;
+            }
+            2 => {
+                // Clients that ask on and do not read.
+                self.slow_readers = 80;
+                self.apps.body_max = 100_000;
+                self.requests_max = 8;
+                self.faults.deliver_late = true;
+            }
+            _ => {}
+        }
     }
 
     /// The settings of the shard.
@@ -134,7 +168,8 @@ impl Scenario {
                 id,
                 head: request.head(),
                 body: request.wire_body(),
-                expects: request.expects,
+                // Many clients send the body later than the head; an early answer then comes in between.
+                expects: request.expects || rng.chance(self.late_bodies),
             });
             let ends = request.close;
             ledger.enter(request, number);

@@ -10,6 +10,8 @@ use crate::settings::Settings;
 /// How long a client may take to read our last words after FIN.
 const LINGER_MS_MAX: u64 = 2_000;
 
+/// How long a client that has sent FIN may stay in the queue: nearly always it has left.
+const ENDED_CLIENT_MS_MAX: u64 = 1_000;
 /// How long a client that came during the stop may take to send its request.
 const LATE_CLIENT_MS_MAX: u64 = 1_000;
 
@@ -29,6 +31,7 @@ impl Conn {
             Phase::Idle if !self.outbox.is_empty() => settings.client_silence_ms_max,
             Phase::Idle => settings.idle_ms_max,
             Phase::Head => settings.head_ms_max,
+            Phase::Queued if self.receive_ended => settings.queue_ms_max.min(ENDED_CLIENT_MS_MAX),
             Phase::Queued => settings.queue_ms_max,
             Phase::Exchange => match self.waits_for() {
                 WaitsFor::Worker => settings.worker_silence_ms_max,
@@ -64,6 +67,10 @@ impl Conn {
         match self.phase {
             Phase::Idle => self.begin_close(cx),
             Phase::Head => self.answer(OwnAnswer::ClientTimeout, cx),
+            Phase::Queued if self.receive_ended => {
+                cx.actions.push_back(Action::Undispatch);
+                self.abandon(cx);
+            }
             Phase::Queued => {
                 cx.actions.push_back(Action::Undispatch);
                 self.answer(OwnAnswer::Overload, cx);

@@ -344,12 +344,10 @@ impl Conn {
         self.interim_sent = false;
         self.set_phase(Phase::Exchange, cx);
         cx.actions.push_back(Action::WorkerHead);
-        if matches!(self.reading, Reading::Done) {
-            if self.receive_ended {
-                cx.actions.push_back(Action::WorkerHalfClose);
-            }
-        } else {
-            self.relay_request(cx);
+        self.relay_request(cx);
+        if self.receive_ended && self.phase == Phase::Exchange {
+            // The client sent FIN in the queue, behind its request or in the middle of it.
+            self.receive_ended(cx);
         }
     }
 

@@ -360,11 +360,9 @@ impl Conn {
         self.receive_ended = true;
         match self.phase {
             Phase::Idle | Phase::Head => self.begin_close(cx),
-            Phase::Queued => {
-                // Whoever stops waiting in the queue does not want the answer any more.
-                cx.actions.push_back(Action::Undispatch);
-                self.abandon(cx);
-            }
+            // FIN may be all that a client had to add, or the end of its patience. In the queue it gets a moment in
+            // which a worker may take the request and Node decide; see `deadline.rs`.
+            Phase::Queued => {}
             Phase::Exchange if matches!(self.reading, Reading::Done) => {
                 // As on a socket of its own: Node decides whether a half-closed client gets its answer.
                 self.close_after = true;

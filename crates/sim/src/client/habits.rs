@@ -64,6 +64,6 @@ pub struct Planned {
     pub head: Vec<u8>,
     /// Body on the wire.
     pub body: Vec<u8>,
-    /// The body waits for `100 Continue`.
+    /// The body waits for `100 Continue`, or for an answer.
     pub expects: bool,
 }

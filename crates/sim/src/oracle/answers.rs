@@ -15,7 +15,9 @@ impl Ledger {
             self.violation(format!("request {id} was answered with the answer {tag}"));
             return None;
         }
-        if known != self.records[id].deliveries.len().checked_sub(1) {
+        // A worker may read a head after its channel was given up; that attempt is then lost.
+        let later = known.map_or(0, |known| known + 1);
+        if self.records[id].deliveries[later..].iter().any(|delivery| !delivery.lost) {
             self.violation(format!(
                 "request {id} was answered by attempt {tag}, which was given up"
             ));
@@ -98,6 +100,9 @@ impl Ledger {
     /// request?
     pub fn broke_off(&self, id: usize) -> bool {
         let record = &self.records[id];
+        if record.deliveries.last().is_some_and(|delivery| delivery.surplus) {
+            return true;
+        }
         let unread = record.deliveries.last().is_some_and(|delivery| !delivery.request_whole);
         unread && (self.lost_ms.is_some() || record.request.body_len as u64 > self.body_max)
     }

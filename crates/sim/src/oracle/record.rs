@@ -38,6 +38,8 @@ pub struct Delivery {
     pub too_slow: bool,
     /// All of the answer has been written to the socket.
     pub finished: bool,
+    /// The app writes more than its answer; the connection ends after it.
+    pub surplus: bool,
     /// The app destroyed the socket.
     pub reset: bool,
     /// The worker, its channel or its connection was lost, or the app destroyed the socket, before or while it answered.

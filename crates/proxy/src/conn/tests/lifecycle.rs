@@ -121,12 +121,38 @@ fn a_refused_body_ends_the_connection() {
 
 #[test]
 fn a_client_that_leaves_the_queue_is_forgotten() {
-    for event in [Event::ReceiveEnded, Event::Failed(hostler_driver::Operation::Receive)] {
+    let mut world = World::new();
+    world.receive(GET);
+    let seen = world.step(Event::Failed(hostler_driver::Operation::Receive));
+    assert!(seen.contains(&"undispatch".into()), "{seen:?}");
+    assert_eq!(seen.last().map(String::as_str), Some("close"));
+}
+
+#[test]
+fn fin_in_the_queue_leaves_a_moment_for_a_worker() {
+    let mut world = World::new();
+    world.receive(GET);
+    assert_eq!(world.step(Event::ReceiveEnded), NOTHING);
+    assert_eq!(world.deadline(999), NOTHING);
+    assert_eq!(world.deadline(1), ["undispatch", "close"]);
+
+    let mut world = World::new();
+    world.receive(GET);
+    world.step(Event::ReceiveEnded);
+    assert_eq!(world.grant(STREAM), ["head", "half-close"]);
+
+    // With a whole body in hand, and with half of one.
+    for (length, wishes) in [
+        (2, vec!["head", "body hi", "end", "stream", "half-close"]),
+        (3, vec!["head", "body hi", "pause", "cancel", "close"]),
+    ] {
         let mut world = World::new();
-        world.receive(GET);
-        let seen = world.step(event);
-        assert!(seen.contains(&"undispatch".into()), "{seen:?}");
-        assert_eq!(seen.last().map(String::as_str), Some("close"));
+        world.receive(&format!(
+            "{}hi",
+            format_args!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+        ));
+        world.step(Event::ReceiveEnded);
+        assert_eq!(world.grant(STREAM), wishes, "{length}");
     }
 }
 
