@@ -112,7 +112,12 @@ impl Exchange {
             request_done: false,
             answer_at: ledger.now_ms + rng.ms(0, wishes.delay_ms_max),
             waits: !rng.chance(wishes.early),
-            read_max: if slow { rng.within(1_000, 40_000) } else { usize::MAX },
+            // A slow app, but not one that takes longer than the proxy waits.
+            read_max: if slow {
+                rng.within(1_000, 40_000).max(request.body_len / 60)
+            } else {
+                usize::MAX
+            },
             read_pause_ms: if slow { 60 } else { 0 },
             read_at: 0,
             continues: request.expects && !request.http10,

@@ -371,11 +371,6 @@ impl Conn {
             random: cx.ids.random(),
         };
         write_answer(&mut self.outbox, cx.pool, answer, &facts);
-        // What this step meant to tell a worker that has not heard of the request is better not said.
-        if let Some(at) = cx.actions.iter().position(|action| matches!(action, Action::WorkerHead))
-        {
-            cx.actions.truncate(at);
-        }
         self.request.status = status;
         self.request.worker = None;
         self.release(Keep::Cancel, cx);
@@ -387,6 +382,13 @@ impl Conn {
 
     /// Gives the link back, if there is one.
     fn release(&mut self, keep: Keep, cx: &mut Context<'_>) {
+        if keep == Keep::Cancel
+            && let Some(at) =
+                cx.actions.iter().position(|action| matches!(action, Action::WorkerHead))
+        {
+            // What this step meant to tell a worker that has not heard of the request is better not said.
+            cx.actions.truncate(at);
+        }
         if self.link != Link::None {
             cx.actions.push_back(Action::Release(keep));
         }

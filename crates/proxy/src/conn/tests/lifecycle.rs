@@ -144,7 +144,8 @@ fn fin_in_the_queue_leaves_a_moment_for_a_worker() {
     // With a whole body in hand, and with half of one.
     for (length, wishes) in [
         (2, vec!["head", "body hi", "end", "stream", "half-close"]),
-        (3, vec!["head", "body hi", "pause", "cancel", "close"]),
+        // Nobody will ever have the rest, so the worker does not hear of it.
+        (3, vec!["cancel", "close"]),
     ] {
         let mut world = World::new();
         world.receive(&format!(

@@ -100,6 +100,18 @@ fn a_client_that_pipelines_without_reading_is_not_answered_for_ever() {
 }
 
 #[test]
+fn bytes_that_had_to_wait_come_before_those_that_arrive_later() {
+    let mut world = World::in_exchange(GET, STREAM);
+    let body = "x".repeat(70_000);
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n{body}");
+    world.worker(&answer, ResponseEnd::End);
+    assert_eq!(world.receive("GET /b HT"), ["pause"], "the answer waits, and so does the head");
+    // The answer is on its way, not taken yet; what the ring had received already is delivered late.
+    assert!(world.send());
+    assert_eq!(world.receive("TP/1.1\r\nHost: a\r\n\r\n"), ["stream", "dispatch"]);
+}
+
+#[test]
 fn bad_heads_are_refused_and_the_connection_ends() {
     let long_target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000));
     let long_head = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "x".repeat(17_000));
