@@ -2,12 +2,13 @@
 'use strict';
 
 module.exports = {
-  PROTOCOL: 1,
+  PROTOCOL: 2,
   FRAME_PREFIX_BYTES: 8,
   FRAME_PAYLOAD_BYTES_MAX: 262144,
   JSON_PAYLOAD_BYTES_MAX: 16384,
   HEADERS_MAX: 128,
   WINDOW_BYTES: 262144,
+  CLOSE_BYTES_MAX: 32,
   // Frames to the worker.
   FRAMES_TO_WORKER: {
     HEAD: 1,
@@ -18,6 +19,8 @@ module.exports = {
     WINDOW: 6,
     HELLO: 7,
     DRAIN: 8,
+    OPEN: 9,
+    GIVE_BACK: 10,
   },
   // Frames to the proxy.
   FRAMES_TO_PROXY: {
@@ -31,6 +34,8 @@ module.exports = {
     WINDOW: 40,
     RESET: 41,
     HEARTBEAT: 42,
+    OFFER: 43,
+    COUNT: 44,
   },
   // Flags of HEAD.
   HEAD_FLAGS: {

@@ -23,7 +23,7 @@ class ProtocolError extends Error {
   }
 }
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, GIVE_BACK } = C.FRAMES_TO_WORKER;
 
 /**
  * What a prefix alone shows to be wrong, before the payload is there.
@@ -33,11 +33,14 @@ const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN } = C.FRAMES_TO
 function refusal(type, stream, bytes) {
   if (bytes > FRAME_PAYLOAD_BYTES_MAX) return `frame of ${bytes} bytes`;
   const ofChannel = type === HELLO || type === DRAIN;
-  if (type < HEAD || type > DRAIN) return `frame type ${type}`;
-  if (ofChannel !== (stream === 0)) return `frame type ${type} on stream ${stream}`;
+  if (type < HEAD || type > GIVE_BACK) return `frame type ${type}`;
+  // A connection that is given back may have been a stream or not.
+  if (ofChannel !== (stream === 0) && type !== GIVE_BACK) return `frame type ${type} on stream ${stream}`;
   if (type === HELLO && bytes > C.JSON_PAYLOAD_BYTES_MAX) return `HELLO of ${bytes} bytes`;
-  if ((type === CLOSE || type === HALF_CLOSE || type === DRAIN) && bytes !== 0) return `frame type ${type} with a payload`;
-  if (type === WINDOW && bytes !== 4) return `WINDOW of ${bytes} bytes`;
+  if ((type === HALF_CLOSE || type === DRAIN) && bytes !== 0) return `frame type ${type} with a payload`;
+  if (type === CLOSE && bytes > C.CLOSE_BYTES_MAX) return `CLOSE of ${bytes} bytes`;
+  if ((type === WINDOW || type === OPEN) && bytes !== 4) return `frame type ${type} of ${bytes} bytes`;
+  if (type === GIVE_BACK && bytes < 4) return `GIVE_BACK of ${bytes} bytes`;
   return '';
 }
 
@@ -206,7 +209,12 @@ function windowFrame(stream, generation, bytes) {
   return prefix(4, C.FRAMES_TO_PROXY.WINDOW, u24(stream), generation) + u32(bytes);
 }
 
+/** @param {number} offer @param {number} server @param {number} fd @param {number} headerBytesMax */
+function offerFrame(offer, server, fd, headerBytesMax) {
+  return prefix(16, C.FRAMES_TO_PROXY.OFFER, u24(0), 0) + u32(offer) + u32(server) + u32(fd) + u32(headerBytesMax);
+}
+
 module.exports = {
   Head, ProtocolError, PREFIX_BYTES, FRAME_PAYLOAD_BYTES_MAX,
-  decodeHead, decodeTrailers, decodeJson, jsonFrame, prefix, refusal, u24, u32, windowFrame,
+  decodeHead, decodeTrailers, decodeJson, jsonFrame, offerFrame, prefix, refusal, u24, u32, windowFrame,
 };

@@ -42,6 +42,13 @@ function describe(type, stream, generation, payload) {
     one.credit = payload.readUInt32LE(0);
   } else if (type === C.FRAMES_TO_WORKER.HELLO) {
     one.json = F.decodeJson(payload);
+  } else if (type === C.FRAMES_TO_WORKER.CLOSE) {
+    if (payload.length > 0) one.why = payload.toString('latin1');
+  } else if (type === C.FRAMES_TO_WORKER.OPEN) {
+    one.offer = payload.readUInt32LE(0);
+  } else if (type === C.FRAMES_TO_WORKER.GIVE_BACK) {
+    one.offer = payload.readUInt32LE(0);
+    one.bytes = payload.toString('latin1', 4);
   }
   return one;
 }
@@ -128,6 +135,8 @@ for (const vector of toProxy) {
         text += F.windowFrame(one.stream, one.generation, one.credit);
       } else if (one.json !== undefined) {
         text += F.jsonFrame(type, one.json);
+      } else if (one.type === 'OFFER') {
+        text += F.offerFrame(one.offer, one.server, one.fd, one.header_bytes_max);
       } else if (one.type === 'HEARTBEAT') {
         const numbers = Object.values(one).filter((value) => typeof value === 'number').slice(-5);
         text += F.prefix(20, type, F.u24(0), 0) + numbers.map(F.u32).join('');

@@ -145,7 +145,7 @@ proptest! {
         // In a buffer that is too short nothing is written, in one that fits exactly all is.
         let mut short = vec![0; cut + 4];
         let mut writer = FrameWriter::new(&mut short);
-        writer.close(tag).err();
+        writer.close(tag, "").err();
         let before = writer.len();
         if writer.remaining() < bytes.len() {
             prop_assert_eq!(write_head(&mut writer, tag, &parts, &fields), Err(NoRoom));
@@ -173,7 +173,7 @@ proptest! {
                     writer.end(tag, &trailers).expect("room");
                     PeerBody::End(vec![(b"x".to_vec(), text), (b"y".to_vec(), Vec::new())])
                 }
-                2 => { writer.close(tag).expect("room"); PeerBody::Close }
+                2 => { writer.close(tag, "").expect("room"); PeerBody::Close(String::new()) }
                 3 => { writer.half_close(tag).expect("room"); PeerBody::HalfClose }
                 4 => { writer.window(tag, credit).expect("room"); PeerBody::Window(credit) }
                 _ => { writer.end(tag, &[]).expect("room"); PeerBody::End(Vec::new()) }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use hostler_protocol::http1::{FieldName, Method};
 use hostler_protocol::worker::peer::{self, PeerBody, PeerHead, PeerReader};
 use hostler_protocol::worker::{
-    BodyEnd, FrameReader, FrameWriter, FromWorker, HeadFlags, HeadParts, Heartbeat, Incoming,
-    Listen, ProxyHello, Settings, StreamTag, ToWorker, Unlisten, WorkerHello, name_number,
-    push_trailer,
+    BodyEnd, Count, FrameReader, FrameWriter, FromWorker, HeadFlags, HeadParts, Heartbeat,
+    Incoming, Listen, Offer, ProxyHello, Settings, StreamTag, ToWorker, Unlisten, WorkerHello,
+    name_number, push_trailer,
 };
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ fn encode_to_worker(frame: &Value, out: &mut Vec<u8>) {
             }
             writer.end(tag, &trailers)
         }
-        "CLOSE" => writer.close(tag),
+        "CLOSE" => writer.close(tag, frame["why"].as_str().unwrap_or_default()),
         "HALF_CLOSE" => writer.half_close(tag),
         "WINDOW" => writer.window(tag, number(&frame["credit"])),
         "HELLO" => {
@@ -113,6 +113,8 @@ fn encode_to_worker(frame: &Value, out: &mut Vec<u8>) {
             writer.json(ToWorker::Hello, &hello)
         }
         "DRAIN" => writer.drain(),
+        "OPEN" => writer.open(tag, number(&frame["offer"])),
+        "GIVE_BACK" => writer.give_back(tag, number(&frame["offer"]), &latin1(&frame["bytes"])),
         other => panic!("unknown frame {other}"),
     };
     done.expect("room");
@@ -156,11 +158,16 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
             PeerBody::Head(head) => head_value(frame.tag, &head),
             PeerBody::Data(bytes) => merge(name("DATA"), json!({ "bytes": chars(&bytes) })),
             PeerBody::End(trailers) => merge(name("END"), json!({ "trailers": pairs(&trailers) })),
-            PeerBody::Close => name("CLOSE"),
+            PeerBody::Close(why) if why.is_empty() => name("CLOSE"),
+            PeerBody::Close(why) => merge(name("CLOSE"), json!({ "why": why })),
             PeerBody::HalfClose => name("HALF_CLOSE"),
             PeerBody::Window(credit) => merge(name("WINDOW"), json!({ "credit": credit })),
             PeerBody::Hello(hello) => merge(name("HELLO"), json!({ "json": hello })),
             PeerBody::Drain => name("DRAIN"),
+            PeerBody::Open(offer) => merge(name("OPEN"), json!({ "offer": offer })),
+            PeerBody::GiveBack { offer, read } => {
+                merge(name("GIVE_BACK"), json!({ "offer": offer, "bytes": chars(&read) }))
+            }
         });
     }
     assert_eq!(reader.pending(), 0, "vectors hold whole frames");
@@ -205,6 +212,16 @@ fn encode_to_proxy(frame: &Value, out: &mut Vec<u8>) {
                 rss_kib: number(&frame["rss_kib"]),
             },
         ),
+        "OFFER" => peer::put_offer(
+            out,
+            &Offer {
+                offer: number(&frame["offer"]),
+                server: number(&frame["server"]),
+                fd: number(&frame["fd"]),
+                header_bytes_max: number(&frame["header_bytes_max"]),
+            },
+        ),
+        "COUNT" => put_json::<Count>(out, FromWorker::Count, payload),
         "HELLO" => put_json::<WorkerHello>(out, FromWorker::Hello, payload),
         "LISTEN" => put_json::<Listen>(out, FromWorker::Listen, payload),
         "UNLISTEN" => put_json::<Unlisten>(out, FromWorker::Unlisten, payload),
@@ -250,11 +267,21 @@ fn decode_to_proxy(bytes: &[u8]) -> Result<Vec<Value>, String> {
                     "rss_kib": beat.rss_kib,
                 }),
             ),
+            Incoming::Offer(offer) => merge(
+                base("OFFER", StreamTag::CHANNEL),
+                json!({
+                    "offer": offer.offer,
+                    "server": offer.server,
+                    "fd": offer.fd,
+                    "header_bytes_max": offer.header_bytes_max,
+                }),
+            ),
             Incoming::Json { kind, bytes } => {
                 let typed = match kind {
                     FromWorker::Hello => reparse::<WorkerHello>(bytes),
                     FromWorker::Listen => reparse::<Listen>(bytes),
                     FromWorker::Unlisten => reparse::<Unlisten>(bytes),
+                    FromWorker::Count => reparse::<Count>(bytes),
                     _ => reparse::<Settings>(bytes),
                 };
                 merge(base(kind.as_str(), StreamTag::CHANNEL), json!({ "json": typed? }))

@@ -263,8 +263,15 @@ impl Fuzz {
         let Some(peer) = self.net.client(CHANNEL_LISTENER) else { return };
         let worker = u32::from(bytes.byte()) % WORKERS;
         let protocol = if bytes.byte() == 255 { 9 } else { PROTOCOL_VERSION };
-        let hello =
-            WorkerHello { protocol, worker, app: "web".into(), slot: 0, pid: 1, node: "24".into() };
+        let hello = WorkerHello {
+            protocol,
+            worker,
+            app: "web".into(),
+            slot: 0,
+            pid: 1,
+            node: "24".into(),
+            exec: false,
+        };
         let mut out = Vec::new();
         put_json(&mut out, FromWorker::Hello, &hello);
         put_json(&mut out, FromWorker::Listen, &Listen::default());

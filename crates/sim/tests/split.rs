@@ -48,6 +48,7 @@ impl Echo {
             slot: 0,
             pid: 1,
             node: "24".into(),
+            exec: false,
         };
         let mut out = Vec::new();
         put_json(&mut out, FromWorker::Hello, &hello);
@@ -74,7 +75,7 @@ impl Echo {
                     let (tag, head, body) = self.open.take().expect("a request is open");
                     self.answer(tag, head, body, trailers, observed);
                 }
-                PeerBody::Close => self.open = None,
+                PeerBody::Close(_) => self.open = None,
                 _ => {}
             }
         }

@@ -163,7 +163,7 @@ mod tests {
         };
         let value: serde_json::Value = serde_json::from_str(&last("HOSTLER_WORKER")).expect("json");
         let expected = serde_json::json!({
-            "protocol": 1, "parent_pid": 41, "worker": 7, "app": "web", "slot": 0,
+            "protocol": 2, "parent_pid": 41, "worker": 7, "app": "web", "slot": 0,
             "transport": "frames", "channels": ["/run/hostler/shard.0.sock"],
             "plain": "/run/hostler/web.0.7.sock", "report_fd": 3,
         });

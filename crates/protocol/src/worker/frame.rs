@@ -4,7 +4,7 @@
 //! the writer, the reader and the peer.
 
 /// Both sides say it in HELLO; different numbers end the channel.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Bytes in front of every payload.
 pub const FRAME_PREFIX_BYTES: usize = 8;
 /// No payload is longer.
@@ -67,6 +67,10 @@ frame_types! {
         Hello = 7, "HELLO";
         /// No new streams will come.
         Drain = 8, "DRAIN";
+        /// `hostler exec`: an offered connection is served as this stream.
+        Open = 9, "OPEN";
+        /// `hostler exec`: an offered connection goes back to Node, with what was read from it.
+        GiveBack = 10, "GIVE_BACK";
     }
 }
 
@@ -93,8 +97,15 @@ frame_types! {
         Reset = 41, "RESET";
         /// How the worker is.
         Heartbeat = 42, "HEARTBEAT";
+        /// `hostler exec`: Node accepted a connection; the proxy may take it.
+        Offer = 43, "OFFER";
+        /// `hostler exec`: requests that Node read itself since the last one.
+        Count = 44, "COUNT";
     }
 }
+
+/// Longest payload of CLOSE: the name of an error, as `ECONNRESET`.
+pub const CLOSE_BYTES_MAX: usize = 32;
 
 /// Which stream a frame is for, and which request of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

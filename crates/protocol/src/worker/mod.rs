@@ -14,13 +14,13 @@ mod reader;
 mod writer;
 
 pub use frame::{
-    FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADERS_MAX, HeadFlags,
-    JSON_BYTES_MAX, PROTOCOL_VERSION, StreamTag, ToWorker, WINDOW_BYTES,
+    CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADERS_MAX,
+    HeadFlags, JSON_BYTES_MAX, PROTOCOL_VERSION, StreamTag, ToWorker, WINDOW_BYTES,
 };
 pub use names::{HEADER_NAMES, METHODS, constants_cjs, name_number};
 pub use payload::{
-    Heartbeat, Listen, ListenRequest, ListenerAddress, ProxyHello, Settings, Unlisten, WorkerHello,
-    push_trailer, trailers,
+    Count, Heartbeat, Listen, ListenRequest, ListenerAddress, Offer, ProxyHello, Settings,
+    Unlisten, WorkerHello, push_trailer, trailers,
 };
 pub use reader::{BodyEnd, FrameError, FrameReader, Incoming};
 pub use writer::{FrameWriter, HeadParts, HeadWriter, NoRoom};

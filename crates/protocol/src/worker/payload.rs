@@ -20,6 +20,9 @@ pub struct WorkerHello {
     pub pid: u32,
     /// Node's version, without `v`.
     pub node: String,
+    /// The process runs under `hostler exec`: it offers connections, nobody announced it, `worker` means nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exec: bool,
 }
 
 /// HELLO of the proxy.
@@ -63,6 +66,9 @@ pub struct Listen {
     /// What the app asked `listen` for.
     #[serde(default)]
     pub requested: ListenRequest,
+    /// Under `hostler exec`: the loader's number of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<u32>,
 }
 
 /// What the app asked `listen` for.
@@ -81,7 +87,57 @@ pub struct ListenRequest {
 
 /// UNLISTEN of the worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unlisten {}
+pub struct Unlisten {
+    /// Under `hostler exec`: the loader's number of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<u32>,
+}
+
+/// COUNT of the worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Requests that Node's own parser read, since the last COUNT.
+    #[serde(default)]
+    pub http: u64,
+}
+
+/// OFFER of the worker: a connection that Node accepted and reads nothing from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// The loader's number of this offer; the answer repeats it.
+    pub offer: u32,
+    /// The loader's number of the server that accepted.
+    pub server: u32,
+    /// The descriptor in the worker's process.
+    pub fd: u32,
+    /// `maxHeaderSize` of the server, bytes: larger heads are Node's to refuse.
+    pub header_bytes_max: u32,
+}
+
+impl Offer {
+    /// Bytes of the payload.
+    pub const BYTES: usize = 16;
+
+    /// The payload.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let fields = [self.offer, self.server, self.fd, self.header_bytes_max];
+        for (at, field) in bytes.chunks_exact_mut(4).zip(fields) {
+            at.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The offer of a payload.
+    pub fn decode(bytes: [u8; Self::BYTES]) -> Self {
+        let mut fields = [0; 4];
+        for (field, at) in fields.iter_mut().zip(bytes.chunks_exact(4)) {
+            *field = u32::from_le_bytes([at[0], at[1], at[2], at[3]]);
+        }
+        let [offer, server, fd, header_bytes_max] = fields;
+        Self { offer, server, fd, header_bytes_max }
+    }
+}
 
 /// SETTINGS of the worker: the app's server's own time-outs and limits; 0 means none, as in Node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::frame::{decode_prefix, encode_prefix};
 use super::writer::{HEAD_ENTRY_BYTES, HEAD_FIXED_BYTES};
 use super::{
-    FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADER_NAMES, HEADERS_MAX, HeadFlags,
-    Heartbeat, JSON_BYTES_MAX, METHODS, ProxyHello, StreamTag, ToWorker,
+    CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADER_NAMES,
+    HEADERS_MAX, HeadFlags, Heartbeat, JSON_BYTES_MAX, METHODS, Offer, ProxyHello, StreamTag,
+    ToWorker,
 };
 
 /// Appends a frame to the proxy; for DATA, END and END_CLOSE, which are any bytes.
@@ -42,6 +43,11 @@ pub fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
     put(out, FromWorker::Heartbeat, StreamTag::CHANNEL, &beat.encode());
 }
 
+/// Appends OFFER.
+pub fn put_offer(out: &mut Vec<u8>, offer: &Offer) {
+    put(out, FromWorker::Offer, StreamTag::CHANNEL, &offer.encode());
+}
+
 /// A frame to the worker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerFrame {
@@ -60,8 +66,8 @@ pub enum PeerBody {
     Data(Vec<u8>),
     /// END with its trailers.
     End(Vec<(Vec<u8>, Vec<u8>)>),
-    /// CLOSE.
-    Close,
+    /// CLOSE, with the name of the client's error.
+    Close(String),
     /// HALF_CLOSE.
     HalfClose,
     /// WINDOW.
@@ -70,6 +76,15 @@ pub enum PeerBody {
     Hello(ProxyHello),
     /// DRAIN.
     Drain,
+    /// OPEN, with the number of the offer.
+    Open(u32),
+    /// GIVE_BACK.
+    GiveBack {
+        /// The number of the offer.
+        offer: u32,
+        /// What was read and not served.
+        read: Vec<u8>,
+    },
 }
 
 /// A request head as the worker sees it.
@@ -133,14 +148,22 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
     let len_max = match kind {
         ToWorker::Head | ToWorker::Data | ToWorker::End => FRAME_PAYLOAD_BYTES_MAX,
         ToWorker::Hello => JSON_BYTES_MAX,
-        ToWorker::Window => 4,
-        ToWorker::Close | ToWorker::HalfClose | ToWorker::Drain => 0,
+        ToWorker::GiveBack => FRAME_PAYLOAD_BYTES_MAX,
+        ToWorker::Window | ToWorker::Open => 4,
+        ToWorker::Close => CLOSE_BYTES_MAX,
+        ToWorker::HalfClose | ToWorker::Drain => 0,
     };
-    if len > len_max || (kind == ToWorker::Window && len != 4) {
+    let len_min = match kind {
+        ToWorker::Window | ToWorker::Open | ToWorker::GiveBack => 4,
+        _ => 0,
+    };
+    if len > len_max || len < len_min {
         return Err(PeerError("payload of a length that its type does not allow"));
     }
     let on_channel = matches!(kind, ToWorker::Hello | ToWorker::Drain);
-    if on_channel != (tag.stream == 0) || (on_channel && tag.generation != 0) {
+    // A connection that is given back may have been a stream or not.
+    let either = kind == ToWorker::GiveBack && tag.generation == 0;
+    if (on_channel != (tag.stream == 0) && !either) || (on_channel && tag.generation != 0) {
         return Err(PeerError("stream number that its type does not allow"));
     }
     Ok(())
@@ -153,7 +176,7 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
         ToWorker::End => {
             PeerBody::End(super::trailers(payload).ok_or(PeerError("trailers are not pairs"))?)
         }
-        ToWorker::Close => PeerBody::Close,
+        ToWorker::Close => PeerBody::Close(String::from_utf8_lossy(payload).into_owned()),
         ToWorker::HalfClose => PeerBody::HalfClose,
         ToWorker::Window => {
             let bytes = payload.try_into().map_err(|_| PeerError("credit is four bytes"))?;
@@ -164,7 +187,16 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
             PeerBody::Hello(hello.map_err(|_| PeerError("HELLO is not understood"))?)
         }
         ToWorker::Drain => PeerBody::Drain,
+        ToWorker::Open => PeerBody::Open(offer_number(payload)?),
+        ToWorker::GiveBack => {
+            PeerBody::GiveBack { offer: offer_number(payload)?, read: payload[4..].to_vec() }
+        }
     })
+}
+
+fn offer_number(payload: &[u8]) -> Result<u32, PeerError> {
+    let bytes = payload.first_chunk().ok_or(PeerError("an offer's number is four bytes"))?;
+    Ok(u32::from_le_bytes(*bytes))
 }
 
 fn decode_head(payload: &[u8]) -> Result<PeerHead, PeerError> {

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::frame::decode_prefix;
 use super::{
-    FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, Heartbeat, JSON_BYTES_MAX, StreamTag,
+    FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, Heartbeat, JSON_BYTES_MAX, Offer,
+    StreamTag,
 };
 
 /// What a worker did wrong; the channel is closed.
@@ -74,7 +75,9 @@ pub enum Incoming<'a> {
     },
     /// How the worker is.
     Heartbeat(Heartbeat),
-    /// HELLO, LISTEN, UNLISTEN or SETTINGS; the text is for `serde_json`.
+    /// A connection for the proxy to take.
+    Offer(Offer),
+    /// HELLO, LISTEN, UNLISTEN, SETTINGS or COUNT; the text is for `serde_json`.
     Json {
         /// Which of them.
         kind: FromWorker,
@@ -209,9 +212,12 @@ fn check_prefix(prefix: [u8; FRAME_PREFIX_BYTES]) -> Result<Frame, FrameError> {
         FromWorker::Window => (4..=4, false),
         FromWorker::Reset => (0..=0, false),
         FromWorker::Heartbeat => (Heartbeat::BYTES..=Heartbeat::BYTES, true),
-        FromWorker::Hello | FromWorker::Listen | FromWorker::Unlisten | FromWorker::Settings => {
-            (0..=JSON_BYTES_MAX, true)
-        }
+        FromWorker::Offer => (Offer::BYTES..=Offer::BYTES, true),
+        FromWorker::Hello
+        | FromWorker::Listen
+        | FromWorker::Unlisten
+        | FromWorker::Settings
+        | FromWorker::Count => (0..=JSON_BYTES_MAX, true),
     };
     if !lengths.contains(&len) {
         return Err(FrameError::Length { kind, len: len as u32 });
@@ -233,6 +239,10 @@ fn small_frame(frame: Frame, payload: &[u8]) -> Incoming<'_> {
         FromWorker::Heartbeat => {
             let beat = payload.first_chunk().map(|bytes| Heartbeat::decode(*bytes));
             Incoming::Heartbeat(beat.unwrap_or_default())
+        }
+        FromWorker::Offer => {
+            let offer = payload.first_chunk().map(|bytes| Offer::decode(*bytes));
+            Incoming::Offer(offer.unwrap_or_default())
         }
         kind => Incoming::Json { kind, bytes: payload },
     }

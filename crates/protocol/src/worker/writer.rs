@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::frame::encode_prefix;
 use super::{
-    FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, HEADERS_MAX, HeadFlags, JSON_BYTES_MAX, StreamTag,
-    ToWorker,
+    CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, HEADERS_MAX, HeadFlags,
+    JSON_BYTES_MAX, StreamTag, ToWorker,
 };
 use crate::http1::Method;
 
@@ -97,10 +97,25 @@ impl<'a> FrameWriter<'a> {
         self.frame(ToWorker::End, tag, trailers)
     }
 
-    /// The client connection is gone.
+    /// The client connection is gone; `why` is the name of its error (`ECONNRESET`), empty for an orderly end.
     #[inline]
-    pub fn close(&mut self, tag: StreamTag) -> Result<(), NoRoom> {
-        self.frame(ToWorker::Close, tag, &[])
+    pub fn close(&mut self, tag: StreamTag, why: &str) -> Result<(), NoRoom> {
+        debug_assert!(why.len() <= CLOSE_BYTES_MAX);
+        self.frame(ToWorker::Close, tag, why.as_bytes())
+    }
+
+    /// The connection of `offer` is served as this stream.
+    pub fn open(&mut self, tag: StreamTag, offer: u32) -> Result<(), NoRoom> {
+        self.frame(ToWorker::Open, tag, &offer.to_le_bytes())
+    }
+
+    /// The connection of `offer` is Node's again; `read` are the bytes that were taken from it and not served. The tag is
+    /// that of its stream, or the channel's if it never was one.
+    pub fn give_back(&mut self, tag: StreamTag, offer: u32, read: &[u8]) -> Result<(), NoRoom> {
+        let mut payload = Vec::with_capacity(4 + read.len());
+        payload.extend_from_slice(&offer.to_le_bytes());
+        payload.extend_from_slice(read);
+        self.frame(ToWorker::GiveBack, tag, &payload)
     }
 
     /// The client sent FIN.

@@ -292,6 +292,7 @@ fn read_frame(incoming: Incoming<'_>) -> Result<Frame, String> {
         Incoming::Window { tag, bytes } => Frame::Window { tag, bytes },
         Incoming::Reset { tag } => Frame::Reset { tag },
         Incoming::Heartbeat(beat) => Frame::Heartbeat(beat),
+        Incoming::Offer(_) => return Err("OFFER from a process that is not under exec".to_owned()),
         Incoming::Json { kind, bytes } => match kind {
             FromWorker::Hello => {
                 Frame::Hello(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)

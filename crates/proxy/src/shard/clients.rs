@@ -189,7 +189,7 @@ impl<D: Driver> Shard<D> {
             if let Some(open) = conn.streams.iter().find(|open| open.channel == entry.serial) {
                 // A worker drops what is not of the last generation that it knows.
                 let tag = StreamTag { stream: stream_of(slot), generation: open.generation };
-                entry.write_always(self.driver.pool(), |out| out.close(tag));
+                entry.write_always(self.driver.pool(), |out| out.close(tag, ""));
                 mark_dirty(&mut self.dirty, entry, index as u16);
             }
         }

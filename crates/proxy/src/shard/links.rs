@@ -205,7 +205,7 @@ impl<D: Driver> Shard<D> {
                     // Not the connection's generation: the HEAD may have been given up before it was written.
                     let open = conn.streams.remove(at);
                     let tag = StreamTag { stream: stream_of(slot), generation: open.generation };
-                    entry.write_always(self.driver.pool(), |out| out.close(tag));
+                    entry.write_always(self.driver.pool(), |out| out.close(tag, ""));
                     mark_dirty(&mut self.dirty, entry, channel);
                 }
                 self.unload(worker);

@@ -27,10 +27,10 @@ fn every_worker_hears_of_the_end_in_the_generation_that_it_knows() {
     client.peer.close();
     world.settle();
     let last: Vec<_> = first.frames().into_iter().map(|frame| (frame.tag, frame.body)).collect();
-    assert!(last.contains(&(first_tag, PeerBody::Close)), "{last:?}");
+    assert!(last.contains(&(first_tag, PeerBody::Close(String::new()))), "{last:?}");
     let frames = second.frames();
     assert_eq!(frames.len(), 1, "{frames:?}");
-    assert_eq!(frames[0].body, PeerBody::Close);
+    assert_eq!(frames[0].body, PeerBody::Close(String::new()));
     assert_eq!(frames[0].tag.generation, first_tag.generation + 3);
     world.assert_no_leak(2);
 }
@@ -105,7 +105,7 @@ fn a_cancelled_request_opens_its_stream_anew() {
     world.later(60_200);
     assert!(client.read().contains(" 504 "));
     let frames = worker.frames();
-    assert_eq!((frames[0].tag, &frames[0].body), (late, &PeerBody::Close));
+    assert_eq!((frames[0].tag, &frames[0].body), (late, &PeerBody::Close(String::new())));
     client.write(GET);
     world.settle();
     let (tag, head) = worker.head();

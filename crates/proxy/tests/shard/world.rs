@@ -195,6 +195,7 @@ impl World {
             slot: number,
             pid: number,
             node: "22.0.0".into(),
+            exec: false,
         };
         let mut bytes = Vec::new();
         peer::put_json(&mut bytes, FromWorker::Hello, &hello);
@@ -281,7 +282,7 @@ impl Framed {
     }
 
     pub(crate) fn unlisten(&self) {
-        self.json(|out| peer::put_json(out, FromWorker::Unlisten, &Unlisten {}));
+        self.json(|out| peer::put_json(out, FromWorker::Unlisten, &Unlisten::default()));
     }
 
     pub(crate) fn frames(&mut self) -> Vec<PeerFrame> {

@@ -44,14 +44,14 @@ impl FramesSide {
             };
         };
         // CLOSE counts whatever its generation.
-        if stream.generation != tag.generation && frame.body != PeerBody::Close {
+        if stream.generation != tag.generation && !matches!(frame.body, PeerBody::Close(_)) {
             return Err(format!(
                 "{:?} on stream {tag:?}, whose generation is {}",
                 frame.body, stream.generation
             ));
         }
         match frame.body {
-            PeerBody::Close => {
+            PeerBody::Close(_) => {
                 if let Some(exchange) = &stream.exchange {
                     exchange.lost(ledger);
                 }
@@ -72,6 +72,9 @@ impl FramesSide {
             }
             PeerBody::Data(bytes) => Self::data(stream, tag, &bytes, ledger),
             PeerBody::End(trailers) => Self::end(stream, tag, &trailers, ledger),
+            PeerBody::Open(_) | PeerBody::GiveBack { .. } => {
+                Err(format!("{:?} without an offer", frame.body))
+            }
             PeerBody::Hello(_) | PeerBody::Drain | PeerBody::Head(_) => {
                 unreachable!("handled above")
             }

@@ -93,6 +93,7 @@ impl FramesSide {
             slot: 0,
             pid: 1_000 + worker,
             node: "24.0.0".into(),
+            exec: false,
         };
         let mut bytes = Vec::new();
         put_json(&mut bytes, FromWorker::Hello, &hello);
@@ -122,7 +123,7 @@ impl FramesSide {
         if on {
             put_json(&mut bytes, FromWorker::Listen, &Listen::default());
         } else {
-            put_json(&mut bytes, FromWorker::Unlisten, &Unlisten {});
+            put_json(&mut bytes, FromWorker::Unlisten, &Unlisten::default());
         }
         self.listening = on;
         self.put(&bytes);

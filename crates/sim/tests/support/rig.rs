@@ -60,6 +60,7 @@ pub(crate) fn greeting() -> Vec<u8> {
         slot: 0,
         pid: 1,
         node: "24".into(),
+        exec: false,
     };
     let mut out = Vec::new();
     put_json(&mut out, FromWorker::Hello, &hello);

@@ -24,7 +24,7 @@ fn frames(reader: &mut PeerReader, parts: &Parts) -> Vec<PeerFrame> {
 }
 
 fn close(channel: &mut Channel, pool: &Pool, stream: u32) {
-    channel.write_always(pool, |out| out.close(tag(stream)));
+    channel.write_always(pool, |out| out.close(tag(stream), ""));
 }
 
 fn take_all_batches(pool: &Pool) -> Vec<BufferMut> {
@@ -139,7 +139,7 @@ fn without_batch_buffers_small_frames_go_over_the_heap_and_heads_wait() {
     let (mut channel, pool) = channel();
     let taken = take_all_batches(&pool);
     assert!(!channel.has_room(&pool, 100));
-    assert_eq!(channel.write(&pool, |out| out.close(tag(1))), Err(NoRoom));
+    assert_eq!(channel.write(&pool, |out| out.close(tag(1), "")), Err(NoRoom));
     close(&mut channel, &pool, 1);
     channel.write_at_most(&pool, 40_000, |out| out.data(tag(2), &[b'x'; 30_000]));
     drop(taken);
