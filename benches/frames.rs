@@ -28,6 +28,7 @@ fn head_frames(criterion: &mut Criterion) {
             head: &head,
             client: &client,
             listener: &listener,
+            verbatim: false,
             listener_index: 0,
             request_id: b"01912345-6789-7abc-8def-0123456789ab",
         };

@@ -120,6 +120,7 @@ impl Rig {
             head: &self.request_head,
             client: &self.conn.address,
             listener: &self.settings.listeners[0],
+            verbatim: false,
             listener_index: 0,
             request_id: self.conn.request.id.as_bytes(),
         };

@@ -4,6 +4,7 @@
 //! and durations stay text here and are read by `settings`, so that a bad value is reported the same way
 //! whether it was typed or came from the environment. Used by `main`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -42,6 +43,25 @@ Exit codes:
   69  an address cannot be bound
   78  a setting is wrong, or there is no app at PATH";
 
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  hostler exec -- npm test                    the app's own tests, over frames
+  hostler exec --summary -- node server.js    the app by itself, on the port it asks for
+  hostler exec -- npx mocha test/*.js
+
+Node opens the ports and accepts, as always; the proxy takes each accepted connection
+before a byte is read, and hands requests to the app as it does under `hostler run`.
+What frames cannot carry (upgrades, CONNECT, broken requests) goes back to Node, which
+then reads it itself. Nothing is added to requests or answers. https, http2 and net
+servers are left alone.
+
+--summary prints one last line on stderr:
+  hostler exec: servers=N requests=N frames=N http=N
+servers that listened, requests in all, those over frames, those that Node read itself.
+
+The exit code is the command's own; 128 and the signal's number if a signal ended it,
+127 if there is no such program, 126 if it cannot be run, 1 if hostler failed.";
+
 /// Serves a Node.js app: HTTP front, load balancer and process manager in one program.
 ///
 /// `hostler run` starts the app and serves it; the app needs no change. Logs go to stderr.
@@ -58,6 +78,11 @@ pub(crate) enum Verb {
     /// Start an app and serve it until SIGTERM or SIGINT.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Run any command with the http servers of its Node processes behind the proxy.
+    ///
+    /// For `hostler exec -- npm test`: proves in a minute that an app behaves over frames as it does alone.
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(ExecArgs),
     /// Show the settings `run` would use, where each comes from, and the memory they cost.
     ///
     /// Takes the options of `run`, starts nothing, and exits with 78 if a setting is wrong.
@@ -251,6 +276,26 @@ pub(crate) struct LimitArgs {
     /// instead of late. Leave it high for long polling and server-sent events.
     #[arg(long, value_name = "N")]
     pub(crate) worker_requests: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExecArgs {
+    /// Print one last line on stderr: how many servers and requests, and which way they went.
+    #[arg(long)]
+    pub(crate) summary: bool,
+
+    /// Form of the logs; there are none unless HOSTLER_LOG is set.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+
+    /// The command and its arguments, behind `--`.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Args, Debug)]

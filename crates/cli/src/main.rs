@@ -11,6 +11,7 @@ mod check;
 mod console;
 mod cores;
 mod doctor;
+mod exec;
 mod find_node;
 mod instance;
 mod run;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     // Prints help, version and usage errors itself, and then ends the process with 0 or 2.
     match Cli::parse().verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Exec(args) => exec::exec(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Status(args) => status::status(&args),

@@ -61,7 +61,7 @@ fn complain_json(event: &str, detail: &serde_json::Value) {
 
 /// Every connection is a descriptor, and the usual soft limit of 1024 is there for programs that use select().
 /// Node raises its own limit in the same way, so the workers see nothing new.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(OPEN_FILES_MOST).min(OPEN_FILES_MOST);
     if limit.current.is_none_or(|current| current >= wanted) {

@@ -114,6 +114,12 @@ pub trait Driver {
     /// completion of this socket is delivered after this call.
     fn close(&mut self, socket: SocketId);
 
+    /// Gives the descriptor of a socket back instead of closing it: the driver forgets the socket, a send in flight is
+    /// given up. No completion of it is delivered after this call, so the caller must have seen what this turn received.
+    /// `None`, and nothing has changed, while the kernel itself works on the socket (the ring does unless it is paused
+    /// and idle; epoll never does).
+    fn release(&mut self, socket: SocketId) -> Option<OwnedFd>;
+
     /// A handle with which another thread ends this driver's wait; [`Completion::Woken`] follows.
     fn waker(&self) -> Waker;
 

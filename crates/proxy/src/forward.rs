@@ -32,6 +32,8 @@ pub struct Forwarding<'a> {
     pub client: &'a ClientAddress,
     /// Where it came in.
     pub listener: &'a ListenerInfo,
+    /// Nothing is added, removed or replaced: `hostler exec` is not seen by either side.
+    pub verbatim: bool,
     /// The listener's number.
     pub listener_index: u8,
     /// Its id.
@@ -41,6 +43,9 @@ pub struct Forwarding<'a> {
 impl<'a> Forwarding<'a> {
     /// Is the client's field replaced or dropped?
     fn drops(&self, field: &Field) -> bool {
+        if self.verbatim {
+            return false;
+        }
         match field.known {
             // The body keeps its framing; apps look at it to see whether there is a body.
             FieldName::TransferEncoding => false,
@@ -63,7 +68,7 @@ impl<'a> Forwarding<'a> {
     /// 3.2.2): two different hosts in one request are a way around access rules.
     fn value(&self, field: &Field) -> &'a [u8] {
         match field.known {
-            FieldName::Host => self.host(),
+            FieldName::Host if !self.verbatim => self.host(),
             _ => field.value.of(self.bytes),
         }
     }
@@ -81,7 +86,7 @@ impl<'a> Forwarding<'a> {
             (FieldName::XRequestId, self.request_id),
             (FieldName::Via, VIA),
         ];
-        fields.into_iter().filter(|(_, value)| !value.is_empty())
+        fields.into_iter().filter(|(_, value)| !self.verbatim && !value.is_empty())
     }
 
     /// Writes the HEAD frame; on [`NoRoom`] the writer is as it was.

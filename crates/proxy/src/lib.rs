@@ -16,6 +16,7 @@
 //! 7. [`respond`]: the answers that the proxy makes itself
 //! 8. [`access_log`]: one line per request
 //! 9. [`process`], [`control`]: the process around the shards and its conversation with the supervisor
+//! 10. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
 
 pub mod accept;
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod conn;
 pub mod control;
 pub mod dispatch;
+pub mod exec_proxy;
 pub mod forward;
 pub mod log_file;
 pub mod process;
@@ -35,6 +37,7 @@ pub mod stats;
 pub mod timers;
 pub mod worker;
 
+pub use exec_proxy::ExecProxy;
 pub use process::run_process;
 pub use settings::Settings;
-pub use shard::{Shard, ShardCommand, ShardEvent};
+pub use shard::{OfferCounts, Shard, ShardCommand, ShardEvent};

@@ -4,7 +4,7 @@
 
 use hostler_driver::{DriverConfig, PoolSize, PoolSizes};
 use hostler_protocol::control::ProxySetup;
-use hostler_protocol::http1::HeadLimits;
+use hostler_protocol::http1::{HEAD_BYTES_CAP, HeadLimits, REQUEST_FIELDS_CAP};
 
 /// An address the proxy listens on, as apps and headers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub struct Settings {
     pub access_log: bool,
     /// Logs are JSON lines.
     pub log_json: bool,
+    /// Processes offer connections that they accepted (`hostler exec`).
+    pub takes_offers: bool,
     /// Bytes that slow readers may make the shard copy to the heap before they are cut off.
     pub spill_bytes_max: u64,
 }
@@ -83,6 +85,12 @@ const BATCH_BUFFERS: u32 = 64;
 /// About two hundred requests of a browser, or one head of the largest size.
 const BATCH_BYTES: u32 = 64 * 1024;
 const SPILL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Connections of all processes under `hostler exec`; further ones stay with Node.
+const EXEC_CONNS_MAX: u32 = 20_000;
+/// How long a client under exec may take nothing of what a process wrote before it closed the connection.
+const EXEC_CLOSING_MS_MAX: u64 = 600_000;
+/// Tests stop reading on purpose; Node alone would keep these bytes in its own heap.
+const EXEC_SPILL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 impl Settings {
     /// The settings of shard `shard`.
@@ -108,7 +116,40 @@ impl Settings {
             body_bytes_max: setup.body_bytes_max.unwrap_or(u64::MAX),
             access_log: setup.access_log.is_some(),
             log_json: setup.log_json,
+            takes_offers: false,
             spill_bytes_max: SPILL_BYTES_MAX,
+        }
+    }
+
+    /// The settings of the one shard under `hostler exec`: nothing that Node would not do by itself is done, so there are no
+    /// time-outs, and limits only where the machine has one.
+    pub fn for_exec() -> Self {
+        let head_limits = HeadLimits {
+            head_bytes_max: HEAD_BYTES_CAP,
+            target_bytes_max: HEAD_BYTES_CAP,
+            fields_max: REQUEST_FIELDS_CAP as u32,
+        };
+        Self {
+            shard: 0,
+            shards: 1,
+            core: None,
+            listeners: vec![ListenerInfo::parse("exec")],
+            conns_max: EXEC_CONNS_MAX,
+            worker_requests_max: u32::MAX,
+            queue_requests_max: 0,
+            queue_ms_max: u64::MAX,
+            head_ms_max: u64::MAX,
+            idle_ms_max: u64::MAX,
+            client_silence_ms_max: EXEC_CLOSING_MS_MAX,
+            worker_silence_ms_max: u64::MAX,
+            tunnel_idle_ms_max: u64::MAX,
+            head_limits,
+            response_limits: HeadLimits::RESPONSE,
+            body_bytes_max: u64::MAX,
+            access_log: false,
+            log_json: false,
+            takes_offers: true,
+            spill_bytes_max: EXEC_SPILL_BYTES_MAX,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::config::AppSpec;
 const REPORT_FD: u32 = 3;
 
 /// Version of the worker protocol.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// Variables that speak about our own process and would mislead a child: Node would take itself for
 /// a cluster worker, or speak to systemd in our name.

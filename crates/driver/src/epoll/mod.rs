@@ -280,6 +280,16 @@ impl Driver for EpollDriver {
         }
     }
 
+    fn release(&mut self, socket: SocketId) -> Option<OwnedFd> {
+        let state = self.sockets.remove(socket)?;
+        if let Some(send) = state.send {
+            self.sends.remove(send);
+        }
+        // Whoever holds another descriptor of the same connection keeps the watch alive after ours is closed.
+        self.poll.remove(&state.fd);
+        Some(state.fd)
+    }
+
     fn waker(&self) -> Waker {
         self.wake.waker()
     }

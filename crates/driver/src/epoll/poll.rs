@@ -50,6 +50,11 @@ impl Poll {
         Ok(epoll::add(&self.fd, fd, data, ALWAYS)?)
     }
 
+    /// Ends the watch. It can only fail for a descriptor that is not watched.
+    pub(super) fn remove(&self, fd: impl AsFd) {
+        let _unwatched = epoll::delete(&self.fd, fd);
+    }
+
     /// Watches for writability too, or no longer. If the descriptor is writable already, an event
     /// comes.
     pub(super) fn watch_writable(&self, fd: impl AsFd, token: Token, on: bool) -> io::Result<()> {

@@ -209,6 +209,12 @@ impl Driver for FakeDriver {
         }
     }
 
+    fn release(&mut self, socket: SocketId) -> Option<OwnedFd> {
+        let conn = self.sockets.remove(socket)?.conn?;
+        // A token of the same connection: the test plays whoever takes it back.
+        self.net.borrow_mut().token(conn).ok()
+    }
+
     fn waker(&self) -> Waker {
         self.wake.waker()
     }

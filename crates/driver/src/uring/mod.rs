@@ -316,6 +316,16 @@ impl Driver for UringDriver {
         }
     }
 
+    fn release(&mut self, socket: SocketId) -> Option<OwnedFd> {
+        self.open(socket)?;
+        if self.sockets.pending(socket) > 0 {
+            return None;
+        }
+        let state = self.sockets.remove(socket)?;
+        debug_assert!(state.send.is_none(), "a send ends with its operation");
+        Some(state.fd)
+    }
+
     fn waker(&self) -> Waker {
         self.wake.waker()
     }

@@ -27,7 +27,11 @@ impl Conn {
         let unread =
             self.must_linger || !matches!(self.reading, Reading::Done) || self.inbox.is_some();
         self.inbox = None;
-        if self.receive_ended || !unread {
+        if self.offered.is_some() {
+            // The worker may hold its descriptor a little longer, and the client should not wait for that.
+            cx.actions.push_back(Action::ShutdownWrite);
+        }
+        if self.receive_ended || !unread || self.offered.is_some() {
             cx.actions.push_back(Action::Close);
             return;
         }

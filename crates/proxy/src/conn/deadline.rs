@@ -27,6 +27,8 @@ impl Conn {
     /// The moment at which the present wait has lasted too long, shard milliseconds.
     pub fn deadline_ms(&self, settings: &Settings) -> u64 {
         let limit_ms = match self.phase {
+            // Node's own time-outs run in the worker; ours would be seen.
+            _ if self.offered.is_some() && self.phase != Phase::Closing => return u64::MAX,
             // The last answer has not left yet: it is the client's turn to read, not to ask.
             Phase::Idle if !self.outbox.is_empty() => settings.client_silence_ms_max,
             Phase::Idle => settings.idle_ms_max,

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use hostler_driver::{Buffer, Operation, Part, ReceiveMode};
+use hostler_driver::{Buffer, Part, ReceiveMode};
 
 use crate::respond::OwnAnswer;
 
@@ -15,8 +15,8 @@ pub enum Event<'a> {
     Received(Buffer),
     /// FIN from the client.
     ReceiveEnded,
-    /// An operation of the client's socket failed.
-    Failed(Operation),
+    /// An operation of the client's socket failed; the error's name where Node would tell it to the app, else empty.
+    Failed(&'static str),
     /// Part of what is being sent has left.
     SendProgress,
     /// The send in flight is complete.
@@ -51,6 +51,8 @@ pub enum Event<'a> {
     BodySent,
     /// A deadline may have passed.
     Deadline,
+    /// An offered connection has waited long enough for a whole request head.
+    GiveBackDue,
     /// The server is stopping.
     Drain,
     /// The server has stopped waiting.
@@ -112,6 +114,8 @@ pub enum Action {
     WorkerEnd(Vec<u8>),
     /// The client sent FIN behind its request.
     WorkerHalfClose,
+    /// An offered connection goes back to Node with these bytes that were read from it; frees its slot.
+    GiveBack(Vec<u8>),
     /// Response bytes were consumed: let the worker send on.
     WorkerCredit(u32),
     /// The request left the worker; `Keep` says whether the link is sound.

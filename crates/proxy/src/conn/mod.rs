@@ -22,6 +22,7 @@ mod close;
 mod deadline;
 mod event;
 mod log;
+mod offered;
 pub mod outbox;
 mod read_head;
 mod relay_request;
@@ -40,6 +41,7 @@ use smallvec::SmallVec;
 
 pub use self::address::ClientAddress;
 pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
+pub use self::offered::Offered;
 use self::outbox::Outbox;
 use self::read_head::Gather;
 pub use self::state::{BodyLeft, Phase, Reading, Request, Writing};
@@ -104,6 +106,10 @@ pub struct Conn {
     pub head: Option<Part>,
     /// The channels on which this connection has a stream open.
     pub streams: SmallVec<[OpenStream; 4]>,
+    /// Set when Node accepted the connection and offered it.
+    pub offered: Option<Offered>,
+    /// The name of the error that ended the client's connection (`ECONNRESET`), for the worker.
+    pub broken: &'static str,
     /// Output to the client.
     pub outbox: Outbox,
     /// A receive into a large buffer is under way; counted by the shard.
@@ -180,6 +186,8 @@ impl Conn {
             request: Request::NONE,
             head: None,
             streams: SmallVec::new(),
+            offered: None,
+            broken: "",
             outbox: Outbox::default(),
             body_asked: false,
             phase: Phase::Idle,
@@ -220,7 +228,10 @@ impl Conn {
         match event {
             Event::Received(buffer) => self.received(Part::whole(buffer), cx),
             Event::ReceiveEnded => self.receive_ended(cx),
-            Event::Failed(_) => self.cut(cx),
+            Event::Failed(why) => {
+                self.broken = why;
+                self.cut(cx);
+            }
             Event::SendProgress => self.mark_sent(cx),
             Event::Sent => self.sent(cx),
             Event::Granted(link) => self.granted(link, cx),
@@ -234,6 +245,7 @@ impl Conn {
             Event::WorkerWindow(bytes) => self.worker_window(bytes, cx),
             Event::BodySent => self.body_sent(cx),
             Event::Deadline => self.deadline_passed(cx),
+            Event::GiveBackDue => self.give_back_due(cx),
             Event::Drain => self.drain(cx),
             Event::Cut => self.cut(cx),
         }
@@ -353,6 +365,10 @@ impl Conn {
 
     /// Answers in place of the app, and ends the exchange.
     pub(crate) fn answer(&mut self, answer: OwnAnswer, cx: &mut Context<'_>) {
+        if self.offered.is_some() {
+            self.cut(cx);
+            return;
+        }
         let status = answer.status();
         if status >= 500 {
             cx.stats.failed += 1;
@@ -411,7 +427,7 @@ impl Conn {
         if let Some(part) = self.inbox.take() {
             cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
             self.next_request(part, cx);
-        } else if self.receive_ended {
+        } else if self.receive_ended && self.offered.is_none() {
             self.begin_close(cx);
         }
     }

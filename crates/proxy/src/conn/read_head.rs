@@ -15,8 +15,8 @@ use crate::respond::OwnAnswer;
 /// A head that comes in pieces. It does not hold a receive buffer, so that slow clients cannot empty the pool.
 #[derive(Debug)]
 pub(super) struct Gather {
-    bytes: Vec<u8>,
-    scanner: HeadScanner,
+    pub(super) bytes: Vec<u8>,
+    pub(super) scanner: HeadScanner,
 }
 
 impl Conn {
@@ -33,7 +33,7 @@ impl Conn {
                 }
                 Ok(None) if ends_line => self.check_gathered(gather, cx),
                 Ok(None) => self.gather = Some(gather),
-                Err(error) => self.refuse(error, cx),
+                Err(error) => self.refuse(error, gather.bytes, cx),
             }
             return;
         }
@@ -42,9 +42,12 @@ impl Conn {
 
     fn parse(&mut self, part: Part, cx: &mut Context<'_>) {
         match cx.request_head.parse(part.as_slice(), &cx.settings.head_limits) {
+            Ok(Parsed::Complete) if self.is_for_node(cx) => {
+                self.give_back(part.as_slice().to_vec(), cx);
+            }
             Ok(Parsed::Complete) => self.begin_request(part, cx),
             Ok(Parsed::Partial) => self.gather_head(part, cx),
-            Err(error) => self.refuse(error, cx),
+            Err(error) => self.refuse(error, part.as_slice().to_vec(), cx),
         }
     }
 
@@ -53,8 +56,16 @@ impl Conn {
     fn check_gathered(&mut self, gather: Box<Gather>, cx: &mut Context<'_>) {
         match cx.request_head.parse(&gather.bytes, &cx.settings.head_limits) {
             Ok(_) => self.gather = Some(gather),
-            Err(error) => self.refuse(error, cx),
+            Err(error) => self.refuse(error, gather.bytes, cx),
         }
+    }
+
+    /// An offered connection brought what frames cannot carry, or what its server may find too large.
+    fn is_for_node(&self, cx: &Context<'_>) -> bool {
+        let head = &*cx.request_head;
+        self.offered.is_some_and(|offered| {
+            head.upgrade || head.method == Method::Connect || head.head_len > offered.head_bytes_max
+        })
     }
 
     fn gather_head(&mut self, part: Part, cx: &mut Context<'_>) {
@@ -65,11 +76,17 @@ impl Conn {
             Box::new(Gather { bytes: part.as_slice().to_vec(), scanner: HeadScanner::new() });
         match gather.scanner.scan(&gather.bytes) {
             Ok(_) => self.gather = Some(gather),
-            Err(error) => self.refuse(error, cx),
+            Err(error) => self.refuse(error, gather.bytes, cx),
         }
     }
 
-    fn refuse(&mut self, error: RequestError, cx: &mut Context<'_>) {
+    /// `read` is what came of the head.
+    fn refuse(&mut self, error: RequestError, read: Vec<u8>, cx: &mut Context<'_>) {
+        if self.offered.is_some() {
+            // Node has its own words for it, and the app may listen to 'clientError'.
+            self.give_back(read, cx);
+            return;
+        }
         self.request = Request { started_ms: cx.now.ms, ..Request::NONE };
         self.answer(OwnAnswer::BadRequest { status: error.status(), why: error.explain() }, cx);
     }
@@ -92,7 +109,7 @@ impl Conn {
             started_ms: cx.now.ms,
             ..Request::NONE
         };
-        self.close_after = !head.keep_alive;
+        self.close_after = !head.keep_alive && self.offered.is_none();
         self.body_bytes = 0;
         let head_len = head.head_len as usize;
         self.reading = match head.framing {

@@ -42,6 +42,10 @@ impl Conn {
         }
         self.mark_ms = cx.now.ms;
         self.unacknowledged += range.len() as u32;
+        if self.offered.is_some() {
+            self.relay_verbatim(buffer, range, end, scarce, cx);
+            return;
+        }
         let from_frames = matches!(self.link, Link::Stream { .. });
         if matches!(self.writing, Writing::AwaitHead) {
             if let Some(mut gathered) = self.response_gather.take() {
@@ -241,7 +245,7 @@ impl Conn {
         }
     }
 
-    fn response_complete(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn response_complete(&mut self, cx: &mut Context<'_>) {
         self.writing = Writing::Done;
         if matches!(self.reading, Reading::Done) {
             self.exchange_complete(cx);
@@ -283,6 +287,10 @@ impl Conn {
     /// The worker is gone. The request goes to another one only if no app code can have seen it, or if it may be repeated
     /// (idempotent, no body, no byte of an answer).
     pub(super) fn worker_lost(&mut self, unsent: bool, cx: &mut Context<'_>) {
+        if self.offered.is_some() {
+            self.offered_worker_lost(cx);
+            return;
+        }
         match (self.phase, &self.writing) {
             (Phase::Exchange, Writing::AwaitHead) => {
                 let untouched =
@@ -358,6 +366,10 @@ impl Conn {
     /// FIN from the client.
     pub(super) fn receive_ended(&mut self, cx: &mut Context<'_>) {
         self.receive_ended = true;
+        if self.offered.is_some() {
+            self.offered_receive_ended(cx);
+            return;
+        }
         match self.phase {
             Phase::Idle | Phase::Head => self.begin_close(cx),
             // FIN may be all that a client had to add, or the end of its patience. In the queue it gets a moment in

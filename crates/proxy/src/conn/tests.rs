@@ -152,6 +152,10 @@ impl World {
             Action::WorkerBody(part) => format!("body {}", text(part.as_slice())),
             Action::WorkerEnd(trailers) => format!("end {}", text(&trailers)).trim_end().into(),
             Action::WorkerHalfClose => "half-close".into(),
+            Action::GiveBack(read) => {
+                self.closed = true;
+                format!("give back {}", text(&read)).trim_end().into()
+            }
             Action::WorkerCredit(bytes) => format!("credit {bytes}"),
             Action::Release(keep) => {
                 self.conn.link = Link::None;

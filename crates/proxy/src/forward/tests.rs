@@ -41,6 +41,7 @@ fn forward_from(bytes: &str, client: &ClientAddress, listener: &str) -> (PeerHea
         head: &parse(bytes),
         client,
         listener: &ListenerInfo::parse(listener),
+        verbatim: false,
         listener_index: 2,
         request_id: b"id-1",
     };
@@ -210,6 +211,7 @@ fn a_frame_without_room_leaves_nothing() {
         head: &head,
         client: &ClientAddress::LOCAL,
         listener: &ListenerInfo::parse("127.0.0.1:3000"),
+        verbatim: false,
         listener_index: 0,
         request_id: b"id",
     };

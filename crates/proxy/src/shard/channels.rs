@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 
 use hostler_driver::{Buffer, Driver, PoolClass, ReceiveMode};
 use hostler_protocol::worker::{
-    BodyEnd, FromWorker, Heartbeat, Incoming, ListenerAddress, PROTOCOL_VERSION, ProxyHello,
-    StreamTag, ToWorker, WINDOW_BYTES, WorkerHello,
+    BodyEnd, Count, FromWorker, Heartbeat, Incoming, Listen, ListenerAddress, Offer,
+    PROTOCOL_VERSION, ProxyHello, StreamTag, ToWorker, Unlisten, WINDOW_BYTES, WorkerHello,
 };
 
 use super::links::mark_dirty;
@@ -16,6 +16,7 @@ use super::{Shard, ShardEvent};
 use crate::conn::{Event, Link, Phase, ResponseEnd};
 use crate::settings::ListenerInfo;
 use crate::worker::channel::{Channel, ChannelPhase};
+use crate::worker::peer::Peer;
 
 /// One frame's meaning, free of the buffer it was in.
 enum Frame {
@@ -24,8 +25,10 @@ enum Frame {
     Reset { tag: StreamTag },
     Heartbeat(Heartbeat),
     Hello(WorkerHello),
-    Listen,
-    Unlisten,
+    Listen { server: Option<u32> },
+    Unlisten { server: Option<u32> },
+    Offer(Offer),
+    Count(Count),
     Ignored,
 }
 
@@ -38,11 +41,16 @@ impl<D: Driver> Shard<D> {
                 self.channels.len() - 1
             }
         };
+        let peer = self.settings.takes_offers.then(|| Peer::of(&fd));
         let Ok(socket) = self.driver.adopt(fd, Owner::Channel(index as u32).key()) else {
             return;
         };
         self.channel_serial += 1;
-        self.channels[index] = Some(Channel::new(socket, self.channel_serial, self.now.ms));
+        let mut channel = Channel::new(socket, self.channel_serial, self.now.ms);
+        channel.peer = peer.and_then(|peer| {
+            peer.inspect_err(|error| tracing::debug!(%error, "a process cannot be named")).ok()
+        });
+        self.channels[index] = Some(channel);
         self.driver.receive(socket, ReceiveMode::Once(PoolClass::Channel));
     }
 
@@ -98,8 +106,14 @@ impl<D: Driver> Shard<D> {
             },
             Frame::Heartbeat(beat) => self.heartbeat(index, beat),
             Frame::Hello(hello) => self.channel_hello(index, &hello),
-            Frame::Listen => self.channel_listens(index, true),
-            Frame::Unlisten => self.channel_listens(index, false),
+            // Under exec a process has any number of servers, and none of them makes it a worker.
+            Frame::Listen { server: Some(_) } => self.offers.servers += 1,
+            Frame::Unlisten { server: Some(_) } => {}
+            Frame::Listen { server: None } => self.channel_listens(index, true),
+            Frame::Unlisten { server: None } => self.channel_listens(index, false),
+            Frame::Offer(offer) if self.settings.takes_offers => self.offered(index, offer),
+            Frame::Offer(_) => self.channel_lost(index, "OFFER outside of exec"),
+            Frame::Count(count) => self.offers.native += count.http,
             Frame::Ignored => {}
         }
     }
@@ -169,7 +183,11 @@ impl<D: Driver> Shard<D> {
         let Some(channel) = self.channels[usize::from(index)].as_mut() else {
             return;
         };
-        channel.worker = Some(hello.worker);
+        if hello.exec {
+            channel.phase = ChannelPhase::Open;
+        } else {
+            channel.worker = Some(hello.worker);
+        }
         channel.write_always(self.driver.pool(), |out| out.json(ToWorker::Hello, &answer));
         mark_dirty(&mut self.dirty, channel, index);
     }
@@ -250,6 +268,9 @@ impl<D: Driver> Shard<D> {
         }
         if let Some(worker) = channel.worker {
             (self.events)(ShardEvent::WorkerLost { worker, why: why.to_owned() });
+        } else if self.settings.takes_offers {
+            tracing::debug!(why, "the channel of a process ended");
+            self.offers_lost(index);
         } else {
             tracing::warn!(why, "a channel ended before it said who it was");
         }
@@ -292,16 +313,19 @@ fn read_frame(incoming: Incoming<'_>) -> Result<Frame, String> {
         Incoming::Window { tag, bytes } => Frame::Window { tag, bytes },
         Incoming::Reset { tag } => Frame::Reset { tag },
         Incoming::Heartbeat(beat) => Frame::Heartbeat(beat),
-        Incoming::Offer(_) => return Err("OFFER from a process that is not under exec".to_owned()),
+        Incoming::Offer(offer) => Frame::Offer(offer),
         Incoming::Json { kind, bytes } => match kind {
-            FromWorker::Hello => {
-                Frame::Hello(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)
-            }
-            FromWorker::Listen => Frame::Listen,
-            FromWorker::Unlisten => Frame::Unlisten,
+            FromWorker::Hello => Frame::Hello(json(bytes)?),
+            FromWorker::Listen => Frame::Listen { server: json::<Listen>(bytes)?.server },
+            FromWorker::Unlisten => Frame::Unlisten { server: json::<Unlisten>(bytes)?.server },
+            FromWorker::Count => Frame::Count(json(bytes)?),
             _ => Frame::Ignored,
         },
     })
+}
+
+fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 fn listener_address(listener: &ListenerInfo) -> ListenerAddress {

@@ -2,9 +2,10 @@
 //!
 //! Owns: the fulfilment of [`Action`]s. Must never know: what a connection wants them for. Part of the shard.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
-use hostler_driver::{Buffer, Driver, Operation, PoolClass, ReceiveMode};
+use hostler_driver::{Buffer, Driver, PoolClass, ReceiveMode};
 use hostler_protocol::worker::StreamTag;
 
 use super::links::{mark_dirty, stream_of};
@@ -70,8 +71,14 @@ impl<D: Driver> Shard<D> {
         self.step(slot, Event::ReceiveEnded);
     }
 
-    pub(super) fn client_failed(&mut self, slot: u32, operation: Operation) {
-        self.step(slot, Event::Failed(operation));
+    pub(super) fn client_failed(&mut self, slot: u32, error: &io::Error) {
+        let why = match error.kind() {
+            io::ErrorKind::ConnectionReset => "ECONNRESET",
+            io::ErrorKind::BrokenPipe => "EPIPE",
+            io::ErrorKind::TimedOut => "ETIMEDOUT",
+            _ => "",
+        };
+        self.step(slot, Event::Failed(why));
     }
 
     pub(super) fn client_deadline(&mut self, slot: u32) {
@@ -98,6 +105,7 @@ impl<D: Driver> Shard<D> {
         }
         let deadline_ms = conn.deadline_ms(&self.settings);
         self.timers.arm(slot, deadline_ms);
+        self.await_head(slot);
     }
 
     pub(super) fn step_only(&mut self, slot: u32, event: Event<'_>) {
@@ -142,6 +150,7 @@ impl<D: Driver> Shard<D> {
             Action::WorkerHalfClose => self.worker_half_close(slot),
             Action::WorkerCredit(bytes) => self.worker_credit(slot, bytes),
             Action::Release(keep) => self.release_link(slot, keep),
+            Action::GiveBack(read) => self.give_back(slot, &read),
         }
     }
 
@@ -181,7 +190,11 @@ impl<D: Driver> Shard<D> {
         };
         self.timers.disarm(slot);
         self.stats.spilled_bytes -= u64::from(conn.spill_counted);
-        self.close_socket(conn.socket);
+        match conn.offered.and_then(|_| self.driver.release(conn.socket)) {
+            // Nothing may watch it any more while the worker still holds its own.
+            Some(fd) => drop(fd),
+            None => self.close_socket(conn.socket),
+        }
         for index in 0..self.channels.len() {
             let Some(entry) = self.channels[index].as_mut() else {
                 continue;
@@ -189,7 +202,7 @@ impl<D: Driver> Shard<D> {
             if let Some(open) = conn.streams.iter().find(|open| open.channel == entry.serial) {
                 // A worker drops what is not of the last generation that it knows.
                 let tag = StreamTag { stream: stream_of(slot), generation: open.generation };
-                entry.write_always(self.driver.pool(), |out| out.close(tag, ""));
+                entry.write_always(self.driver.pool(), |out| out.close(tag, conn.broken));
                 mark_dirty(&mut self.dirty, entry, index as u16);
             }
         }

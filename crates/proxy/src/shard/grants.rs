@@ -17,6 +17,10 @@ impl<D: Driver> Shard<D> {
     /// Finds a worker for the request of `slot`, or a place in the queue, or refuses it. `fresh`: the head was
     /// parsed in this very step.
     pub(super) fn dispatch_request(&mut self, slot: u32, fresh: bool) {
+        if let Some(offered) = self.conns.get(slot).and_then(|conn| conn.offered) {
+            self.grant_offered(slot, offered);
+            return;
+        }
         if self.dispatch.queued() == 0 && self.grant(slot, fresh).is_ok() {
             return;
         }

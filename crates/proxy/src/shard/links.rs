@@ -7,7 +7,7 @@ use hostler_protocol::http1::{BodyFraming, encode_chunk_head};
 use hostler_protocol::worker::{FrameWriter, NoRoom, StreamTag};
 
 use super::Shard;
-use crate::conn::{Keep, Link, OpenStream, Phase};
+use crate::conn::{Keep, Link, Offered, OpenStream, Phase};
 use crate::forward::Forwarding;
 use crate::worker::channel::Channel;
 
@@ -21,6 +21,7 @@ pub(super) fn stream_of(slot: u32) -> u32 {
 
 impl<D: Driver> Shard<D> {
     pub(super) fn worker_head(&mut self, slot: u32) {
+        self.open_offered(slot);
         let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
@@ -29,6 +30,7 @@ impl<D: Driver> Shard<D> {
             bytes: head.as_slice(),
             head: &self.request_head,
             client: &conn.address,
+            verbatim: conn.offered.is_some(),
             listener: &self.settings.listeners[usize::from(conn.listener)],
             listener_index: conn.listener,
             request_id: conn.request.id.as_bytes(),
@@ -144,17 +146,18 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn worker_half_close(&mut self, slot: u32) {
-        match self.link_of(slot) {
-            Link::Stream { channel, .. } => {
+        let offered = self.conns.get(slot).and_then(|conn| conn.offered);
+        match (self.link_of(slot), offered) {
+            (Link::Stream { channel, .. }, _) | (Link::None, Some(Offered { channel, .. })) => {
                 self.write_stream(slot, channel, |out, tag| out.half_close(tag));
             }
-            Link::Plain { plain, .. } => {
+            (Link::Plain { plain, .. }, _) => {
                 if let Some(entry) = self.plains.get_mut(plain) {
                     entry.half_close = true;
                 }
                 self.flush_plain(plain);
             }
-            Link::None => {}
+            (Link::None, None) => {}
         }
     }
 
@@ -205,7 +208,7 @@ impl<D: Driver> Shard<D> {
                     // Not the connection's generation: the HEAD may have been given up before it was written.
                     let open = conn.streams.remove(at);
                     let tag = StreamTag { stream: stream_of(slot), generation: open.generation };
-                    entry.write_always(self.driver.pool(), |out| out.close(tag, ""));
+                    entry.write_always(self.driver.pool(), |out| out.close(tag, conn.broken));
                     mark_dirty(&mut self.dirty, entry, channel);
                 }
                 self.unload(worker);

@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod grants;
 mod links;
+mod offers;
 mod owner;
 mod plains;
 mod slab;
@@ -25,6 +26,8 @@ use hostler_driver::{Completion, Driver, Key, ListenerId, Operation, SocketId};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 
 pub use self::commands::{ShardCommand, ShardEvent};
+use self::offers::HeadWaits;
+pub use self::offers::OfferCounts;
 use self::owner::Owner;
 use self::slab::Slab;
 use crate::access_log::AccessLog;
@@ -71,6 +74,8 @@ pub struct Shard<D: Driver> {
     accepted: VecDeque<(OwnedFd, u32)>,
     /// Connections that have asked for a large buffer and not got it yet.
     bodies_asked: u32,
+    offers: OfferCounts,
+    head_waits: HeadWaits,
     log: Option<AccessLog>,
     draining: Option<Draining>,
     commands: Receiver<ShardCommand>,
@@ -140,6 +145,8 @@ impl<D: Driver> Shard<D> {
             accept_full: false,
             bodies_asked: 0,
             accepted: VecDeque::new(),
+            offers: OfferCounts::default(),
+            head_waits: HeadWaits::default(),
             log: settings.access_log.then(|| AccessLog::new(settings.log_json)),
             draining: None,
             commands: parts.commands,
@@ -224,7 +231,12 @@ impl<D: Driver> Shard<D> {
         let drain = self.draining.map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
         let log = self.log.as_ref().and_then(|log| log.wait_ms(self.now.ms));
         let suspect = self.dispatch.suspect_wait_ms(self.now.ms);
-        [timers, accept, drain, log, suspect].into_iter().flatten().min().map(Duration::from_millis)
+        let head = self.head_wait_ms();
+        [timers, accept, drain, log, suspect, head]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(Duration::from_millis)
     }
 
     /// Does the slot that `key` names still hold this socket? The driver reports nothing about a socket after its
@@ -294,7 +306,7 @@ impl<D: Driver> Shard<D> {
 
     fn failed(&mut self, key: Key, operation: Operation, error: &io::Error) {
         match Owner::from_key(key) {
-            Owner::Client(slot) => self.client_failed(slot, operation),
+            Owner::Client(slot) => self.client_failed(slot, error),
             Owner::Channel(index) => self.channel_lost(index as u16, &error.to_string()),
             Owner::Plain(slot) => self.plain_failed(slot, operation, error),
             owner => unreachable!("{owner:?} has no operations of its own"),
@@ -302,6 +314,7 @@ impl<D: Driver> Shard<D> {
     }
 
     fn expire(&mut self) {
+        self.end_head_waits();
         while let Some(timer) = self.timers.expire(self.now.ms) {
             if timer < self.settings.conns_max {
                 self.client_deadline(timer);

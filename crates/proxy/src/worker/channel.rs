@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use hostler_driver::{Buffer, BufferMut, Part, Parts, Pool, PoolClass, SocketId};
 use hostler_protocol::worker::{FRAME_PREFIX_BYTES, FrameReader, FrameWriter, NoRoom, StreamTag};
 
+use super::peer::Peer;
+
 /// Body bytes up to this size are copied into the batch instead of being sent by reference.
 const COPY_BYTES_MAX: usize = 2048;
 /// Parts that may wait behind a send. A worker whose loop is blocked must not collect the batch buffers that
@@ -40,6 +42,8 @@ pub struct Channel {
     pub phase: ChannelPhase,
     /// The worker at the other end, once it has said so.
     pub worker: Option<u32>,
+    /// The process at the other end, where connections are taken from it.
+    pub peer: Option<Peer>,
     /// Decodes what arrives.
     pub reader: FrameReader,
     /// When it last said anything, milliseconds.
@@ -63,6 +67,7 @@ impl Channel {
             serial,
             phase: ChannelPhase::Greeting,
             worker: None,
+            peer: None,
             reader: FrameReader::new(),
             heard_ms: now_ms,
             dirty: false,

@@ -4,4 +4,5 @@
 //! * [`plain`]: one HTTP/1.1 connection per request in flight, kept alive
 
 pub mod channel;
+pub mod peer;
 pub mod plain;

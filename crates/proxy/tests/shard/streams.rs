@@ -27,10 +27,10 @@ fn every_worker_hears_of_the_end_in_the_generation_that_it_knows() {
     client.peer.close();
     world.settle();
     let last: Vec<_> = first.frames().into_iter().map(|frame| (frame.tag, frame.body)).collect();
-    assert!(last.contains(&(first_tag, PeerBody::Close(String::new()))), "{last:?}");
+    assert!(last.contains(&(first_tag, PeerBody::Close("ECONNRESET".into()))), "{last:?}");
     let frames = second.frames();
     assert_eq!(frames.len(), 1, "{frames:?}");
-    assert_eq!(frames[0].body, PeerBody::Close(String::new()));
+    assert_eq!(frames[0].body, PeerBody::Close("ECONNRESET".into()));
     assert_eq!(frames[0].tag.generation, first_tag.generation + 3);
     world.assert_no_leak(2);
 }

@@ -15,7 +15,7 @@ use hostler_driver::{
 };
 use hostler_protocol::control::{IoChoice, ProxySetup, Transport, WorkerAddress, WorkerId};
 use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
-use hostler_protocol::worker::{FromWorker, Listen, StreamTag, Unlisten, WorkerHello};
+use hostler_protocol::worker::{FromWorker, Listen, Offer, StreamTag, Unlisten, WorkerHello};
 use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::stats::WorkerGauge;
@@ -65,6 +65,9 @@ impl Driver for Ordered {
     fn close(&mut self, socket: SocketId) {
         self.driver.close(socket);
     }
+    fn release(&mut self, socket: SocketId) -> Option<OwnedFd> {
+        self.driver.release(socket)
+    }
     fn waker(&self) -> Waker {
         self.driver.waker()
     }
@@ -112,7 +115,15 @@ impl World {
             log_json: false,
         };
         change(&mut setup);
-        let settings = Settings::from_setup(&setup, 0);
+        Self::with(Settings::from_setup(&setup, 0))
+    }
+
+    /// The shard of `hostler exec`.
+    pub(crate) fn under_exec() -> Self {
+        Self::with(Settings { conns_max: 8, ..Settings::for_exec() })
+    }
+
+    fn with(settings: Settings) -> Self {
         let config: DriverConfig = settings.driver_config();
         let (driver, net) = FakeDriver::new(&config).expect("memory");
         let order = Order::default();
@@ -187,15 +198,31 @@ impl World {
 
     /// A channel that has said HELLO.
     pub(crate) fn channel(&mut self, number: u32) -> Framed {
+        self.channel_of(number, false)
+    }
+
+    /// The channel of a process under exec.
+    pub(crate) fn process(&mut self) -> Framed {
+        self.channel_of(0, true)
+    }
+
+    /// A connection that the first process accepted and offered, as the proxy holds it.
+    pub(crate) fn offered(&mut self, offer: Offer) -> Client {
+        let (fd, peer) = self.net.pair().expect("a descriptor");
+        self.shard.offered_accepted(0, offer, fd);
+        Client { peer }
+    }
+
+    fn channel_of(&mut self, number: u32, exec: bool) -> Framed {
         let peer = self.net.client(CHANNELS).expect("the shard listens");
         let hello = WorkerHello {
-            protocol: 1,
+            protocol: hostler_protocol::worker::PROTOCOL_VERSION,
             worker: number,
             app: "web".into(),
             slot: number,
             pid: number,
             node: "22.0.0".into(),
-            exec: false,
+            exec,
         };
         let mut bytes = Vec::new();
         peer::put_json(&mut bytes, FromWorker::Hello, &hello);

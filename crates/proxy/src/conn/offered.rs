@@ -1,0 +1,111 @@
+//! A connection that Node accepted and offered to the proxy, under `hostler exec`.
+//!
+//! Owns: what differs for it. Nothing is added, removed or answered in the app's place; there is no time-out; and what
+//! frames cannot carry exactly goes back to Node with the bytes that were read. Must never know: how a descriptor is
+//! taken or handed over. Called by the other stages of `conn`.
+
+use std::ops::Range;
+
+use hostler_driver::{Buffer, ReceiveMode};
+use hostler_protocol::http1::HeadScanner;
+
+use super::read_head::Gather;
+use super::{Action, BodyLeft, Conn, Context, Keep, Phase, ResponseEnd, Writing};
+
+/// Facts about an offered connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The worker's number of the offer.
+    pub offer: u32,
+    /// The channel it came through; no other worker may have its requests.
+    pub channel: u16,
+    /// `maxHeaderSize` of the server that accepted it, bytes.
+    pub head_bytes_max: u32,
+}
+
+impl Conn {
+    /// No whole request head has come yet, and the wait for one is short: Node has time-outs and events for clients that
+    /// say nothing, or only half of something. Between two requests of a stream the client may take as long as Node lets it.
+    pub fn may_go_back(&self) -> bool {
+        self.offered.is_some()
+            && match self.phase {
+                Phase::Head => true,
+                Phase::Idle => self.streams.is_empty(),
+                _ => false,
+            }
+    }
+
+    /// The wait for a whole head is over.
+    pub(super) fn give_back_due(&mut self, cx: &mut Context<'_>) {
+        if self.may_go_back() {
+            let read = self.gather.take().map_or_else(Vec::new, |gather| gather.bytes);
+            self.give_back(read, cx);
+        }
+    }
+
+    /// Hands the connection back to Node with the bytes `read`, the beginning of a request or nothing. While an answer is
+    /// still leaving the bytes wait: two writers on one connection would tear each other's answers apart.
+    pub(super) fn give_back(&mut self, mut read: Vec<u8>, cx: &mut Context<'_>) {
+        if let Some(more) = self.inbox.take() {
+            read.extend_from_slice(more.as_slice());
+        }
+        if self.outbox.is_empty() {
+            self.set_phase(Phase::Closing, cx);
+            cx.actions.push_back(Action::GiveBack(read));
+            return;
+        }
+        if self.phase == Phase::Idle {
+            self.set_phase(Phase::Head, cx);
+        }
+        self.gather = Some(Box::new(Gather { bytes: read, scanner: HeadScanner::new() }));
+        cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+    }
+
+    /// FIN from the client. Node decides what becomes of the connection, also between requests.
+    pub(super) fn offered_receive_ended(&mut self, cx: &mut Context<'_>) {
+        match self.phase {
+            _ if self.may_go_back() && self.outbox.is_empty() => self.give_back_due(cx),
+            Phase::Head => self.begin_close(cx),
+            Phase::Idle | Phase::Exchange => cx.actions.push_back(Action::WorkerHalfClose),
+            Phase::Queued | Phase::Tunnel | Phase::Closing | Phase::Lingering => {}
+        }
+    }
+
+    /// Response bytes as the app wrote them; the worker's frames alone say where a response ends.
+    pub(super) fn relay_verbatim(
+        &mut self,
+        buffer: &Buffer,
+        range: Range<usize>,
+        end: ResponseEnd,
+        scarce: bool,
+        cx: &mut Context<'_>,
+    ) {
+        if matches!(self.writing, Writing::AwaitHead) {
+            self.head = None;
+            self.writing = Writing::Body(BodyLeft::UntilClose);
+        }
+        if !range.is_empty() {
+            self.outbox.push(cx.pool, buffer, range, scarce);
+        }
+        match end {
+            ResponseEnd::Open => {}
+            ResponseEnd::End => self.response_complete(cx),
+            ResponseEnd::EndClose => {
+                self.close_after = true;
+                self.response_complete(cx);
+            }
+        }
+    }
+
+    /// The process is gone, or its channel: as under Node alone what it had written still arrives, then the connection ends.
+    pub(super) fn offered_worker_lost(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.phase, Phase::Closing | Phase::Lingering) {
+            return;
+        }
+        if self.phase == Phase::Exchange {
+            self.release(Keep::Cancel, cx);
+            self.writing = Writing::Done;
+        }
+        self.begin_close(cx);
+    }
+}

@@ -1,0 +1,174 @@
+//! Connections that a process under exec accepted: served over frames as they are, or given back with what was read.
+
+use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerHead};
+use hostler_protocol::worker::{FromWorker, Offer, StreamTag};
+
+use super::world::{Framed, GET, World};
+
+const OFFER: Offer = Offer { offer: 7, server: 1, fd: 9, header_bytes_max: 16_384 };
+
+fn opened(process: &mut Framed) -> (StreamTag, PeerHead) {
+    let frames = process.frames();
+    let [
+        PeerFrame { tag: open, body: PeerBody::Open(7) },
+        PeerFrame { tag, body: PeerBody::Head(head) },
+    ] = &frames[..]
+    else {
+        panic!("no OPEN and HEAD but {frames:?}");
+    };
+    assert_eq!(open, tag);
+    (*tag, head.clone())
+}
+
+fn given_back(process: &mut Framed, tag: StreamTag) -> String {
+    let frames = process.frames();
+    let [PeerFrame { tag: of, body: PeerBody::GiveBack { offer: 7, read } }] = &frames[..] else {
+        panic!("no GIVE_BACK but {frames:?}");
+    };
+    assert_eq!(*of, tag);
+    String::from_utf8(read.clone()).expect("ASCII")
+}
+
+#[test]
+fn requests_and_answers_pass_unchanged() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(OFFER);
+    client.write("GET /a HTTP/1.1\r\nhost: a\r\nConnection: keep-alive, X\r\nX: 1\r\nX-Forwarded-For: me\r\n\r\n");
+    world.settle();
+    let (tag, head) = opened(&mut process);
+    let fields: Vec<(&str, &str)> = head
+        .fields
+        .iter()
+        .map(|(name, value)| (str::from_utf8(name).unwrap(), str::from_utf8(value).unwrap()))
+        .collect();
+    let sent =
+        [("host", "a"), ("Connection", "keep-alive, X"), ("X", "1"), ("X-Forwarded-For", "me")];
+    assert_eq!(fields, sent);
+
+    let answer =
+        "HTTP/1.1 200 Fine\r\nconnection: keep-alive\r\nTE: x\r\nContent-Length: 2\r\n\r\nok";
+    process.put(FromWorker::End, tag, answer);
+    world.settle();
+    assert_eq!(client.read(), answer);
+
+    client.write(GET);
+    world.settle();
+    let (again, _) = process.head();
+    assert_eq!(again.stream, tag.stream);
+    process.put(FromWorker::EndClose, again, "not HTTP at all");
+    world.settle();
+    assert_eq!(client.read(), "not HTTP at all");
+    assert!(client.peer.is_closed());
+    world.assert_no_leak(1);
+    assert_eq!(world.shard.offer_counts().frames, 2);
+}
+
+#[test]
+fn what_frames_cannot_carry_goes_back_with_its_bytes() {
+    for bytes in [
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly",
+        "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nbroken\r\n\r\n",
+        "\u{16}\u{3}\u{1}",
+    ] {
+        let mut world = World::under_exec();
+        let mut process = world.process();
+        let client = world.offered(OFFER);
+        client.write(bytes);
+        world.settle();
+        assert_eq!(given_back(&mut process, StreamTag::CHANNEL), bytes);
+        assert!(client.read().is_empty(), "the proxy says nothing itself");
+        world.assert_no_leak(1);
+    }
+}
+
+#[test]
+fn a_head_larger_than_the_servers_limit_is_for_node() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(Offer { header_bytes_max: 20, ..OFFER });
+    client.write(GET);
+    world.settle();
+    assert_eq!(given_back(&mut process, StreamTag::CHANNEL), GET);
+}
+
+#[test]
+fn silence_and_half_a_head_go_back_after_a_moment() {
+    for bytes in ["", "GET / HT"] {
+        let mut world = World::under_exec();
+        let mut process = world.process();
+        let client = world.offered(OFFER);
+        client.write(bytes);
+        world.settle();
+        assert!(process.frames().is_empty(), "a moment to finish it");
+        world.later(100);
+        assert_eq!(given_back(&mut process, StreamTag::CHANNEL), bytes);
+    }
+}
+
+#[test]
+fn an_open_stream_goes_back_when_its_next_request_is_an_upgrade() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(OFFER);
+    client.write(GET);
+    world.settle();
+    let (tag, _) = opened(&mut process);
+    process.answer(tag, "ok");
+    world.later(10_000);
+    client.read();
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    client.write(upgrade);
+    world.settle();
+    assert_eq!(given_back(&mut process, tag), upgrade);
+    world.assert_no_leak(1);
+}
+
+#[test]
+fn fin_between_requests_is_for_node_to_decide() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(OFFER);
+    client.write(GET);
+    world.settle();
+    let (tag, _) = opened(&mut process);
+    process.answer(tag, "ok");
+    world.settle();
+    client.peer.finish();
+    world.settle();
+    assert_eq!(process.frames(), [PeerFrame { tag, body: PeerBody::HalfClose }]);
+    process.put(FromWorker::Reset, tag, "");
+    world.settle();
+    assert!(client.peer.is_closed());
+    world.assert_no_leak(1);
+}
+
+#[test]
+fn a_process_that_ends_takes_its_connections_along_after_what_it_wrote() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let busy = world.offered(OFFER);
+    busy.write(GET);
+    world.settle();
+    let (tag, _) = opened(&mut process);
+    process.put(FromWorker::Data, tag, "HTTP/1.1 200 OK\r\n\r\npart");
+    process.peer.close();
+    world.settle();
+    assert_eq!(busy.read(), "HTTP/1.1 200 OK\r\n\r\npart");
+    assert!(busy.peer.is_closed());
+    world.assert_no_leak(0);
+}
+
+#[test]
+fn a_client_that_breaks_off_is_named_to_the_worker() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(OFFER);
+    client.write(GET);
+    world.settle();
+    let (tag, _) = opened(&mut process);
+    client.peer.reset();
+    world.settle();
+    assert_eq!(process.frames(), [PeerFrame { tag, body: PeerBody::Close("ECONNRESET".into()) }]);
+}
