@@ -254,6 +254,13 @@ impl Conn {
         self.drop_unread();
     }
 
+    /// The driver's side ends with a reset: what the peer has not read is lost.
+    pub(super) fn reset_driver(&mut self) {
+        self.sent.clear();
+        self.driver_reset = true;
+        self.close_driver();
+    }
+
     fn reset(&mut self) {
         self.peer_reset = true;
         self.sent.clear();
