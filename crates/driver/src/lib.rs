@@ -136,8 +136,8 @@ pub trait Driver {
     /// FIN after what has been sent. No send may be in flight.
     fn shutdown_write(&mut self, socket: SocketId);
 
-    /// As [`Driver::close`], but the peer of a TCP connection sees a reset instead of an orderly end, and what it has
-    /// not read yet is lost. On other sockets no different from `close`.
+    /// As [`Driver::close`], but the peer of a TCP connection sees a reset instead of an orderly end; what has not
+    /// arrived there yet may be lost. On other sockets no different from `close`.
     fn reset(&mut self, socket: SocketId);
 
     /// Ends the socket: cancels what is in flight, closes the descriptor after its last operation. No

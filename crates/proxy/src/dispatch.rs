@@ -260,7 +260,7 @@ impl Dispatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hostler_protocol::control::WorkerId;
+    use hostler_protocol::control::{PlainAddress, WorkerId};
 
     fn worker(dispatch: &mut Dispatch, number: u32, core: Option<u32>) -> u16 {
         let address = WorkerAddress {
@@ -270,7 +270,8 @@ mod tests {
             pid: number,
             core,
             transport: Transport::Http,
-            plain: "/x".into(),
+            plain: PlainAddress::Unix("/x".into()),
+            plain_idle_ms_max: 4_000,
         };
         let index = dispatch.add(address, Arc::default(), 0);
         dispatch.get_mut(index).expect("added").phase = WorkerPhase::Ready;

@@ -70,6 +70,8 @@ pub struct Settings {
     pub log_json: bool,
     /// Bytes that slow readers may make the shard copy to the heap before they are cut off.
     pub spill_bytes_max: u64,
+    /// Is the process with this id on its way out? A shard does not look by itself: in tests there are no processes.
+    pub is_ending: fn(u32) -> bool,
 }
 
 /// Plain connections to workers that a shard may hold beside its clients (upgrades and the `http` transport).
@@ -109,6 +111,7 @@ impl Settings {
             access_log: setup.access_log.is_some(),
             log_json: setup.log_json,
             spill_bytes_max: SPILL_BYTES_MAX,
+            is_ending: |_| false,
         }
     }
 

@@ -23,7 +23,7 @@ pub enum FakeRead {
     Nothing,
     /// The driver's side has sent FIN or was closed, and everything before has been read.
     End,
-    /// The driver's side was closed with bytes unread.
+    /// The driver's side was closed with bytes unread, or reset.
     Reset,
 }
 
@@ -254,9 +254,9 @@ impl Conn {
         self.drop_unread();
     }
 
-    /// The driver's side ends with a reset: what the peer has not read is lost.
+    /// The driver's side ends with a reset. What has arrived can still be read: the kernel of the peer keeps its
+    /// receive queue (`tcp_reset` in net/ipv4/tcp_input.c).
     pub(super) fn reset_driver(&mut self) {
-        self.sent.clear();
         self.driver_reset = true;
         self.close_driver();
     }

@@ -108,6 +108,8 @@ pub struct Conn {
     pub outbox: Outbox,
     /// A receive into a large buffer is under way; counted by the shard.
     pub body_asked: bool,
+    /// How long the worker keeps its plain connection idle after this response, milliseconds, where it says so.
+    pub worker_idle_ms: Option<u32>,
     phase: Phase,
     reading: Reading,
     writing: Writing,
@@ -141,6 +143,8 @@ pub struct Conn {
     worker_keeps: bool,
     /// The client may still be sending what nobody will read.
     must_linger: bool,
+    /// The connection ends by a reset.
+    must_reset: bool,
     /// An interim response to the request in hand has been forwarded.
     interim_sent: bool,
 }
@@ -182,6 +186,7 @@ impl Conn {
             streams: SmallVec::new(),
             outbox: Outbox::default(),
             body_asked: false,
+            worker_idle_ms: None,
             phase: Phase::Idle,
             reading: Reading::Done,
             writing: Writing::Done,
@@ -201,6 +206,7 @@ impl Conn {
             spill_counted: 0,
             worker_keeps: false,
             must_linger: false,
+            must_reset: false,
             interim_sent: false,
         }
     }
@@ -213,6 +219,11 @@ impl Conn {
     /// A worker has the request, and no final head has come back.
     pub fn is_unanswered(&self) -> bool {
         self.phase == Phase::Exchange && matches!(self.writing, Writing::AwaitHead)
+    }
+
+    /// The response in hand goes on until the worker closes its connection.
+    pub fn ends_with_worker(&self) -> bool {
+        matches!(self.writing, Writing::Body(BodyLeft::UntilClose))
     }
 
     /// The one entry: something happened.

@@ -3,19 +3,22 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeRead, FakeServer};
 use hostler_driver::{
-    Completion, Driver, DriverConfig, Full, Key, ListenerId, Parts, Pool, ReceiveMode, SocketId,
-    Usage, Waker,
+    Completion, Driver, DriverConfig, Full, Key, ListenerId, Parts, PeerAddress, Pool, ReceiveMode,
+    SocketId, Usage, Waker,
 };
-use hostler_protocol::control::{IoChoice, ProxySetup, Transport, WorkerAddress, WorkerId};
+use hostler_protocol::control::{
+    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+};
 use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
-use hostler_protocol::worker::{FromWorker, Listen, StreamTag, Unlisten, WorkerHello};
+use hostler_protocol::worker::{
+    FromWorker, Listen, PROTOCOL_VERSION, StreamTag, Unlisten, WorkerHello,
+};
 use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::stats::WorkerGauge;
@@ -50,17 +53,23 @@ impl Driver for Ordered {
     fn adopt(&mut self, fd: OwnedFd, key: Key) -> Result<SocketId, Full> {
         self.driver.adopt(fd, key)
     }
-    fn connect(&mut self, path: &Path, key: Key) -> io::Result<SocketId> {
-        self.driver.connect(path, key)
+    fn connect(&mut self, peer: PeerAddress<'_>, key: Key) -> io::Result<SocketId> {
+        self.driver.connect(peer, key)
     }
     fn receive(&mut self, socket: SocketId, mode: ReceiveMode) {
         self.driver.receive(socket, mode);
+    }
+    fn has_input(&mut self, socket: SocketId) -> bool {
+        self.driver.has_input(socket)
     }
     fn send(&mut self, socket: SocketId, parts: Parts) {
         self.driver.send(socket, parts);
     }
     fn shutdown_write(&mut self, socket: SocketId) {
         self.driver.shutdown_write(socket);
+    }
+    fn reset(&mut self, socket: SocketId) {
+        self.driver.reset(socket);
     }
     fn close(&mut self, socket: SocketId) {
         self.driver.close(socket);
@@ -170,7 +179,8 @@ impl World {
             pid: number,
             core: None,
             transport,
-            plain: plain_path(number).into(),
+            plain: PlainAddress::Unix(plain_path(number).into()),
+            plain_idle_ms_max: 4_000,
         };
         let gauge = Arc::new(WorkerGauge::default());
         self.shard.command(ShardCommand::WorkerReady { address, gauge });
@@ -189,7 +199,7 @@ impl World {
     pub(crate) fn channel(&mut self, number: u32) -> Framed {
         let peer = self.net.client(CHANNELS).expect("the shard listens");
         let hello = WorkerHello {
-            protocol: 1,
+            protocol: PROTOCOL_VERSION,
             worker: number,
             app: "web".into(),
             slot: number,
