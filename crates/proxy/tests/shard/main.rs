@@ -4,6 +4,7 @@
 
 mod drain;
 mod loss;
+mod plain;
 mod reuse;
 mod streams;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -102,6 +103,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(change: impl FnOnce(&mut ProxySetup)) -> Self {
+        Self::with_ending(change, |_| false)
+    }
+
+    /// A world in which `is_ending` says which processes are dying.
+    pub(crate) fn with_ending(
+        change: impl FnOnce(&mut ProxySetup),
+        is_ending: fn(u32) -> bool,
+    ) -> Self {
         let mut setup = ProxySetup {
             shards: 1,
             cores: vec![None],
@@ -121,7 +130,7 @@ impl World {
             log_json: false,
         };
         change(&mut setup);
-        let settings = Settings::from_setup(&setup, 0);
+        let settings = Settings { is_ending, ..Settings::from_setup(&setup, 0) };
         let config: DriverConfig = settings.driver_config();
         let (driver, net) = FakeDriver::new(&config).expect("memory");
         let order = Order::default();
@@ -172,6 +181,10 @@ impl World {
     }
 
     fn announce(&mut self, number: u32, transport: Transport) {
+        self.announce_at(number, transport, PlainAddress::Unix(plain_path(number).into()));
+    }
+
+    fn announce_at(&mut self, number: u32, transport: Transport, plain: PlainAddress) {
         let address = WorkerAddress {
             worker: WorkerId(number),
             app: "web".into(),
@@ -179,7 +192,7 @@ impl World {
             pid: number,
             core: None,
             transport,
-            plain: PlainAddress::Unix(plain_path(number).into()),
+            plain,
             plain_idle_ms_max: 4_000,
         };
         let gauge = Arc::new(WorkerGauge::default());
@@ -220,6 +233,14 @@ impl World {
     pub(crate) fn plain(&mut self, number: u32) -> FakeServer {
         let server = self.net.serve(plain_path(number));
         self.announce(number, Transport::Http);
+        server
+    }
+
+    /// A worker on a port.
+    pub(crate) fn plain_tcp(&mut self, number: u32, port: u16) -> FakeServer {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let server = self.net.serve_tcp(address);
+        self.announce_at(number, Transport::Http, PlainAddress::Tcp(address));
         server
     }
 
