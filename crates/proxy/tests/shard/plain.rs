@@ -2,7 +2,7 @@
 
 use hostler_driver::fake::FakePeer;
 
-use crate::world::{Client, GET, World, ok, read};
+use crate::world::{Client, GET, World, kind, ok, read};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
 const SURPLUS: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
@@ -42,11 +42,17 @@ fn bytes_behind_an_answer_are_never_the_next_answer() {
             for _ in 0..turns_before {
                 world.turn();
             }
+            world.turn();
             worker.write(SURPLUS.as_bytes());
             for _ in 0..turns_between {
                 world.turn();
             }
-            let second = world.client_with(GET);
+            // Not to be repeated, so the connection must be known to be bad before it is used.
+            let second = world.client();
+            world.turn();
+            second.write(POST);
+            *world.order.borrow_mut() = Some(kind);
+            world.settle();
             assert_eq!(
                 read(&worker),
                 "",
@@ -57,6 +63,39 @@ fn bytes_behind_an_answer_are_never_the_next_answer() {
             assert!(worker.is_closed());
         }
     }
+}
+
+#[test]
+fn bytes_reported_with_the_next_request_are_not_its_answer() {
+    let mut world = World::new(|_| {});
+    let server = world.plain(1);
+    let (client, worker) = with_idle(&mut world, &server);
+    // In one turn, the client's bytes first.
+    client.write(POST);
+    worker.write(SURPLUS.as_bytes());
+    *world.order.borrow_mut() = Some(kind);
+    world.settle();
+    assert_eq!(read(&worker), "");
+    is_served_anew(&mut world, &server, &client);
+}
+
+#[test]
+fn bytes_that_come_with_an_answer_to_another_are_seen_in_time() {
+    // One turn brings the answer to the first client, and with it a connection for the second, who waits. The surplus
+    // is there and not yet received.
+    let mut world = World::new(|setup| setup.worker_requests_max = 1);
+    let server = world.plain(1);
+    let first = world.client_with(GET);
+    let worker = server.accept().expect("connected");
+    read(&worker);
+    let second = world.client_with(POST);
+    assert_eq!(world.shard.status().queued, 1);
+    worker.write(ok("first").as_bytes());
+    worker.write(SURPLUS.as_bytes());
+    world.settle();
+    assert!(first.read().ends_with("first"));
+    assert_eq!(read(&worker), "");
+    is_served_anew(&mut world, &server, &second);
 }
 
 #[test]
