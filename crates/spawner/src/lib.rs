@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod event_loop;
 mod exec;
+mod group_listens;
 mod journey;
 mod listeners;
 mod outcome;
@@ -22,7 +23,7 @@ mod worker_command;
 
 pub use address::{AddressError, ListenAddress};
 pub use client::{CommandError, command, stop};
-pub use config::{AppSpec, START_MS_MAX, STOP_MS_MAX, SupervisorConfig};
+pub use config::{AppSpec, Launch, START_MS_MAX, STOP_MS_MAX, SupervisorConfig};
 pub use journey::{Journey, StartFailure, Step, StepRecord, StepState};
 pub use outcome::{ExitReason, Notice, ReadyInfo};
 pub use output::{LogWriter, log_writer};

@@ -171,6 +171,12 @@ pub(crate) fn plain_socket(dir: &Path, app: &str, slot: u32, worker: u32) -> Pat
     dir.join(format!("{}.{slot}.{worker}.sock", app_file_name(app)))
 }
 
+/// Path of the socket on which a worker that is a command may listen (`$SOCKET`). No app's plain socket has five parts in its
+/// name, and this is no longer than `control` with the same numbers.
+pub(crate) fn command_socket(dir: &Path, slot: u32, worker: u32) -> PathBuf {
+    dir.join(format!("app.on.{slot}.{worker}.sock"))
+}
+
 fn is_socket(entry: &fs::DirEntry) -> std::io::Result<bool> {
     use std::os::unix::fs::FileTypeExt;
     Ok(entry.file_type()?.is_socket())

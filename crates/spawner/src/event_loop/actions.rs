@@ -5,8 +5,9 @@
 
 use hostler_protocol::control::WorkerId;
 
-use super::{EventLoop, children};
-use crate::supervisor::{Action, Event, Level};
+use super::{EventLoop, children, probe};
+use crate::group_listens;
+use crate::supervisor::{Action, Event, Level, Target};
 
 impl EventLoop<'_> {
     pub(super) fn act(&mut self, action: Action) {
@@ -16,6 +17,16 @@ impl EventLoop<'_> {
                 Err(failure) => self.events.push_back(Event::ProxySpawnFailed(failure)),
             },
             Action::SpawnWorker { slot, worker } => self.spawn_worker(slot, worker),
+            Action::Probe { worker, offer } => {
+                if let Some(address) = probe::accepts(&offer) {
+                    self.events.push_back(Event::Accepts { worker, address });
+                }
+            }
+            Action::LookAround { worker } => {
+                let group = self.children.pid(Target::Worker(worker));
+                let found = group.map_or_else(Vec::new, group_listens::find);
+                self.events.push_back(Event::LookedAround { worker, found });
+            }
             Action::SendProxy(message) => {
                 let sent = self.link.as_mut().map(|link| link.send(&message));
                 if let Some(Err(error)) = sent {
@@ -50,7 +61,7 @@ impl EventLoop<'_> {
 
     fn spawn_worker(&mut self, slot: u32, worker: WorkerId) {
         let event = match self.launch_worker(slot, worker) {
-            Ok(pid) => Event::WorkerSpawned { worker, pid },
+            Ok((pid, offer)) => Event::WorkerSpawned { worker, pid, offer },
             Err(failure) => Event::WorkerSpawnFailed { worker, failure },
         };
         self.events.push_back(event);

@@ -11,12 +11,13 @@ use hostler_protocol::control::{ProxySetup, ToProxy, WorkerId};
 use super::children::{Pipes, explain, pipe};
 use super::proxy_link::ProxyLink;
 use super::streams::Kind;
-use super::{EventLoop, Kept};
+use super::{EventLoop, Kept, probe};
+use crate::config::Launch;
 use crate::exec::ProcessSpec;
 use crate::output::{Channel, Label};
-use crate::runtime_dir::plain_socket;
+use crate::runtime_dir::{command_socket, plain_socket};
 use crate::supervisor::{SpawnFailure, Target};
-use crate::worker_command::{self, ENV_REMOVED, WorkerFacts};
+use crate::worker_command::{self, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
 
 impl EventLoop<'_> {
     /// Starts the proxy with the listeners and sends it its setup; gives its pid.
@@ -33,17 +34,18 @@ impl EventLoop<'_> {
             fds.push(listener.try_clone()?);
         }
         let args = self.config.proxy_command.iter().skip(1).cloned().collect();
-        let (pid, pipes) = self.children.start(Target::Proxy, |stdout, stderr| ProcessSpec {
-            program: program.to_owned(),
-            args,
-            env: Vec::new(),
-            env_removed: ENV_REMOVED,
-            cwd: None,
-            stdout,
-            stderr,
-            fds,
-        })?;
-        self.watch_output(Target::Proxy, &Label::Proxy, pipes, None);
+        let (pid, pipes) =
+            self.children.start(Target::Proxy, false, |stdout, stderr| ProcessSpec {
+                program: program.to_owned(),
+                args,
+                env: Vec::new(),
+                env_removed: ENV_REMOVED,
+                cwd: None,
+                stdout,
+                stderr,
+                fds,
+            })?;
+        self.watch_output(Target::Proxy, &Label::Proxy, pipes, Vec::new());
         let listeners = self.listeners.names.clone();
         let setup = ToProxy::Setup(ProxySetup { listeners, ..self.config.proxy.clone() });
         // A proxy that is dead already is noticed by its exit.
@@ -52,22 +54,29 @@ impl EventLoop<'_> {
         Ok(pid)
     }
 
-    /// Starts a worker; gives its pid.
+    /// Starts a worker; gives its pid and, if it is a command, where it may listen.
     pub(super) fn launch_worker(
         &mut self,
         slot: u32,
         worker: WorkerId,
-    ) -> Result<u32, SpawnFailure> {
+    ) -> Result<(u32, Option<Offer>), SpawnFailure> {
         let app = &self.config.app;
         self.try_launch_worker(slot, worker)
-            .map_err(|error| explain(&error, &app.node, Some(&app.cwd)))
+            .map_err(|error| explain(&error, &worker_command::program(app), Some(&app.cwd)))
     }
 
-    fn try_launch_worker(&mut self, slot: u32, worker: WorkerId) -> io::Result<u32> {
+    fn try_launch_worker(
+        &mut self,
+        slot: u32,
+        worker: WorkerId,
+    ) -> io::Result<(u32, Option<Offer>)> {
         let config = self.config;
         let app = &config.app;
         let target = Target::Worker(worker);
         let plain = plain_socket(self.dir.path(), &app.name, slot, worker.0);
+        let is_command = matches!(app.launch, Launch::Command { .. });
+        let offer = is_command.then(|| self.offer(slot, worker)).transpose()?;
+        let search_path = std::env::var_os("PATH");
         let env = worker_command::env(
             app,
             &WorkerFacts {
@@ -77,35 +86,46 @@ impl EventLoop<'_> {
                 channels: &self.listeners.channels,
                 plain: &plain,
                 port: self.listeners.port,
+                offer: offer.clone(),
+                search_path: search_path.as_deref(),
                 node_env_is_set: std::env::var_os("NODE_ENV").is_some(),
             },
         );
         let args = worker_command::args(app, &self.loader_dir);
+        let env_removed = if is_command { ENV_REMOVED_COMMAND } else { ENV_REMOVED };
         let (report, child_report): (OwnedFd, OwnedFd) = pipe()?;
-        let (pid, pipes) = self.children.start(target, |stdout, stderr| ProcessSpec {
-            program: app.node.clone(),
-            args,
-            env,
-            env_removed: ENV_REMOVED,
-            cwd: Some(app.cwd.clone()),
-            stdout,
-            stderr,
-            fds: vec![child_report],
-        })?;
+        // Descriptors beyond the usual three are nothing that a shell and its commands expect.
+        let fds = if is_command { Vec::new() } else { vec![child_report] };
+        let (pid, pipes) =
+            self.children.start(target, is_command, |stdout, stderr| ProcessSpec {
+                program: worker_command::program(app),
+                args,
+                env,
+                env_removed,
+                cwd: Some(app.cwd.clone()),
+                stdout,
+                stderr,
+                fds,
+            })?;
         let label = Label::Worker { app: app.name.clone(), slot };
-        self.watch_output(target, &label, pipes, Some(plain));
-        self.streams.add(target, Kind::Report, report);
-        Ok(pid)
+        let sockets = [Some(plain), offer.as_ref().map(|offer| offer.socket.clone())];
+        self.watch_output(target, &label, pipes, sockets.into_iter().flatten().collect());
+        if !is_command {
+            self.streams.add(target, Kind::Report, report);
+        }
+        Ok((pid, offer))
     }
 
-    fn watch_output(
-        &mut self,
-        target: Target,
-        label: &Label,
-        pipes: Pipes,
-        plain: Option<PathBuf>,
-    ) {
-        self.kept.insert(target, Kept { plain, ..Kept::default() });
+    /// A socket and a port that no other worker has.
+    fn offer(&self, slot: u32, worker: WorkerId) -> io::Result<Offer> {
+        let socket = command_socket(self.dir.path(), slot, worker.0);
+        // A file of that name would be a dead worker's of an earlier instance.
+        let _ = std::fs::remove_file(&socket);
+        Ok(Offer { socket, port: probe::free_port()? })
+    }
+
+    fn watch_output(&mut self, target: Target, label: &Label, pipes: Pipes, sockets: Vec<PathBuf>) {
+        self.kept.insert(target, Kept { sockets, ..Kept::default() });
         for (channel, fd) in [(Channel::Stdout, pipes.stdout), (Channel::Stderr, pipes.stderr)] {
             self.streams.add(target, Kind::Output { channel, label: label.clone() }, fd);
         }

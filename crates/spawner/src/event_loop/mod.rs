@@ -16,6 +16,7 @@ mod launch;
 mod news;
 mod oom;
 mod orphans;
+mod probe;
 mod proxy_link;
 mod signals;
 mod status;
@@ -29,13 +30,13 @@ use std::time::Instant;
 
 use rustix::event::Timespec;
 
-use crate::config::SupervisorConfig;
+use crate::config::{Launch, SupervisorConfig};
 use crate::exec;
 use crate::listeners::{Listeners, bind_file};
 use crate::outcome::{ExitReason, Notice};
 use crate::output::{Sink, Tail, stderr_sink};
 use crate::runtime_dir::RuntimeDir;
-use crate::supervisor::{Event, Machine, Settings, Target};
+use crate::supervisor::{Event, Kind, Machine, Settings, Target};
 use crate::worker_command;
 use children::Children;
 use control::ControlServer;
@@ -53,8 +54,8 @@ const LAST_WRITE_MS_MAX: u32 = 500;
 struct Kept {
     /// The last lines of its stderr.
     tail: Tail,
-    /// Its plain socket.
-    plain: Option<PathBuf>,
+    /// Its sockets.
+    sockets: Vec<PathBuf>,
 }
 
 /// Keeps the clients of `hostler stop` waiting until it is dropped, which is the last thing of all.
@@ -97,6 +98,10 @@ impl<'a> EventLoop<'a> {
     ) -> io::Result<Self> {
         let settings = Settings {
             app: config.app.name.clone(),
+            kind: match config.app.launch {
+                Launch::Script { .. } => Kind::Script,
+                Launch::Command { .. } => Kind::Command,
+            },
             workers: config.app.workers,
             shards: config.proxy.shards,
             transport: config.app.transport,

@@ -162,9 +162,9 @@ impl EventLoop<'_> {
         for (target, how) in self.children.reap() {
             self.with_lines(|streams, each| streams.drain(target, each));
             let kept = self.kept.remove(&target).unwrap_or_default();
-            if let Some(plain) = &kept.plain {
+            for socket in &kept.sockets {
                 // A worker removes its socket file by itself, unless it was killed.
-                let _ = std::fs::remove_file(plain);
+                let _ = std::fs::remove_file(socket);
             }
             let struck = self.oom.struck();
             let killed = matches!(how, HowDied::Signal { signal: libc::SIGKILL, .. });

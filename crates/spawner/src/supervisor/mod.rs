@@ -21,6 +21,7 @@
 //! Backoff | Stopped`. The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving ->
 //! Leaving | Killed`, from each `-> Backoff -> Spawning` or `-> Gone`.
 
+mod command;
 pub(crate) mod death;
 mod event;
 mod proxy;
@@ -43,11 +44,22 @@ use crate::outcome::{ExitReason, Notice, ReadyInfo};
 use proxy::{Proxy, ProxyState};
 use slot::Slot;
 
+/// What a worker process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Node with a script: the loader tells when it is ready.
+    Script,
+    /// A command: it is ready when it accepts connections.
+    Command,
+}
+
 /// What the machine has to know about the instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// App name.
     pub(crate) app: String,
+    /// What its workers are.
+    pub(crate) kind: Kind,
     /// Worker slots.
     pub(crate) workers: u32,
     /// Shards of the proxy.
@@ -154,8 +166,12 @@ impl Machine {
             Event::ProxyMessage(message) => self.proxy_message(message, now_ms, actions),
             Event::ProxyHungUp => self.proxy_hung_up(now_ms),
             Event::ProxyExited(death) => self.proxy_exited(&death, now_ms, actions),
-            Event::WorkerSpawned { worker, pid } => {
-                self.worker_spawned(worker, pid, now_ms, actions);
+            Event::WorkerSpawned { worker, pid, offer } => {
+                self.worker_spawned(worker, pid, offer, now_ms, actions);
+            }
+            Event::Accepts { worker, address } => self.accepts(worker, address, now_ms, actions),
+            Event::LookedAround { worker, found } => {
+                self.looked_around(worker, &found, actions);
             }
             Event::WorkerSpawnFailed { worker, failure } => {
                 self.worker_spawn_failed(worker, failure, now_ms, actions);

@@ -3,11 +3,21 @@
 //! Owns: their states and how they are shown. Must never know: when to change them; `worker` and
 //! `stop` decide that.
 
-use hostler_protocol::control::{Transport, WorkerAddress, WorkerId, WorkerState, WorkerStatus};
+use hostler_protocol::control::{
+    PlainAddress, Transport, WorkerAddress, WorkerId, WorkerState, WorkerStatus,
+};
 
 use super::Settings;
+use super::command::Search;
 use crate::journey::Journey;
 use crate::runtime_dir::plain_socket;
+
+/// Node closes an idle connection after 5 s by default (`server.keepAliveTimeout`); the proxy goes first.
+const NODE_IDLE_MS_MAX: u32 = 4_000;
+
+/// Servers do not tell how long they keep an idle connection. The shortest usual time is gunicorn's, 2 s (uvicorn, hypercorn,
+/// Apache: 5 s, Bun: 10 s, puma, Tomcat: 20 s and more); a connection to this machine costs little.
+const COMMAND_IDLE_MS_MAX: u32 = 1_500;
 
 /// A place for one worker; it keeps its number while processes come and go.
 #[derive(Debug)]
@@ -55,6 +65,10 @@ pub(super) struct Process {
     pub(super) exception: Option<String>,
     /// Servers it opened that are not ours to serve.
     pub(super) other_servers: Vec<String>,
+    /// What is known of a command until it is ready.
+    pub(super) search: Option<Search>,
+    /// Where a command accepts connections.
+    pub(super) accepts: Option<PlainAddress>,
 }
 
 /// The life of a worker process.
@@ -112,7 +126,10 @@ impl Slot {
         match &self.state {
             SlotState::Backoff { until_ms } => Some(*until_ms),
             SlotState::Live(process) => match process.phase {
-                ProcessPhase::Starting { deadline_ms } => Some(deadline_ms),
+                ProcessPhase::Starting { deadline_ms } => {
+                    let search = process.search.as_ref().map(Search::next_ms);
+                    Some(search.map_or(deadline_ms, |next_ms| next_ms.min(deadline_ms)))
+                }
                 ProcessPhase::Ready | ProcessPhase::Stopping | ProcessPhase::Killed => None,
             },
             SlotState::Stopped => None,
@@ -129,17 +146,22 @@ impl Slot {
             pid: process.pid?,
             core: self.pinned_core(settings),
             transport: process.transport,
-            plain: plain_socket(
-                &settings.runtime_dir,
-                &settings.app,
-                self.number,
-                process.worker.0,
-            ),
+            plain: process.accepts.clone().unwrap_or_else(|| {
+                let worker = process.worker.0;
+                let dir = &settings.runtime_dir;
+                PlainAddress::Unix(plain_socket(dir, &settings.app, self.number, worker))
+            }),
+            plain_idle_ms_max: match process.accepts {
+                Some(_) => COMMAND_IDLE_MS_MAX,
+                None => NODE_IDLE_MS_MAX,
+            },
         })
     }
 
+    /// A command is left to the scheduler: nobody knows how many processes and threads it serves with.
     pub(super) fn pinned_core(&self, settings: &Settings) -> Option<u32> {
-        self.core.filter(|_| settings.pin)
+        let is_command = self.process().is_some_and(|process| process.accepts.is_some());
+        self.core.filter(|_| settings.pin && !is_command)
     }
 
     pub(super) fn status(&self, settings: &Settings, now_ms: u64) -> WorkerStatus {

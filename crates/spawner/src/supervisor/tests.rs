@@ -1,6 +1,8 @@
 //! The machine without processes: one rule each, then random lives with invariants.
 
-use hostler_protocol::control::{FromProxy, IoChoice, ToProxy, Transport, WorkerId, WorkerState};
+use hostler_protocol::control::{
+    FromProxy, IoChoice, PlainAddress, ToProxy, Transport, WorkerId, WorkerState,
+};
 
 use super::*;
 
@@ -10,6 +12,7 @@ const INT: i32 = 2;
 fn settings(workers: u32) -> Settings {
     Settings {
         app: "web".into(),
+        kind: Kind::Script,
         workers,
         shards: 1,
         transport: Transport::Frames,
@@ -69,7 +72,7 @@ impl Bench {
 
     fn ready(&mut self, worker: u32) {
         let worker = WorkerId(worker);
-        self.send(Event::WorkerSpawned { worker, pid: 1000 + worker.0 });
+        self.send(Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer: None });
         let report = Report::Ready { transport: Transport::Frames };
         self.send(Event::Report { worker, report });
         let told = std::mem::take(&mut self.last);
@@ -139,7 +142,7 @@ fn proxy_first_then_all_workers_and_one_ready_notice() {
     bench.ready(1);
     let told = |action: &Action| {
         matches!(action, Action::SendProxy(ToProxy::WorkerReady(address))
-        if address.plain.ends_with("web.0.1.sock") && address.core == Some(0))
+        if address.plain.to_string().ends_with("web.0.1.sock") && address.core == Some(0))
     };
     assert!(bench.last.iter().any(told));
     assert!(bench.last.contains(&Action::Pin { pid: 1001, core: 0 }));
@@ -157,7 +160,7 @@ fn a_first_start_that_dies_ends_the_instance_with_a_report() {
     let mut bench = Bench::new(2);
     bench.send(Event::ProxySpawned { pid: 100 });
     for number in [1, 2] {
-        bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number });
+        bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number, offer: None });
     }
     bench.report(1, Report::Preload { node: "20.20.2".into() });
     bench.report(1, Report::SelfTest { ok: true, why: None });
@@ -193,7 +196,7 @@ fn start_failures_are_told_apart() {
     ];
     for (reports, event, expected) in table {
         let mut bench = Bench::new(1);
-        bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+        bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
         reports.into_iter().for_each(|report| bench.report(1, report));
         bench.send(event);
         assert!(bench.failure().why.contains(expected), "{}", bench.failure().why);
@@ -203,7 +206,7 @@ fn start_failures_are_told_apart() {
 #[test]
 fn an_app_that_never_listens_is_killed_and_told_what_it_did_instead() {
     let mut bench = Bench::new(1);
-    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
     bench.report(1, Report::Preload { node: "20".into() });
     bench.report(1, Report::OtherListen { what: "https".into() });
     assert_eq!(bench.machine.next_deadline_ms(), Some(61_000));
@@ -305,7 +308,7 @@ fn a_proxy_in_a_crash_loop_ends_the_instance() {
 fn a_proxy_that_says_it_failed_ends_the_instance_with_its_text() {
     let mut bench = Bench::new(1);
     bench.send(Event::ProxySpawned { pid: 100 });
-    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
     bench.send(Event::ProxyMessage(FromProxy::Failed { why: "io_uring is disabled".into() }));
     bench.proxy_exit();
     bench.exit(1, HowDied::Signal { signal: 15, core: false });
@@ -378,7 +381,7 @@ fn a_stop_while_a_process_is_being_made_reaches_it() {
     assert_eq!(signals(&bench.last), []);
     bench.send(Event::ProxySpawned { pid: 100 });
     assert_eq!(signals(&bench.last), [(Target::Proxy, StopSignal::Kill)]);
-    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
     assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
     bench.proxy_exit();
     bench.exit(1, HowDied::Exit(0));
@@ -457,7 +460,7 @@ impl World {
                 assert!(self.workers.iter().all(|entry| entry.0 != slot), "two workers in a slot");
                 assert_eq!(self.stop_sent_ms, None, "a worker is started during a stop");
                 self.workers.push((slot, worker, false));
-                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0 });
+                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer: None });
             }
             Action::Signal { target, signal } => self.signal(target, signal),
             Action::SendProxy(ToProxy::WorkerReady(address)) => {
@@ -583,4 +586,77 @@ fn random_lives_keep_the_invariants_and_always_end() {
         world.live(latest_ms, false);
         assert!(world.exit.is_some(), "seed {seed} did not end: {:?}", world.machine.phase());
     }
+}
+
+/// A machine whose workers are commands; the first one has been started.
+fn commands() -> Bench {
+    let settings = Settings { kind: Kind::Command, ..settings(1) };
+    let mut bench = Bench { machine: Machine::new(settings), now_ms: 1_000, last: Vec::new() };
+    bench.send(Event::Started);
+    bench.send(Event::ProxySpawned { pid: 100 });
+    bench.serving();
+    let offer = Some(offer());
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 7, offer });
+    bench
+}
+
+fn offer() -> crate::worker_command::Offer {
+    crate::worker_command::Offer { socket: "/run/h/app.on.0.1.sock".into(), port: 40_001 }
+}
+
+#[test]
+fn a_command_is_tried_with_growing_pauses() {
+    let mut bench = commands();
+    let mut tries = Vec::new();
+    while bench.now_ms < 3_000 {
+        let next_ms = bench.machine.next_deadline_ms().expect("something to do");
+        assert!(next_ms > bench.now_ms, "it would not wait");
+        bench.now_ms = next_ms;
+        let probe = Action::Probe { worker: WorkerId(1), offer: offer() };
+        if bench.send(Event::Tick).contains(&probe) {
+            tries.push(bench.now_ms - 1_000);
+        }
+    }
+    assert_eq!(tries[..7], [10, 20, 40, 80, 160, 320, 520]);
+}
+
+#[test]
+fn a_command_that_accepts_is_announced_where_it_does() {
+    let mut bench = commands();
+    bench.wait(10);
+    let plain = PlainAddress::Tcp(([127, 0, 0, 1], 40_001).into());
+    bench.send(Event::Accepts { worker: WorkerId(1), address: plain.clone() });
+    let told = |action: &Action| {
+        matches!(action, Action::SendProxy(ToProxy::WorkerReady(address))
+            if address.plain == plain && address.transport == Transport::Http
+                && address.core.is_none() && address.plain_idle_ms_max < 2_000)
+    };
+    assert!(bench.last.iter().any(told), "{:?}", bench.last);
+    assert!(!bench.last.iter().any(|action| matches!(action, Action::Pin { .. })));
+    // A second answer changes nothing, and nobody tries any more.
+    let worker = WorkerId(1);
+    assert!(bench.send(Event::Accepts { worker, address: plain }).is_empty());
+    assert_eq!(bench.machine.next_deadline_ms(), None);
+}
+
+#[test]
+fn a_command_that_listens_elsewhere_is_told_early_and_at_the_end() {
+    let mut bench = commands();
+    let look = Action::LookAround { worker: WorkerId(1) };
+    assert!(bench.wait(5_000).contains(&look));
+    let found = vec!["127.0.0.1:8000".to_owned()];
+    bench.send(Event::LookedAround { worker: WorkerId(1), found: found.clone() });
+    let Some(Action::Log(Level::Warn, text)) = bench.last.first() else {
+        panic!("{:?}", bench.last);
+    };
+    assert!(text.contains("it listens on 127.0.0.1:8000 and neither on unix:/run/h/"), "{text}");
+    assert!(!bench.wait(54_000).contains(&look), "once is enough");
+    assert!(bench.wait(1_000).contains(&look));
+    bench.send(Event::LookedAround { worker: WorkerId(1), found });
+    assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Kill)]);
+    bench.exit(1, HowDied::Signal { signal: 9, core: false });
+    let failure = bench.failure();
+    assert!(failure.why.contains("within 60.0 s, neither on"), "{}", failure.why);
+    assert!(failure.why.ends_with("; it listens on 127.0.0.1:8000 instead"), "{}", failure.why);
+    assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("gunicorn --bind")));
 }

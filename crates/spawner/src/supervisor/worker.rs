@@ -4,13 +4,15 @@
 
 use hostler_protocol::control::{ToProxy, WorkerId};
 
+use super::command::{self, Search};
 use super::death::{Death, REMARK_CHARS_MAX};
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
 use super::report::Report;
 use super::slot::{Process, ProcessPhase, SlotState};
-use super::{Machine, Phase, backoff_ms, duration_text, lower};
+use super::{Kind, Machine, Phase, backoff_ms, duration_text, lower};
 use crate::journey::{Journey, StartFailure, Step};
 use crate::outcome::{ExitReason, Notice};
+use crate::worker_command::Offer;
 
 /// A worker that was ready this long is healthy: its next death counts as its first.
 const HEALTHY_MS: u64 = 60_000;
@@ -36,10 +38,12 @@ impl Machine {
             spawned_ms: now_ms,
             ready_ms: None,
             transport: self.settings.transport,
-            journey: Journey::new(now_ms),
+            journey: Journey::new(steps(self.settings.kind), now_ms),
             condemned: None,
             exception: None,
             other_servers: Vec::new(),
+            search: None,
+            accepts: None,
         }));
         actions.push(Action::SpawnWorker { slot: slot.number, worker });
     }
@@ -48,6 +52,7 @@ impl Machine {
         &mut self,
         worker: WorkerId,
         pid: u32,
+        offer: Option<Offer>,
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
@@ -58,6 +63,7 @@ impl Machine {
             return;
         };
         process.pid = Some(pid);
+        process.search = offer.map(|offer| Search::new(offer, now_ms));
         process.journey.done(Step::Exec, now_ms);
         // A stop that came while the process was being made could not signal it yet.
         match process.phase {
@@ -158,7 +164,7 @@ impl Machine {
         }
     }
 
-    fn worker_ready(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
+    pub(super) fn worker_ready(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
         let name = self.worker_name(index);
         let core = self.slots[index].pinned_core(&self.settings);
         let Some(process) = self.slots[index].process_mut() else {
@@ -256,6 +262,9 @@ impl Machine {
                     self.slots[index].restarts += 1;
                     self.spawn_worker(index, now_ms, actions);
                 }
+                SlotState::Live(process) if process.is_searched(now_ms) => {
+                    self.search_command(index, now_ms, actions);
+                }
                 SlotState::Live(process) => {
                     let limit_s = self.settings.start_ms_max.div_ceil(1000);
                     process.condemned = Some(explain_slow_start(process, limit_s));
@@ -327,12 +336,22 @@ impl Machine {
     }
 }
 
+fn steps(kind: Kind) -> &'static [Step] {
+    match kind {
+        Kind::Script => Step::SCRIPT,
+        Kind::Command => Step::COMMAND,
+    }
+}
+
 pub(super) fn push_signal(actions: &mut Vec<Action>, worker: WorkerId, signal: StopSignal) {
     actions.push(Action::Signal { target: Target::Worker(worker), signal });
 }
 
 /// What happened, and what to do, when a worker dies before it is ready.
 fn explain_start(process: &Process, death: &Death) -> (String, Option<String>) {
+    if process.search.is_some() {
+        return command::explain_start(process, death);
+    }
     if let Some(condemned) = &process.condemned {
         let hint = "if the app needs longer, raise the start time-out; if it serves by https, http2 or a \
                     net server, it cannot be taken over yet";
@@ -357,7 +376,7 @@ fn explain_start(process: &Process, death: &Death) -> (String, Option<String>) {
         (Step::SelfTest | Step::AppLoad, _) => {
             (format!("the app {died} before it called listen(){words}"), None)
         }
-        (Step::Connect, _) => {
+        (Step::Connect | Step::Accept, _) => {
             (format!("the app {died} after listen(), before it was connected to the proxy{words}"), None)
         }
     }
@@ -375,6 +394,8 @@ fn explain_slow_start(process: &Process, limit_s: u32) -> String {
             "the app did not call listen() on an http.Server within {limit_s} s, only on: {}",
             process.other_servers.join(", ")
         ),
-        Step::Connect => format!("the app could not be connected to the proxy within {limit_s} s"),
+        Step::Connect | Step::Accept => {
+            format!("the app could not be connected to the proxy within {limit_s} s")
+        }
     }
 }
