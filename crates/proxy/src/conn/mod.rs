@@ -28,6 +28,7 @@ mod relay_request;
 mod relay_response;
 mod state;
 mod tunnel;
+mod unchunk;
 
 #[cfg(test)]
 mod tests;

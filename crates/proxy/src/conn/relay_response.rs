@@ -213,38 +213,8 @@ impl Conn {
         self.bound_spill(cx);
     }
 
-    /// The content of chunks for a client that does not know them.
-    fn decoded_body(
-        &mut self,
-        buffer: &Buffer,
-        range: Range<usize>,
-        scarce: bool,
-        cx: &mut Context<'_>,
-    ) {
-        let Writing::Body(BodyLeft::Decoded(decoder)) = &mut self.writing else {
-            return;
-        };
-        let mut at = range.start;
-        while at < range.end && !decoder.is_done() {
-            let Ok((used, data)) = decoder.content(&buffer[at..range.end]) else {
-                self.truncated(cx);
-                return;
-            };
-            self.request.body_bytes_out += data.len() as u64;
-            self.outbox.push(cx.pool, buffer, at + data.start..at + data.end, scarce);
-            at += used;
-        }
-        if at < range.end {
-            self.worker_keeps = false;
-        }
-        if decoder.is_done() {
-            self.writing = Writing::Body(BodyLeft::None);
-        }
-        self.bound_spill(cx);
-    }
-
     /// Cuts the one that makes the shard hold too much for slow readers.
-    fn bound_spill(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn bound_spill(&mut self, cx: &mut Context<'_>) {
         let spilled = self.outbox.spilled();
         let others = cx.stats.spilled_bytes - u64::from(self.spill_counted);
         if spilled > 0 && others + u64::from(spilled) > cx.settings.spill_bytes_max {
@@ -311,7 +281,7 @@ impl Conn {
     }
 
     /// The response cannot be completed: the client sees a connection that ends too early.
-    fn truncated(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn truncated(&mut self, cx: &mut Context<'_>) {
         cx.stats.failed += 1;
         self.must_reset |= self.ends_by_close();
         self.release(Keep::Cancel, cx);
