@@ -12,6 +12,7 @@ mod abort;
 mod bad_input;
 mod bad_input_tables;
 mod bodies;
+mod commands;
 mod exhaustion;
 mod frameworks;
 mod headers;

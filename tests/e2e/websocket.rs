@@ -6,7 +6,7 @@ use crate::support::{Client, Instance, Setup, Variant, eventually, matrix};
 
 matrix!(all: echo, closing, refused_upgrades);
 
-const TEXT: u8 = 1;
+pub(crate) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -17,10 +17,10 @@ fn start(variant: Variant) -> Instance {
 }
 
 /// A WebSocket client that masks as clients must.
-struct Socket(Client);
+pub(crate) struct Socket(Client);
 
 impl Socket {
-    fn open(instance: &Instance) -> Self {
+    pub(crate) fn open(instance: &Instance) -> Self {
         let mut client = instance.client();
         client.send(
             "GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -37,7 +37,7 @@ impl Socket {
         Self(client)
     }
 
-    fn send(&mut self, opcode: u8, payload: &[u8]) {
+    pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.0.send(Self::frame(opcode, payload));
     }
 
@@ -60,7 +60,7 @@ impl Socket {
         frame
     }
 
-    fn receive(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn receive(&mut self) -> (u8, Vec<u8>) {
         let head = self.0.read_exact(2).expect("frame head");
         let length = match head[1] {
             126 => {

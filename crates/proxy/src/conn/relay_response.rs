@@ -203,8 +203,9 @@ impl Conn {
             self.outbox.push(cx.pool, buffer, range.start..range.start + take, scarce);
         }
         if take < available {
-            // Bytes behind the end of a response belong to nobody.
-            self.close_after = true;
+            // Bytes behind the end of a response belong to nobody. Over frames they are about the client's connection, on the
+            // plain path about the worker's own.
+            self.close_after |= matches!(self.link, Link::Stream { .. });
             self.worker_keeps = false;
         }
         if whole {

@@ -6,6 +6,9 @@
 
 use std::fs;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 /// Set at the very beginning of a process' end, long before its descriptors are closed (`do_exit` in kernel/exit.c:
 /// `exit_signals` sets it, `exit_files` follows).
 const PF_EXITING: u64 = 0x4;
@@ -27,7 +30,11 @@ pub fn is_ending(pid: u32) -> bool {
 fn ends(pid: u32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => is_exiting(&stat),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        // Gone, or hidden from us (hidepid): a signal that is none tells.
+        Err(_) => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+        }
     }
 }
 

@@ -177,6 +177,9 @@ impl Machine {
         let took = duration_text(now_ms.saturating_sub(process.spawned_ms));
         let pid = process.pid.unwrap_or(0);
         let mut text = format!("{name} is ready after {took} (pid {pid}, {}", lower(transport));
+        if let Some(address) = &process.accepts {
+            text.push_str(&format!(" on {address}"));
+        }
         if let Some(core) = core {
             // After the start, because V8 sizes its helper threads while it starts, and those
             // should keep all cores.

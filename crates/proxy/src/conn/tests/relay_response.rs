@@ -88,10 +88,15 @@ fn bytes_behind_an_answer_belong_to_nobody() {
     for link in BOTH {
         let mut world = World::in_exchange(GET, link);
         let twice = answer("Content-Length: 2\r\n", "hi").repeat(2);
-        let keep = if link == PLAIN { "cancel" } else { "reuse" };
+        // Over frames they are a fault of this client's connection, on the plain path one of the worker's.
+        let (keep, end) =
+            if link == PLAIN { ("cancel", &[][..]) } else { ("reuse", &["close"][..]) };
         assert_eq!(world.worker(&twice, ResponseEnd::End), [keep]);
         let (out, wishes) = world.flush();
-        assert_eq!((body_of(&out), wishes), ("hi", vec!["close".to_owned()]));
+        assert_eq!(
+            (body_of(&out), wishes.iter().map(String::as_str).collect()),
+            ("hi", end.to_vec())
+        );
     }
 }
 
