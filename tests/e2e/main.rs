@@ -16,6 +16,7 @@ mod commands;
 mod exhaustion;
 mod frameworks;
 mod headers;
+mod node_versions;
 mod serve;
 mod shutdown;
 mod start_failures;

@@ -47,7 +47,7 @@ function start(settings) {
   if (settings.transport === 'frames') {
     const tested = major >= NODE_MIN && major <= NODE_MAX;
     const result = tested ? require('./selftest.cjs').run() :
-      { step: 'self_test', ok: false, why: `Node ${major} is not tested` };
+      { step: 'self_test', ok: false, untested: true, why: `Node ${process.versions.node} is outside of the tested versions ${NODE_MIN} to ${NODE_MAX}` };
     report(result);
     if (!result.ok) settings.transport = 'http';
     else if (settings.short_dump !== false) require('./dump.cjs').install();

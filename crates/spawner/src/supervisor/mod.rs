@@ -124,6 +124,8 @@ pub(crate) struct Machine {
     /// Transport of the worker that was ready first.
     first_ready: Option<Transport>,
     announced: bool,
+    /// Why requests go over http although frames were asked for, as last told.
+    fallback: Option<String>,
     /// Why it ends, from the moment that is decided.
     ending: Option<ExitReason>,
     /// The signal that began the stop, and when.
@@ -147,6 +149,7 @@ impl Machine {
             next_worker: 1,
             first_ready: None,
             announced: false,
+            fallback: None,
             ending: None,
             stop_signal: None,
             cut: 0,

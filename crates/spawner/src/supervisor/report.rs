@@ -21,6 +21,9 @@ pub(crate) enum Report {
         /// What differs.
         #[serde(default)]
         why: Option<String>,
+        /// Nothing was compared: this version of Node is not among the tested ones.
+        #[serde(default)]
+        untested: bool,
     },
     /// The app called `listen` on the server that is taken over.
     Listen {},
@@ -64,6 +67,7 @@ mod tests {
             r#"{"step":"preload","node":"20.20.2"}"#,
             r#"{"step":"self_test","ok":true,"us":5300}"#,
             r#"{"step":"self_test","ok":false,"why":"..."}"#,
+            r#"{"step":"self_test","ok":false,"untested":true,"why":"..."}"#,
             r#"{"step":"listen","requested":{"port":3000,"host":null,"path":null}}"#,
             r#"{"step":"ready","transport":"frames"}"#,
             r#"{"step":"other_listen","what":"https","requested":{}}"#,

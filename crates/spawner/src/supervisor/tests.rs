@@ -163,7 +163,7 @@ fn a_first_start_that_dies_ends_the_instance_with_a_report() {
         bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number, offer: None });
     }
     bench.report(1, Report::Preload { node: "20.20.2".into() });
-    bench.report(1, Report::SelfTest { ok: true, why: None });
+    bench.report(1, Report::SelfTest { ok: true, why: None, untested: false });
     bench.report(1, Report::Error { message: "no database".into() });
     bench.exit(1, HowDied::Exit(1));
     let why = &bench.failure().why;
@@ -184,7 +184,7 @@ fn start_failures_are_told_apart() {
         death: Death { how: HowDied::Exit(code), ..Death::default() },
     };
     let preload = Report::Preload { node: "20".into() };
-    let test = Report::SelfTest { ok: true, why: None };
+    let test = Report::SelfTest { ok: true, why: None, untested: false };
     let table = [
         (vec![], exit(9), "node exited with code 9 before the loader ran"),
         (
@@ -659,4 +659,24 @@ fn a_command_that_listens_elsewhere_is_told_early_and_at_the_end() {
     assert!(failure.why.contains("within 60.0 s, neither on"), "{}", failure.why);
     assert!(failure.why.ends_with("; it listens on 127.0.0.1:8000 instead"), "{}", failure.why);
     assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("gunicorn --bind")));
+}
+
+#[test]
+fn the_fallback_to_http_is_told_once() {
+    let mut bench = Bench::new(2);
+    for number in [1, 2] {
+        bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number, offer: None });
+    }
+    let told = |bench: &mut Bench, worker: u32, why: &str, untested: bool| {
+        bench.report(worker, Report::SelfTest { ok: false, why: Some(why.into()), untested });
+        bench.last.iter().find_map(|action| match action {
+            Action::Log(Level::Warn, text) => Some(text.clone()),
+            _ => None,
+        })
+    };
+    let text = told(&mut bench, 1, "Node 18.0.0 is old", true).expect("told");
+    assert!(text.contains("over http") && text.ends_with("frames: Node 18.0.0 is old"), "{text}");
+    assert_eq!(told(&mut bench, 2, "Node 18.0.0 is old", true), None, "once is enough");
+    let text = told(&mut bench, 2, "event 3", false).expect("something else");
+    assert!(text.ends_with("the self-test differs: event 3"), "{text}");
 }

@@ -127,17 +127,14 @@ impl Machine {
                 process.journey.done(Step::Preload, now_ms);
                 process.journey.note(Step::Preload, format!("Node {node}"));
             }
-            Report::SelfTest { ok, why } => {
+            Report::SelfTest { ok, why, untested } => {
                 process.journey.done(Step::SelfTest, now_ms);
                 if !ok {
                     let why = why.unwrap_or_else(|| "no reason given".to_owned());
                     let why: String = why.chars().take(NOTE_CHARS_MAX).collect();
-                    let text = format!("differs from Node, the plain path is used: {why}");
-                    actions.push(Action::Log(
-                        Level::Warn,
-                        format!("{name}: the loader's self-test {text}"),
-                    ));
-                    process.journey.note(Step::SelfTest, text);
+                    let why = if untested { why } else { format!("the self-test differs: {why}") };
+                    process.journey.note(Step::SelfTest, why.clone());
+                    self.tell_fallback(why, actions);
                 }
             }
             Report::Listen {} => process.journey.done(Step::AppLoad, now_ms),
@@ -161,6 +158,15 @@ impl Machine {
                 let first_line = message.lines().next().unwrap_or_default();
                 process.exception = Some(first_line.chars().take(REMARK_CHARS_MAX).collect());
             }
+        }
+    }
+
+    /// Once for all workers: they are alike.
+    fn tell_fallback(&mut self, why: String, actions: &mut Vec<Action>) {
+        if self.fallback.as_ref() != Some(&why) {
+            let text = format!("requests go over http, which costs more CPU than frames: {why}");
+            actions.push(Action::Log(Level::Warn, text));
+            self.fallback = Some(why);
         }
     }
 
