@@ -17,13 +17,16 @@ function take() {
   if (at > 0) process.execArgv.splice(at - 1, 2);
   const text = process.env.HOSTLER_WORKER;
   if (text === undefined) return null;
-  delete process.env.HOSTLER_WORKER;
   try {
     const settings = JSON.parse(text);
+    // Below a command any process may turn out to be the worker, and what it starts too.
+    if (settings.claim !== undefined) return require('worker_threads').isMainThread ? settings : null;
+    delete process.env.HOSTLER_WORKER;
     // A grandchild or a thread with an inherited environment is not the worker.
     const isWorker = settings.parent_pid === process.ppid && require('worker_threads').isMainThread;
     return isWorker ? settings : null;
   } catch {
+    delete process.env.HOSTLER_WORKER;
     return null;
   }
 }
@@ -39,9 +42,20 @@ function isThis(word) {
 
 /** @param {any} settings */
 function start(settings) {
+  const { install } = require('./listen.cjs');
+  if (settings.claim === undefined) {
+    begin(settings);
+    install(settings, () => true);
+  } else {
+    install(settings, () => require('./claim.cjs').claim(settings) && begin(settings));
+  }
+}
+
+/** This process is the worker. @param {any} settings */
+function begin(settings) {
   const { open, report, watchExceptions } = require('./report.cjs');
-  open(settings.report_fd);
-  report({ step: 'preload', node: process.versions.node });
+  open(settings.report_fd ?? settings.report);
+  report({ step: 'preload', node: process.versions.node, pid: process.pid });
   watchExceptions();
   const major = Number.parseInt(process.versions.node, 10);
   if (settings.transport === 'frames') {
@@ -52,5 +66,5 @@ function start(settings) {
     if (!result.ok) settings.transport = 'http';
     else if (settings.short_dump !== false) require('./dump.cjs').install();
   }
-  require('./listen.cjs').install(settings);
+  return true;
 }

@@ -12,6 +12,7 @@ use hostler_protocol::worker::PROTOCOL_VERSION;
 use serde::Serialize;
 
 use crate::config::{AppSpec, Launch};
+use crate::runtime_dir::WorkerFolder;
 
 /// The report pipe's number in a worker; see `exec`.
 const REPORT_FD: u32 = 3;
@@ -49,6 +50,24 @@ pub(crate) struct Offer {
     pub(crate) port: u16,
 }
 
+/// What a Node process below a command needs to become the worker.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) folder: &'a WorkerFolder,
+    pub(crate) loader_dir: &'a Path,
+    /// `NODE_OPTIONS` of our own environment.
+    pub(crate) node_options: Option<OsString>,
+}
+
+impl Claim<'_> {
+    /// The option for Node that brings the loader in. Node takes words in double quotes, with backslashes before both
+    /// (`ParseNodeOptionsEnvVar` in src/node_options.cc).
+    fn option(&self) -> String {
+        let path = self.loader_dir.join(hostler_loader::ENTRY).display().to_string();
+        format!("--require \"{}\"", path.replace('\\', r"\\").replace('"', "\\\""))
+    }
+}
+
 /// What is different for each worker process.
 #[derive(Debug)]
 pub(crate) struct WorkerFacts<'a> {
@@ -61,6 +80,8 @@ pub(crate) struct WorkerFacts<'a> {
     pub(crate) port: Option<u16>,
     /// For a command: where it may listen.
     pub(crate) offer: Option<Offer>,
+    /// For a command whose Node processes may become workers over frames: how.
+    pub(crate) claim: Option<Claim<'a>>,
     /// `PATH` of our own environment.
     pub(crate) search_path: Option<&'a OsStr>,
     /// `NODE_ENV` of our own environment is kept.
@@ -70,14 +91,22 @@ pub(crate) struct WorkerFacts<'a> {
 #[derive(Serialize)]
 struct WorkerVariable<'a> {
     protocol: u32,
-    parent_pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_pid: Option<u32>,
     worker: WorkerId,
     app: &'a str,
     slot: u32,
     transport: Transport,
     channels: &'a [PathBuf],
     plain: &'a Path,
-    report_fd: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_fd: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    option: Option<String>,
 }
 
 /// The program to execute.
@@ -120,7 +149,17 @@ pub(crate) fn env(app: &AppSpec, facts: &WorkerFacts<'_>) -> Vec<(OsString, OsSt
     }
     env.extend(app.env.iter().map(|(name, value)| (name.into(), value.into())));
     env.push(("NODE_APP_INSTANCE".into(), facts.slot.to_string().into()));
-    if matches!(app.launch, Launch::Script { .. }) {
+    if let Some(claim) = &facts.claim {
+        let set_by_app = env.iter().rev().find(|(name, _)| name == "NODE_OPTIONS");
+        let own = set_by_app.map(|(_, value)| value).or(claim.node_options.as_ref());
+        let mut options = own.cloned().unwrap_or_default();
+        if !options.is_empty() {
+            options.push(" ");
+        }
+        options.push(claim.option());
+        env.push(("NODE_OPTIONS".into(), options));
+    }
+    if matches!(app.launch, Launch::Script { .. }) || facts.claim.is_some() {
         env.push(("HOSTLER_WORKER".into(), worker_variable(app, facts).into()));
     }
     env
@@ -129,14 +168,17 @@ pub(crate) fn env(app: &AppSpec, facts: &WorkerFacts<'_>) -> Vec<(OsString, OsSt
 fn worker_variable(app: &AppSpec, facts: &WorkerFacts<'_>) -> String {
     let variable = WorkerVariable {
         protocol: PROTOCOL_VERSION,
-        parent_pid: facts.parent_pid,
+        parent_pid: facts.claim.is_none().then_some(facts.parent_pid),
         worker: facts.worker,
         app: &app.name,
         slot: facts.slot,
         transport: app.transport,
         channels: facts.channels,
         plain: facts.plain,
-        report_fd: REPORT_FD,
+        report_fd: facts.claim.is_none().then_some(REPORT_FD),
+        report: facts.claim.as_ref().map(|claim| claim.folder.report()),
+        claim: facts.claim.as_ref().map(|claim| claim.folder.claim()),
+        option: facts.claim.as_ref().map(Claim::option),
     };
     serde_json::to_string(&variable).unwrap_or_default()
 }
@@ -233,6 +275,7 @@ mod tests {
             plain: Path::new("/run/hostler/web.0.7.sock"),
             port: Some(3000),
             offer,
+            claim: None,
             search_path: Some(OsStr::new("/usr/bin:/bin")),
             node_env_is_set: false,
         }
@@ -292,6 +335,36 @@ mod tests {
         assert_eq!(program(&app), Path::new("/bin/sh"));
         assert_eq!(args(&app, Path::new("/x")), ["-c", "exec uvicorn app:app --uds $SOCKET"]);
         assert_eq!(shown(&app), "uvicorn app:app --uds $SOCKET");
+    }
+
+    #[test]
+    fn node_processes_below_a_command_are_told_how_to_become_the_worker() {
+        let root = std::env::temp_dir().join(format!("hostler claim {}", std::process::id()));
+        let dir = crate::runtime_dir::RuntimeDir::acquire(&root, "web").expect("free");
+        let folder = dir.make_worker_folder(7).expect("made");
+        let offer = Offer { socket: "/run/hostler/app.on.0.7.sock".into(), port: 40_001 };
+        let mut facts = facts(Some(offer));
+        facts.claim = Some(Claim {
+            folder: &folder,
+            loader_dir: Path::new("/run/my h/loader"),
+            node_options: Some("--no-warnings".into()),
+        });
+        let env = env(&command("npm start"), &facts);
+        let option = r#"--require "/run/my h/loader/preload.cjs""#;
+        let options = format!("--no-warnings {option}");
+        assert_eq!(last(&env, "NODE_OPTIONS"), Some(options));
+        let text = last(&env, "HOSTLER_WORKER").expect("set");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("json");
+        let expected = serde_json::json!({
+            "protocol": 2, "worker": 7, "app": "web", "slot": 0, "transport": "frames",
+            "channels": ["/run/hostler/shard.0.sock"], "plain": "/run/hostler/web.0.7.sock",
+            "report": root.join("worker.7/report"), "claim": root.join("worker.7/claim"), "option": option,
+        });
+        assert_eq!(value, expected);
+        drop(facts);
+        drop(folder);
+        assert!(!root.join("worker.7").exists());
+        dir.remove();
     }
 
     #[test]

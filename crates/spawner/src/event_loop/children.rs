@@ -104,6 +104,14 @@ impl Children {
         let _ = kill_process_group(child.pid, signal);
     }
 
+    /// From now on the end of this child is that of its whole group, as after SIGTERM to all of it.
+    pub(super) fn await_group(&mut self, target: Target) {
+        let child = self.list.iter_mut().find(|child| child.target == target);
+        if let Some(child) = child.filter(|child| child.end == End::Group) {
+            child.end = End::GroupTermed;
+        }
+    }
+
     /// Reaps everything that has exited: our children, whose groups are killed with them, and
     /// orphans that the kernel gave to us.
     pub(super) fn reap(&mut self) -> Vec<(Target, HowDied)> {

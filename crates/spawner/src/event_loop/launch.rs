@@ -6,18 +6,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use hostler_protocol::control::{ProxySetup, ToProxy, WorkerId};
+use hostler_protocol::control::{ProxySetup, ToProxy, Transport, WorkerId};
+use rustix::fs::{Mode, OFlags};
 
 use super::children::{Pipes, explain, pipe};
 use super::proxy_link::ProxyLink;
 use super::streams::Kind;
-use super::{EventLoop, Kept, probe};
+use super::{ClaimSide, EventLoop, Kept, probe};
 use crate::config::Launch;
 use crate::exec::ProcessSpec;
 use crate::output::{Channel, Label};
 use crate::runtime_dir::{command_socket, plain_socket};
 use crate::supervisor::{SpawnFailure, Target};
-use crate::worker_command::{self, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
+use crate::worker_command::{self, Claim, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
 
 impl EventLoop<'_> {
     /// Starts the proxy with the listeners and sends it its setup; gives its pid.
@@ -76,6 +77,8 @@ impl EventLoop<'_> {
         let plain = plain_socket(self.dir.path(), &app.name, slot, worker.0);
         let is_command = matches!(app.launch, Launch::Command { .. });
         let offer = is_command.then(|| self.offer(slot, worker)).transpose()?;
+        let claimable = is_command && app.transport == Transport::Frames;
+        let folder = claimable.then(|| self.dir.make_worker_folder(worker.0)).transpose()?;
         let search_path = std::env::var_os("PATH");
         let env = worker_command::env(
             app,
@@ -87,15 +90,24 @@ impl EventLoop<'_> {
                 plain: &plain,
                 port: self.listeners.port,
                 offer: offer.clone(),
+                claim: folder.as_ref().map(|folder| Claim {
+                    folder,
+                    loader_dir: &self.loader_dir,
+                    node_options: std::env::var_os("NODE_OPTIONS"),
+                }),
                 search_path: search_path.as_deref(),
                 node_env_is_set: std::env::var_os("NODE_ENV").is_some(),
             },
         );
         let args = worker_command::args(app, &self.loader_dir);
         let env_removed = if is_command { ENV_REMOVED_COMMAND } else { ENV_REMOVED };
-        let (report, child_report): (OwnedFd, OwnedFd) = pipe()?;
-        // Descriptors beyond the usual three are nothing that a shell and its commands expect.
-        let fds = if is_command { Vec::new() } else { vec![child_report] };
+        let (report, child_report): (OwnedFd, OwnedFd) = match &folder {
+            Some(folder) => open_fifo(&folder.report())?,
+            None => pipe()?,
+        };
+        // A descriptor does not survive shells and npm, and they expect none beyond the usual three.
+        let (kept, fds) =
+            if is_command { (Some(child_report), Vec::new()) } else { (None, vec![child_report]) };
         let (pid, pipes) =
             self.children.start(target, is_command, |stdout, stderr| ProcessSpec {
                 program: worker_command::program(app),
@@ -110,8 +122,13 @@ impl EventLoop<'_> {
         let label = Label::Worker { app: app.name.clone(), slot };
         let sockets = [Some(plain), offer.as_ref().map(|offer| offer.socket.clone())];
         self.watch_output(target, &label, pipes, sockets.into_iter().flatten().collect());
-        if !is_command {
+        if claimable || !is_command {
             self.streams.add(target, Kind::Report, report);
+        }
+        if let (Some(kept), Some(_folder), Some(_report)) =
+            (self.kept.get_mut(&target), folder, kept)
+        {
+            kept.claim = Some(ClaimSide { _folder, _report, app: None });
         }
         Ok((pid, offer))
     }
@@ -130,4 +147,12 @@ impl EventLoop<'_> {
             self.streams.add(target, Kind::Output { channel, label: label.clone() }, fd);
         }
     }
+}
+
+/// Both ends of a named pipe, the reading one first: without a reader nobody may open it for writing.
+fn open_fifo(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let read = rustix::fs::open(path, OFlags::RDONLY | flags, Mode::empty())?;
+    let write = rustix::fs::open(path, OFlags::WRONLY | flags, Mode::empty())?;
+    Ok((read, write))
 }

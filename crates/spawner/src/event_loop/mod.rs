@@ -35,7 +35,7 @@ use crate::exec;
 use crate::listeners::{Listeners, bind_file};
 use crate::outcome::{ExitReason, Notice};
 use crate::output::{Sink, Tail, stderr_sink};
-use crate::runtime_dir::RuntimeDir;
+use crate::runtime_dir::{RuntimeDir, WorkerFolder};
 use crate::supervisor::{Event, Kind, Machine, Settings, Target};
 use crate::worker_command;
 use children::Children;
@@ -56,6 +56,18 @@ struct Kept {
     tail: Tail,
     /// Its sockets.
     sockets: Vec<PathBuf>,
+    /// What Node processes below a command need.
+    claim: Option<ClaimSide>,
+}
+
+/// Our side of the claim that a Node process below a command may make.
+#[derive(Debug)]
+struct ClaimSide {
+    _folder: WorkerFolder,
+    /// The writing end of the report pipe: without it the pipe would end whenever no process has it open.
+    _report: OwnedFd,
+    /// The process that made the claim.
+    app: Option<OwnedFd>,
 }
 
 /// Keeps the clients of `hostler stop` waiting until it is dropped, which is the last thing of all.

@@ -3,14 +3,15 @@
 //! Owns: the machine's decisions about a command until it is ready: when to try, when to look around, when to give up.
 //! Must never know: sockets, `/proc`; the loop tries and looks.
 //!
-//! A command does not report. It has a socket and a port of its own to listen on, and each is tried with growing pauses until
+//! A command does not report, unless a Node process below it calls `listen` on an http.Server: then the loader in it makes it the
+//! worker, and all goes on as with a script. Every other command has a socket and a port of its own to listen on, and each is tried with growing pauses until
 //! one of them accepts. A few seconds later the loop is asked where the command listens instead, if it listens at all.
 
-use hostler_protocol::control::{PlainAddress, Transport, WorkerId};
+use hostler_protocol::control::{PlainAddress, ToProxy, Transport, WorkerId};
 
 use super::death::{Death, HowDied};
 use super::event::{Action, Level, StopSignal};
-use super::slot::{Process, ProcessPhase, SlotState};
+use super::slot::{App, Process, ProcessPhase, SlotState};
 use super::worker::push_signal;
 use super::{Machine, duration_text};
 use crate::journey::Step;
@@ -22,6 +23,9 @@ const TRY_MS_MAX: u64 = 200;
 
 /// A server that listens elsewhere does so by then, and nobody should have to wait for the whole start time-out to be told.
 const LOOK_AFTER_MS: u64 = 5_000;
+
+/// How long a command may take to notice that its Node process has ended.
+const FOLLOW_MS_MAX: u64 = 3_000;
 
 /// What is known of a command that does not accept yet.
 #[derive(Debug)]
@@ -83,6 +87,37 @@ impl Search {
 }
 
 impl Process {
+    /// A Node process below the command has become the worker: nothing is tried any more, it reports itself.
+    pub(super) fn claimed(&mut self, node: &str, pid: u32, actions: &mut Vec<Action>) {
+        self.search = None;
+        self.app = Some(App::Lives { pid });
+        self.journey.note(Step::Accept, format!("Node {node} (pid {pid})"));
+        actions.push(Action::Watch { worker: self.worker, pid });
+    }
+
+    /// When the command is killed because its Node process has ended.
+    pub(super) fn ended_ms(&self) -> Option<u64> {
+        match (self.phase, self.app) {
+            (
+                ProcessPhase::Starting { .. } | ProcessPhase::Ready,
+                Some(App::Ended { until_ms, .. }),
+            ) => Some(until_ms),
+            _ => None,
+        }
+    }
+
+    /// Kills the command whose Node process has ended some time ago.
+    pub(super) fn kill_headless(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        if self.ended_ms().is_none_or(|until_ms| until_ms > now_ms) {
+            return;
+        }
+        let pid = self.app_pid().unwrap_or(0);
+        self.condemned =
+            Some(format!("its Node process (pid {pid}) ended and the command went on without it"));
+        self.phase = ProcessPhase::Killed;
+        push_signal(actions, self.worker, StopSignal::Kill);
+    }
+
     /// It is a command that is still looked for, and its time is not over or has just run out.
     pub(super) fn is_searched(&self, now_ms: u64) -> bool {
         let searched = self.search.as_ref().is_some_and(|search| search.look != Look::Last);
@@ -194,6 +229,25 @@ impl Machine {
                 search.places()
             );
             actions.push(Action::Log(Level::Warn, text));
+        }
+    }
+}
+
+impl Machine {
+    /// The Node process below a command has ended. npm and shells follow it at once, as a rule with its exit code.
+    pub(super) fn app_ended(&mut self, worker: WorkerId, now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(process) = self.slot_of(worker).and_then(|index| self.slots[index].process_mut())
+        else {
+            return;
+        };
+        let Some(App::Lives { pid }) = process.app else {
+            return;
+        };
+        process.app = Some(App::Ended { pid, until_ms: now_ms + FOLLOW_MS_MAX });
+        match process.phase {
+            ProcessPhase::Ready => self.tell_proxy(ToProxy::WorkerGone { worker }, actions),
+            ProcessPhase::Stopping => push_signal(actions, worker, StopSignal::Term),
+            ProcessPhase::Starting { .. } | ProcessPhase::Killed => {}
         }
     }
 }

@@ -65,6 +65,11 @@ pub(crate) enum Event {
         /// What it says.
         report: Report,
     },
+    /// The process below a command that was [`Action::Watch`]ed has ended.
+    AppEnded {
+        /// Whose.
+        worker: WorkerId,
+    },
     /// A worker process is gone and reaped, and so is its process group.
     WorkerExited {
         /// Which.
@@ -113,6 +118,19 @@ pub(crate) enum Action {
     /// Look where the processes of a command listen; [`Event::LookedAround`] follows.
     LookAround {
         /// Which.
+        worker: WorkerId,
+    },
+    /// A process below a command is the worker's app: tell when it ends, by [`Event::AppEnded`].
+    Watch {
+        /// Whose.
+        worker: WorkerId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// SIGTERM to a watched process alone. What started it may pass the signal on, and an app that gets it twice may take the
+    /// second for an order to end at once.
+    TermApp {
+        /// Whose.
         worker: WorkerId,
     },
     /// Tell the proxy something.

@@ -180,6 +180,7 @@ impl Machine {
                 self.worker_spawn_failed(worker, failure, now_ms, actions);
             }
             Event::Report { worker, report } => self.report(worker, report, now_ms, actions),
+            Event::AppEnded { worker } => self.app_ended(worker, now_ms, actions),
             Event::WorkerExited { worker, death } => {
                 self.worker_exited(worker, death, now_ms, actions);
             }

@@ -69,6 +69,35 @@ pub(super) struct Process {
     pub(super) search: Option<Search>,
     /// Where a command accepts connections.
     pub(super) accepts: Option<PlainAddress>,
+    /// The Node process below a command that has become the worker.
+    pub(super) app: Option<App>,
+}
+
+/// A Node process below a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum App {
+    /// It runs.
+    Lives {
+        /// Its process id.
+        pid: u32,
+    },
+    /// It has ended, and the command shall follow.
+    Ended {
+        /// What its process id was.
+        pid: u32,
+        /// Then the command is killed.
+        until_ms: u64,
+    },
+}
+
+impl Process {
+    /// The process that serves: what was started, or the Node process below it.
+    pub(super) fn app_pid(&self) -> Option<u32> {
+        match self.app {
+            Some(App::Lives { pid } | App::Ended { pid, .. }) => Some(pid),
+            None => self.pid,
+        }
+    }
 }
 
 /// The life of a worker process.
@@ -128,9 +157,13 @@ impl Slot {
             SlotState::Live(process) => match process.phase {
                 ProcessPhase::Starting { deadline_ms } => {
                     let search = process.search.as_ref().map(Search::next_ms);
-                    Some(search.map_or(deadline_ms, |next_ms| next_ms.min(deadline_ms)))
+                    [Some(deadline_ms), search, process.ended_ms()].into_iter().flatten().min()
                 }
-                ProcessPhase::Ready | ProcessPhase::Stopping | ProcessPhase::Killed => None,
+                ProcessPhase::Ready => match process.app {
+                    Some(App::Ended { until_ms, .. }) => Some(until_ms),
+                    _ => None,
+                },
+                ProcessPhase::Stopping | ProcessPhase::Killed => None,
             },
             SlotState::Stopped => None,
         }
@@ -138,12 +171,16 @@ impl Slot {
 
     /// Where the proxy reaches the worker; none unless it is ready.
     pub(super) fn address(&self, settings: &Settings) -> Option<WorkerAddress> {
-        let process = self.process().filter(|process| process.phase == ProcessPhase::Ready)?;
+        let serves = |process: &&Process| {
+            let ended = matches!(process.app, Some(App::Ended { .. }));
+            process.phase == ProcessPhase::Ready && !ended
+        };
+        let process = self.process().filter(serves)?;
         Some(WorkerAddress {
             worker: process.worker,
             app: settings.app.clone(),
             slot: self.number,
-            pid: process.pid?,
+            pid: process.app_pid()?,
             core: self.pinned_core(settings),
             transport: process.transport,
             plain: process.accepts.clone().unwrap_or_else(|| {
@@ -180,7 +217,7 @@ impl Slot {
             app: settings.app.clone(),
             slot: self.number,
             worker: self.last_worker,
-            pid: process.and_then(|process| process.pid),
+            pid: process.and_then(Process::app_pid),
             state,
             transport: process.map_or(settings.transport, |process| process.transport),
             generation: 1,

@@ -162,7 +162,7 @@ fn a_first_start_that_dies_ends_the_instance_with_a_report() {
     for number in [1, 2] {
         bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number, offer: None });
     }
-    bench.report(1, Report::Preload { node: "20.20.2".into() });
+    bench.report(1, Report::Preload { node: "20.20.2".into(), pid: None });
     bench.report(1, Report::SelfTest { ok: true, why: None, untested: false });
     bench.report(1, Report::Error { message: "no database".into() });
     bench.exit(1, HowDied::Exit(1));
@@ -183,7 +183,7 @@ fn start_failures_are_told_apart() {
         worker: WorkerId(1),
         death: Death { how: HowDied::Exit(code), ..Death::default() },
     };
-    let preload = Report::Preload { node: "20".into() };
+    let preload = Report::Preload { node: "20".into(), pid: None };
     let test = Report::SelfTest { ok: true, why: None, untested: false };
     let table = [
         (vec![], exit(9), "node exited with code 9 before the loader ran"),
@@ -207,7 +207,7 @@ fn start_failures_are_told_apart() {
 fn an_app_that_never_listens_is_killed_and_told_what_it_did_instead() {
     let mut bench = Bench::new(1);
     bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
-    bench.report(1, Report::Preload { node: "20".into() });
+    bench.report(1, Report::Preload { node: "20".into(), pid: None });
     bench.report(1, Report::OtherListen { what: "https".into() });
     assert_eq!(bench.machine.next_deadline_ms(), Some(61_000));
     assert_eq!(signals(bench.wait(60_000)), [(worker(1), StopSignal::Kill)]);
@@ -679,4 +679,63 @@ fn the_fallback_to_http_is_told_once() {
     assert_eq!(told(&mut bench, 2, "Node 18.0.0 is old", true), None, "once is enough");
     let text = told(&mut bench, 2, "event 3", false).expect("something else");
     assert!(text.ends_with("the self-test differs: event 3"), "{text}");
+}
+
+/// A Node process below the command has become the worker and is ready.
+fn claimed() -> Bench {
+    let mut bench = commands();
+    bench.report(1, Report::Preload { node: "22.1.0".into(), pid: Some(77) });
+    assert!(bench.last.contains(&Action::Watch { worker: WorkerId(1), pid: 77 }));
+    bench.report(1, Report::SelfTest { ok: true, why: None, untested: false });
+    bench.report(1, Report::Listen {});
+    bench.report(1, Report::Ready { transport: Transport::Frames });
+    bench
+}
+
+#[test]
+fn a_node_process_below_a_command_becomes_the_worker() {
+    let mut bench = claimed();
+    let told = |action: &Action| {
+        matches!(action, Action::SendProxy(ToProxy::WorkerReady(address))
+            if address.pid == 77 && address.transport == Transport::Frames && address.core == Some(0)
+                && address.plain.to_string().ends_with("web.0.1.sock"))
+    };
+    assert!(bench.last.iter().any(told), "{:?}", bench.last);
+    assert!(bench.last.contains(&Action::Pin { pid: 77, core: 0 }));
+    assert_eq!(bench.machine.next_deadline_ms(), None, "nobody tries to connect any more");
+    bench.send(Event::ProxyMessage(FromProxy::WorkerServing { worker: WorkerId(1) }));
+    bench.send(Event::Signal(TERM));
+    let mut actions = bench.send(Event::ProxyMessage(FromProxy::Drained { cut: 0 })).to_vec();
+    actions.extend_from_slice(bench.proxy_exit());
+    assert!(actions.contains(&Action::TermApp { worker: WorkerId(1) }), "{actions:?}");
+    assert_eq!(signals(&actions), [], "not yet the others");
+    // The others of the group are asked when the app has ended.
+    bench.send(Event::AppEnded { worker: WorkerId(1) });
+    assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
+    bench.exit(1, HowDied::Exit(0));
+    assert_eq!(bench.exit_reason().map(ExitReason::code), Some(0));
+}
+
+#[test]
+fn a_command_follows_its_node_process_or_is_killed() {
+    let gone = Action::SendProxy(ToProxy::WorkerGone { worker: WorkerId(1) });
+    let mut bench = claimed();
+    bench.send(Event::ProxyMessage(FromProxy::WorkerServing { worker: WorkerId(1) }));
+    assert!(bench.send(Event::AppEnded { worker: WorkerId(1) }).contains(&gone));
+    assert_eq!(spawned(bench.exit(1, HowDied::Exit(7))), [2], "started again at once");
+
+    let mut bench = claimed();
+    bench.send(Event::ProxyMessage(FromProxy::WorkerServing { worker: WorkerId(1) }));
+    bench.send(Event::AppEnded { worker: WorkerId(1) });
+    // A proxy that starts meanwhile must not hear of it.
+    let told = |action: &Action| matches!(action, Action::SendProxy(ToProxy::WorkerReady(_)));
+    bench.proxy_exit();
+    bench.wait(100);
+    bench.send(Event::ProxySpawned { pid: 101 });
+    bench.serving();
+    assert!(!bench.last.iter().any(told), "{:?}", bench.last);
+    assert_eq!(signals(bench.wait(3_000)), [(worker(1), StopSignal::Kill)]);
+    bench.exit(1, HowDied::Signal { signal: 9, core: false });
+    let text = bench.machine.worker_status(bench.now_ms)[0].last_death.clone().expect("told");
+    assert!(text.contains("its Node process (pid 77) ended"), "{text}");
 }

@@ -44,6 +44,7 @@ impl Machine {
             other_servers: Vec::new(),
             search: None,
             accepts: None,
+            app: None,
         }));
         actions.push(Action::SpawnWorker { slot: slot.number, worker });
     }
@@ -123,9 +124,14 @@ impl Machine {
             return;
         };
         match report {
-            Report::Preload { node } => {
+            Report::Preload { node, pid } => {
                 process.journey.done(Step::Preload, now_ms);
                 process.journey.note(Step::Preload, format!("Node {node}"));
+                if process.search.is_some()
+                    && let Some(pid) = pid
+                {
+                    process.claimed(&node, pid, actions);
+                }
             }
             Report::SelfTest { ok, why, untested } => {
                 process.journey.done(Step::SelfTest, now_ms);
@@ -181,7 +187,7 @@ impl Machine {
         process.journey.done(Step::Connect, now_ms);
         let transport = process.transport;
         let took = duration_text(now_ms.saturating_sub(process.spawned_ms));
-        let pid = process.pid.unwrap_or(0);
+        let pid = process.app_pid().unwrap_or(0);
         let mut text = format!("{name} is ready after {took} (pid {pid}, {}", lower(transport));
         if let Some(address) = &process.accepts {
             text.push_str(&format!(" on {address}"));
@@ -273,6 +279,9 @@ impl Machine {
                 }
                 SlotState::Live(process) if process.is_searched(now_ms) => {
                     self.search_command(index, now_ms, actions);
+                }
+                SlotState::Live(process) if process.ended_ms().is_some() => {
+                    process.kill_headless(now_ms, actions);
                 }
                 SlotState::Live(process) => {
                     let limit_s = self.settings.start_ms_max.div_ceil(1000);
