@@ -226,6 +226,7 @@ fn a_shell_script(variant: Variant) {
     // An app below it that takes its time to stop is given it.
     let setup = Setup::command(variant, "commands", "./start.sh slow-stop.js");
     let mut instance = setup.start();
+    instance.assert_serves();
     instance.signal(Signal::TERM);
     let status = instance.wait_exit(crate::support::PATIENCE);
     assert_eq!(status.code(), Some(0), "{}", instance.printed());

@@ -11,6 +11,7 @@ mod support;
 mod abort;
 mod bad_input;
 mod bad_input_tables;
+mod below;
 mod bodies;
 mod commands;
 mod exhaustion;

@@ -44,27 +44,37 @@ function isThis(word) {
 function start(settings) {
   const { install } = require('./listen.cjs');
   if (settings.claim === undefined) {
-    begin(settings);
+    begin(settings, () => selfTest(settings));
     install(settings, () => true);
-  } else {
-    install(settings, () => require('./claim.cjs').claim(settings) && begin(settings));
+    return;
   }
+  // Now, although few of the processes below a command become the worker: `listen` may be called in a microtask (any ES
+  // module is one), where no other microtasks can be run to their end.
+  const result = selfTest(settings);
+  install(settings, () => require('./claim.cjs').claim(settings) && begin(settings, () => result));
 }
 
-/** This process is the worker. @param {any} settings */
-function begin(settings) {
+/** This process is the worker. @param {any} settings @param {() => any} test */
+function begin(settings, test) {
   const { open, report, watchExceptions } = require('./report.cjs');
   open(settings.report_fd ?? settings.report);
   report({ step: 'preload', node: process.versions.node, pid: process.pid });
   watchExceptions();
-  const major = Number.parseInt(process.versions.node, 10);
   if (settings.transport === 'frames') {
-    const tested = major >= NODE_MIN && major <= NODE_MAX;
-    const result = tested ? require('./selftest.cjs').run() :
-      { step: 'self_test', ok: false, untested: true, why: `Node ${process.versions.node} is outside of the tested versions ${NODE_MIN} to ${NODE_MAX}` };
+    const result = test();
     report(result);
     if (!result.ok) settings.transport = 'http';
     else if (settings.short_dump !== false) require('./dump.cjs').install();
   }
   return true;
+}
+
+/** @param {any} settings */
+function selfTest(settings) {
+  if (settings.transport !== 'frames') return null;
+  const { node } = process.versions;
+  const major = Number.parseInt(node, 10);
+  if (major >= NODE_MIN && major <= NODE_MAX) return require('./selftest.cjs').run();
+  const why = `Node ${node} is outside of the tested versions ${NODE_MIN} to ${NODE_MAX}`;
+  return { step: 'self_test', ok: false, untested: true, why };
 }

@@ -231,7 +231,7 @@ impl Instance {
         self.targets = addresses_in(&line);
     }
 
-    pub(super) fn wait_all_workers(&self) {
+    pub(crate) fn wait_all_workers(&self) {
         eventually("all workers ready", || {
             let status = self.try_status()?;
             let ready = |worker: &WorkerStatus| worker.state == WorkerState::Ready;
