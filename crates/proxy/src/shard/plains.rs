@@ -222,15 +222,34 @@ impl<D: Driver> Shard<D> {
             Operation::Send => !plain.asked,
             _ => false,
         };
-        // EAGAIN is different: a full backlog, so the worker is there.
-        if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
-            self.dispatch.suspect(plain.worker, Suspicion::Refused, self.now.ms);
-        } else if plain.conn().is_some() && !unsent {
-            self.dispatch.suspect(plain.worker, Suspicion::Unanswered, self.now.ms);
+        let (worker, conn) = (plain.worker, plain.conn());
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                self.dispatch.suspect(worker, Suspicion::Refused, self.now.ms);
+            }
+            // EAGAIN of a unix socket is different: a full backlog, so the worker is there.
+            io::ErrorKind::WouldBlock if operation == Operation::Connect => {
+                self.dispatch.suspect(worker, Suspicion::Full, self.now.ms);
+                self.forgive_attempt(conn);
+            }
+            _ if conn.is_some() && !unsent => {
+                self.dispatch.suspect(worker, Suspicion::Unanswered, self.now.ms);
+            }
+            _ => {}
         }
-        match plain.conn() {
+        match conn {
             Some(conn) => self.step(conn, Event::WorkerLost { unsent }),
             None => self.drop_plain(slot),
+        }
+    }
+
+    /// An attempt that met a full backlog does not count, as long as the request might as well have waited in the queue.
+    fn forgive_attempt(&mut self, conn: Option<u32>) {
+        let Some(conn) = conn.and_then(|slot| self.conns.get_mut(slot)) else {
+            return;
+        };
+        if self.now.ms < conn.request.started_ms + self.settings.queue_ms_max {
+            conn.request.retries = conn.request.retries.saturating_sub(1);
         }
     }
 

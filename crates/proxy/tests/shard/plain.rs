@@ -275,3 +275,28 @@ fn an_answer_is_not_whole_when_its_process_dies() {
         assert_eq!(end, expected, "dies: {dies}");
     }
 }
+
+#[test]
+fn a_full_backlog_is_waited_for() {
+    const EAGAIN: i32 = 11;
+    let mut world = World::new(|setup| setup.queue_ms_max = 1_000);
+    let server = world.plain(1);
+    server.refuse(Some(EAGAIN));
+    let client = world.client_with(POST);
+    for _ in 0..20 {
+        world.later(10);
+    }
+    assert_eq!(client.read(), "", "it waits");
+    server.refuse(None);
+    world.later(10);
+    is_served_anew(&mut world, &server, &client);
+    // Not for ever. The kept connection goes first.
+    world.later(4_100);
+    server.refuse(Some(EAGAIN));
+    let client = world.client_with(POST);
+    for _ in 0..120 {
+        world.later(10);
+    }
+    let text = client.read();
+    assert!(text.contains(" 502 ") || text.contains(" 503 "), "{text}");
+}
