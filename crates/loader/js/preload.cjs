@@ -58,7 +58,8 @@ function start(settings) {
 function begin(settings, test) {
   const { open, report, watchExceptions } = require('./report.cjs');
   open(settings.report_fd ?? settings.report);
-  report({ step: 'preload', node: process.versions.node, pid: process.pid });
+  const pid = settings.claim === undefined ? undefined : process.pid; // else the supervisor knows it
+  report({ step: 'preload', node: process.versions.node, pid });
   watchExceptions();
   if (settings.transport === 'frames') {
     const result = test();
