@@ -20,6 +20,9 @@ use crate::runtime_dir::{command_socket, plain_socket};
 use crate::supervisor::{SpawnFailure, Target};
 use crate::worker_command::{self, Claim, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
 
+/// How often a port is asked for that no other command was given.
+const PORT_TRIES_MAX: u32 = 32;
+
 impl EventLoop<'_> {
     /// Starts the proxy with the listeners and sends it its setup; gives its pid.
     pub(super) fn launch_proxy(&mut self) -> Result<u32, SpawnFailure> {
@@ -125,10 +128,12 @@ impl EventLoop<'_> {
         if claimable || !is_command {
             self.streams.add(target, Kind::Report, report);
         }
-        if let (Some(kept), Some(_folder), Some(_report)) =
-            (self.kept.get_mut(&target), folder, kept)
-        {
-            kept.claim = Some(ClaimSide { _folder, _report, app: None });
+        if let Some(remembered) = self.kept.get_mut(&target) {
+            remembered.port = offer.as_ref().map(|offer| offer.port);
+            remembered.claim = match (folder, kept) {
+                (Some(_folder), Some(_report)) => Some(ClaimSide { _folder, _report, app: None }),
+                _ => None,
+            };
         }
         Ok((pid, offer))
     }
@@ -138,7 +143,15 @@ impl EventLoop<'_> {
         let socket = command_socket(self.dir.path(), slot, worker.0);
         // A file of that name would be a dead worker's of an earlier instance.
         let _ = std::fs::remove_file(&socket);
-        Ok(Offer { socket, port: probe::free_port()? })
+        let taken: Vec<u16> = self.kept.values().filter_map(|kept| kept.port).collect();
+        // As good as never the same one twice; the bound is for a system with next to no free ports.
+        for _ in 0..PORT_TRIES_MAX {
+            let port = probe::free_port()?;
+            if !taken.contains(&port) {
+                return Ok(Offer { socket, port });
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
     }
 
     fn watch_output(&mut self, target: Target, label: &Label, pipes: Pipes, sockets: Vec<PathBuf>) {

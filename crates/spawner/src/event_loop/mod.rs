@@ -56,6 +56,8 @@ struct Kept {
     tail: Tail,
     /// Its sockets.
     sockets: Vec<PathBuf>,
+    /// The port that a command was given.
+    port: Option<u16>,
     /// What Node processes below a command need.
     claim: Option<ClaimSide>,
 }

@@ -413,6 +413,7 @@ impl Dice {
 /// A world of processes that do what the dice say.
 struct World {
     machine: Machine,
+    kind: Kind,
     dice: Dice,
     now_ms: u64,
     /// Slot and number of the living workers, whether they were told to the proxy.
@@ -460,9 +461,25 @@ impl World {
                 assert!(self.workers.iter().all(|entry| entry.0 != slot), "two workers in a slot");
                 assert_eq!(self.stop_sent_ms, None, "a worker is started during a stop");
                 self.workers.push((slot, worker, false));
-                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer: None });
+                let offer = (self.kind == Kind::Command).then(offer);
+                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer });
             }
             Action::Signal { target, signal } => self.signal(target, signal),
+            Action::Probe { worker, .. } if self.dice.roll(6) == 0 => {
+                let address = PlainAddress::Unix("/run/h/app.on.0.1.sock".into());
+                self.soon(1, Event::Accepts { worker, address });
+            }
+            Action::LookAround { worker } => {
+                let found = vec!["127.0.0.1:8000".to_owned(); self.dice.roll(2) as usize];
+                self.soon(1, Event::LookedAround { worker, found });
+            }
+            // The app ends, and what started it as a rule with it.
+            Action::TermApp { worker } if self.dice.roll(4) > 0 => {
+                self.soon(50, Event::AppEnded { worker });
+                if self.dice.roll(4) > 0 {
+                    self.soon(90, Event::WorkerExited { worker, death: Death::default() });
+                }
+            }
             Action::SendProxy(ToProxy::WorkerReady(address)) => {
                 assert!(
                     self.workers.iter().any(|entry| entry.1 == address.worker),
@@ -512,6 +529,11 @@ impl World {
                 io_reason: String::new(),
             })),
             9 => Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} }),
+            10 if self.kind == Kind::Command => {
+                let report = Report::Preload { node: "22".into(), pid: Some(77) };
+                Some(Event::Report { worker: worker?, report })
+            }
+            11 if self.kind == Kind::Command => Some(Event::AppEnded { worker: worker? }),
             _ => None,
         }
     }
@@ -556,9 +578,14 @@ impl World {
 
 #[test]
 fn random_lives_keep_the_invariants_and_always_end() {
-    for seed in 1..=2_000_u64 {
+    for seed in 1..=4_000_u64 {
+        let kind = if seed % 2 == 0 { Kind::Command } else { Kind::Script };
         let mut world = World {
-            machine: Machine::new(settings(u32::try_from(1 + seed % 4).expect("small"))),
+            machine: Machine::new(Settings {
+                kind,
+                ..settings(u32::try_from(1 + seed % 4).expect("small"))
+            }),
+            kind,
             dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             now_ms: 0,
             workers: Vec::new(),
