@@ -9,7 +9,9 @@ use crate::support::{
 };
 
 matrix!(all: npm_start);
-matrix!(frames: an_es_module, one_of_several, the_app_s_own_children, the_command_goes_on_alone);
+matrix!(frames:
+    an_es_module, one_of_several, the_app_s_own_children, the_command_goes_on_alone, the_supervisor_is_killed,
+);
 
 fn way(instance: &Instance) -> Way {
     instance.status().workers[0].transport
@@ -116,4 +118,13 @@ fn the_command_goes_on_alone(variant: Variant) {
     instance.signal(Signal::TERM);
     assert_eq!(instance.wait_exit(PATIENCE).code(), Some(0), "{}", instance.printed());
     instance.assert_gone();
+}
+
+/// As for a worker that was started with a script: it does not outlive the supervisor, however that ends.
+fn the_supervisor_is_killed(variant: Variant) {
+    let setup = Setup::path(variant, fixtures().join("npm-start"));
+    let instance = setup.start();
+    instance.assert_serves();
+    instance.signal(Signal::KILL);
+    eventually("nothing is left", || processes_with_tag(instance.tag()).is_empty().then_some(()));
 }

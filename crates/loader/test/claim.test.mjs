@@ -15,7 +15,7 @@ const CLAIM = fileURLToPath(new URL('../js/claim.cjs', import.meta.url));
 /** Processes that claim at once, and what each has in its environment then. */
 async function race(count, nodeOptions) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hostler-claim-'));
-  const settings = { claim: path.join(folder, 'claim'), option: '--require "/run/h/loader/preload.cjs"' };
+  const settings = { claim: path.join(folder, 'claim'), alive: path.join(folder, 'alive'), option: '--require "/run/h/loader/preload.cjs"' };
   const code = `
     const { claim } = require(${JSON.stringify(CLAIM)});
     process.stdin.once('data', () => {

@@ -140,13 +140,15 @@ impl RuntimeDir {
         Ok(folder)
     }
 
-    /// Makes the folder of a worker that is a command and the pipe in it, through which the loader reports.
+    /// Makes the folder of a worker that is a command, and the pipes in it.
     pub(crate) fn make_worker_folder(&self, worker: u32) -> std::io::Result<WorkerFolder> {
         let path = self.path.join(format!("{WORKER}{worker}"));
         DirBuilder::new().mode(0o700).create(&path)?;
         let folder = WorkerFolder { path };
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mknodat(CWD, folder.report(), FileType::Fifo, mode, 0)?;
+        for pipe in [folder.report(), folder.alive()] {
+            rustix::fs::mknodat(CWD, pipe, FileType::Fifo, mode, 0)?;
+        }
         Ok(folder)
     }
 
@@ -195,6 +197,11 @@ impl WorkerFolder {
     /// The pipe for its reports.
     pub(crate) fn report(&self) -> PathBuf {
         self.path.join("report")
+    }
+
+    /// The pipe whose end tells it that the supervisor is gone.
+    pub(crate) fn alive(&self) -> PathBuf {
+        self.path.join("alive")
     }
 }
 

@@ -106,6 +106,8 @@ struct WorkerVariable<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    alive: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     option: Option<String>,
 }
 
@@ -178,6 +180,7 @@ fn worker_variable(app: &AppSpec, facts: &WorkerFacts<'_>) -> String {
         report_fd: facts.claim.is_none().then_some(REPORT_FD),
         report: facts.claim.as_ref().map(|claim| claim.folder.report()),
         claim: facts.claim.as_ref().map(|claim| claim.folder.claim()),
+        alive: facts.claim.as_ref().map(|claim| claim.folder.alive()),
         option: facts.claim.as_ref().map(Claim::option),
     };
     serde_json::to_string(&variable).unwrap_or_default()
@@ -358,7 +361,8 @@ mod tests {
         let expected = serde_json::json!({
             "protocol": 2, "worker": 7, "app": "web", "slot": 0, "transport": "frames",
             "channels": ["/run/hostler/shard.0.sock"], "plain": "/run/hostler/web.0.7.sock",
-            "report": root.join("worker.7/report"), "claim": root.join("worker.7/claim"), "option": option,
+            "report": root.join("worker.7/report"), "claim": root.join("worker.7/claim"),
+            "alive": root.join("worker.7/alive"), "option": option,
         });
         assert_eq!(value, expected);
         drop(facts);

@@ -108,6 +108,7 @@ impl EventLoop<'_> {
             Some(folder) => open_fifo(&folder.report())?,
             None => pipe()?,
         };
+        let alive = folder.as_ref().map(|folder| open_alive(&folder.alive())).transpose()?;
         // A descriptor does not survive shells and npm, and they expect none beyond the usual three.
         let (kept, fds) =
             if is_command { (Some(child_report), Vec::new()) } else { (None, vec![child_report]) };
@@ -130,8 +131,10 @@ impl EventLoop<'_> {
         }
         if let Some(remembered) = self.kept.get_mut(&target) {
             remembered.port = offer.as_ref().map(|offer| offer.port);
-            remembered.claim = match (folder, kept) {
-                (Some(_folder), Some(_report)) => Some(ClaimSide { _folder, _report, app: None }),
+            remembered.claim = match (folder, kept, alive) {
+                (Some(_folder), Some(_report), Some(_alive)) => {
+                    Some(ClaimSide { _folder, _report, _alive, app: None })
+                }
                 _ => None,
             };
         }
@@ -168,4 +171,9 @@ fn open_fifo(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let read = rustix::fs::open(path, OFlags::RDONLY | flags, Mode::empty())?;
     let write = rustix::fs::open(path, OFlags::WRONLY | flags, Mode::empty())?;
     Ok((read, write))
+}
+
+/// Both ends in one descriptor, which Linux allows: a writer that needs no reader.
+fn open_alive(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?)
 }

@@ -68,6 +68,8 @@ struct ClaimSide {
     _folder: WorkerFolder,
     /// The writing end of the report pipe: without it the pipe would end whenever no process has it open.
     _report: OwnedFd,
+    /// Both ends of the pipe that ends with us.
+    _alive: OwnedFd,
     /// The process that made the claim.
     app: Option<OwnedFd>,
 }
