@@ -24,6 +24,7 @@
 mod command;
 pub(crate) mod death;
 mod event;
+mod explain;
 mod proxy;
 mod report;
 mod slot;

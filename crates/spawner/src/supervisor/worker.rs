@@ -4,9 +4,10 @@
 
 use hostler_protocol::control::{ToProxy, WorkerId};
 
-use super::command::{self, Search};
+use super::command::Search;
 use super::death::{Death, REMARK_CHARS_MAX};
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
+use super::explain::{explain_slow_start, explain_start};
 use super::report::Report;
 use super::slot::{Process, ProcessPhase, SlotState};
 use super::{Kind, Machine, Phase, backoff_ms, duration_text, lower};
@@ -363,57 +364,4 @@ fn steps(kind: Kind) -> &'static [Step] {
 
 pub(super) fn push_signal(actions: &mut Vec<Action>, worker: WorkerId, signal: StopSignal) {
     actions.push(Action::Signal { target: Target::Worker(worker), signal });
-}
-
-/// What happened, and what to do, when a worker dies before it is ready.
-fn explain_start(process: &Process, death: &Death) -> (String, Option<String>) {
-    if process.search.is_some() {
-        return command::explain_start(process, death);
-    }
-    if let Some(condemned) = &process.condemned {
-        let hint = "if the app needs longer, raise the start time-out; if it serves by https, http2 or a \
-                    net server, it cannot be taken over yet";
-        return (condemned.clone(), Some(hint.to_owned()));
-    }
-    let words = process.exception.clone().or_else(|| death.last_words());
-    let words = words.map_or(String::new(), |words| format!(": {words}"));
-    let died = death.explained();
-    match (process.journey.current(), death.how) {
-        (Step::Fork | Step::Exec | Step::Preload, _) => {
-            let hint = "node refused its options, or this is not node: try the command below by hand";
-            (format!("node {died} before the loader ran{words}"), Some(hint.to_owned()))
-        }
-        (Step::SelfTest | Step::AppLoad, super::HowDied::Exit(0)) => (
-            "the app exited with code 0 before it called listen(): its code ran to the end and nothing kept it alive"
-                .to_owned(),
-            Some(
-                "if this file only exports the app, name the file that calls listen() (often bin/www or server.js)"
-                    .to_owned(),
-            ),
-        ),
-        (Step::SelfTest | Step::AppLoad, _) => {
-            (format!("the app {died} before it called listen(){words}"), None)
-        }
-        (Step::Connect | Step::Accept, _) => {
-            (format!("the app {died} after listen(), before it was connected to the proxy{words}"), None)
-        }
-    }
-}
-
-fn explain_slow_start(process: &Process, limit_s: u32) -> String {
-    match process.journey.current() {
-        Step::Fork | Step::Exec | Step::Preload => {
-            format!("node did not run the loader within {limit_s} s")
-        }
-        Step::SelfTest | Step::AppLoad if process.other_servers.is_empty() => {
-            format!("the app did not call listen() on an http.Server within {limit_s} s")
-        }
-        Step::SelfTest | Step::AppLoad => format!(
-            "the app did not call listen() on an http.Server within {limit_s} s, only on: {}",
-            process.other_servers.join(", ")
-        ),
-        Step::Connect | Step::Accept => {
-            format!("the app could not be connected to the proxy within {limit_s} s")
-        }
-    }
 }
