@@ -9,7 +9,9 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hostler_driver::fake::FakeDriver;
 use hostler_driver::{Buffer, Driver, Key, Pool, PoolClass};
-use hostler_protocol::control::{IoChoice, ProxySetup, Transport, WorkerAddress, WorkerId};
+use hostler_protocol::control::{
+    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 use hostler_protocol::worker::StreamTag;
 use hostler_proxy::Settings;
@@ -196,7 +198,8 @@ fn choice(criterion: &mut Criterion) {
                 pid: number,
                 core: Some(number),
                 transport: Transport::Frames,
-                plain: "/x".into(),
+                plain: PlainAddress::Unix("/x".into()),
+                plain_idle_ms_max: 4_000,
             };
             let index = dispatch.add(address, Arc::new(WorkerGauge::default()), 0);
             let worker = dispatch.get_mut(index).expect("added");

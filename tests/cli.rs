@@ -155,11 +155,29 @@ fn bad_settings_exit_with_78_for_run_and_for_check() {
 
 #[test]
 fn bad_paths_exit_with_78_and_say_what_was_looked_for() {
-    let folder = Folder::new(&[("package.json", r#"{"scripts":{"start":"next start"}}"#)]);
+    let folder = Folder::new(&[("package.json", r#"{"scripts":{"start":"node dist"}}"#)]);
     let output = hostler_with(&["run"], &[], &folder.0);
-    expect(&output, 78, &["no app to start", "scripts.start: next start", "server.js, "]);
+    expect(
+        &output,
+        78,
+        &["no app to start", "scripts.start: node dist", "server.js, ", "--command"],
+    );
     expect(&hostler(&["run", "no/such/app"]), 78, &["no/such/app: No such file"]);
     expect(&hostler(&["run", "README.md"]), 78, &["not a JavaScript file"]);
+}
+
+#[test]
+fn commands_are_checked_and_shown() {
+    let output = hostler(&["check", "examples/json", "--command", "uvicorn app:app --uds $SOCKET"]);
+    expect(&output, 0, &["command", "uvicorn app:app --uds $SOCKET", "(option)"]);
+    let folder = Folder::new(&[("package.json", r#"{"scripts":{"start":"next start"}}"#)]);
+    let output = hostler_with(&["check", "--", "-p", "1"], &[], &folder.0);
+    expect(&output, 0, &["next start '-p' '1'", "(package.json scripts.start)"]);
+    let with_file = ["run", "examples/json/server.js", "--command", "true"];
+    expect(&hostler(&with_file), 78, &["not a script", "leave --command out"]);
+    expect(&hostler(&["run", "--command", " "]), 78, &["--command: it is empty"]);
+    let odd = ["check", "--command", "npm start", "--node", "/bin/sh"];
+    expect(&hostler(&odd), 78, &["/bin/sh is not named `node`"]);
 }
 
 #[test]

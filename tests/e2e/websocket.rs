@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::support::{Client, Instance, Setup, Variant, eventually, matrix};
 
-matrix!(all: echo, closing, refused_upgrades);
+matrix!(all: echo, closing, refused_upgrades, upgrades_with_a_body);
 
-const TEXT: u8 = 1;
+pub(crate) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -17,10 +17,10 @@ fn start(variant: Variant) -> Instance {
 }
 
 /// A WebSocket client that masks as clients must.
-struct Socket(Client);
+pub(crate) struct Socket(Client);
 
 impl Socket {
-    fn open(instance: &Instance) -> Self {
+    pub(crate) fn open(instance: &Instance) -> Self {
         let mut client = instance.client();
         client.send(
             "GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -37,7 +37,7 @@ impl Socket {
         Self(client)
     }
 
-    fn send(&mut self, opcode: u8, payload: &[u8]) {
+    pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.0.send(Self::frame(opcode, payload));
     }
 
@@ -60,7 +60,7 @@ impl Socket {
         frame
     }
 
-    fn receive(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn receive(&mut self) -> (u8, Vec<u8>) {
         let head = self.0.read_exact(2).expect("frame head");
         let length = match head[1] {
             126 => {
@@ -159,4 +159,29 @@ fn refused_upgrades(variant: Variant) {
     assert_eq!(status.code(), Some(0), "{}", instance.printed());
     instance.assert_gone();
     drop(socket);
+}
+
+/// Node gives an app that upgrades whatever follows the head, chunks and all; without a listener for upgrades the request is an
+/// ordinary one with a body.
+fn upgrades_with_a_body(variant: Variant) {
+    const HEAD: &str = "POST /echo HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\
+                        Transfer-Encoding: chunked\r\n\r\n";
+    let instance = Setup::new(variant, "upgrade-raw.js").start();
+    let mut client = instance.client();
+    client.send(format!("{HEAD}5;a=b\r\nhel"));
+    assert_eq!(client.read_head().expect("101").status, 101);
+    client.send("lo\r\n0\r\n\r\nmore");
+    client.half_close();
+    assert_eq!(client.read_to_close(), b"5;a=b\r\nhello\r\n0\r\n\r\nmore");
+    drop(client);
+    instance.finish();
+    let instance = Setup::new(variant, "basic.js").start();
+    let mut client = instance.client();
+    for _ in 0..2 {
+        client.send(format!("{HEAD}5;a=b\r\nhel"));
+        client.send("lo\r\n1\r\n!\r\n0\r\n\r\n");
+        assert_eq!(client.response().text(), "hello!");
+    }
+    drop(client);
+    instance.finish();
 }

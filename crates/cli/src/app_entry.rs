@@ -1,9 +1,10 @@
-//! From the PATH that was typed to the script that Node runs, its folder and the app's name.
+//! From the PATH that was typed to the script or the command that is started, its folder and the app's name.
 //!
 //! Owns: the search order and the error that lists what was looked for. Must never know: listeners, workers.
 //! Used by `settings`.
 //!
-//! A file is run as `node FILE` would: in the current folder. A folder is run like `npm start`: in that folder.
+//! A file is run as `node FILE` would: in the current folder. A folder is run like `npm start`: in that folder. A command is run
+//! in the folder that PATH names.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,18 +18,40 @@ use crate::start_script::{StartLine, parse_start_line};
 pub(crate) struct AppEntry {
     /// Name for logs and status.
     pub(crate) name: String,
-    /// The script, absolute.
-    pub(crate) script: PathBuf,
+    /// What is started.
+    pub(crate) start: Start,
     /// Working directory of the workers, absolute.
     pub(crate) folder: PathBuf,
-    /// Options for Node itself, from the start line.
-    pub(crate) node_args: Vec<String>,
-    /// Arguments behind the script, from the start line.
-    pub(crate) args: Vec<String>,
-    /// Variables from the start line.
-    pub(crate) env: Vec<(String, String)>,
-    /// Which rule found the script, for `hostler check`.
+    /// Which rule found it, for `hostler check`.
     pub(crate) found_by: String,
+}
+
+/// What is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Node with a script.
+    Script {
+        /// The script, absolute.
+        script: PathBuf,
+        /// Options for Node itself, from the start line.
+        node_args: Vec<String>,
+        /// Arguments behind the script, from the start line.
+        args: Vec<String>,
+        /// Variables from the start line.
+        env: Vec<(String, String)>,
+    },
+    /// The shell with a line.
+    Command {
+        /// The line.
+        line: String,
+    },
+}
+
+impl Start {
+    fn script(script: PathBuf, line: StartLine) -> Self {
+        let StartLine { env, node_args, args, file: _ } = line;
+        Self::Script { script, node_args, args, env }
+    }
 }
 
 /// Why there is no app at PATH.
@@ -37,14 +60,27 @@ pub(crate) enum AppEntryError {
     #[error("{}: {error}; give a folder with a Node app or a JavaScript file", .path.display())]
     NoPath { path: PathBuf, error: std::io::Error },
     #[error(
+        "{}: with --command PATH is the folder that the command runs in, not a script; give the folder, or leave \
+         --command out",
+        .path.display()
+    )]
+    CommandWithFile { path: PathBuf },
+    #[error(
+        "--command: it is empty; give what you would type to start the app: --command 'uvicorn app:app --uds $SOCKET'"
+    )]
+    EmptyCommand,
+    #[error(
         "{}: not a JavaScript file; a folder or a file that ends in .js, .cjs or .mjs is expected{hint}",
         .path.display()
     )]
     NotJavaScript { path: PathBuf, hint: &'static str },
     #[error("{}: {error}", .path.display())]
     BadPackage { path: PathBuf, error: String },
-    #[error("no app to start in {}; looked for:\n{tried}give the file itself: hostler run {}/FILE.js",
-        .folder.display(), .folder.display())]
+    #[error(
+        "no app to start in {}; looked for:\n{tried}give the file itself: hostler run {}/FILE.js\n\
+         or say how to start it: hostler run {} --command 'uvicorn app:app --uds $SOCKET'",
+        .folder.display(), .folder.display(), .folder.display()
+    )]
     NothingFound { folder: PathBuf, tried: String },
 }
 
@@ -74,29 +110,55 @@ const USUAL_FILES: [&str; 9] = [
     "index.mjs",
 ];
 
+/// The app that `command` starts in the folder `path`.
+pub(crate) fn command_app(
+    command: &str,
+    path: &Path,
+    current_folder: &Path,
+) -> Result<AppEntry, AppEntryError> {
+    if command.trim().is_empty() {
+        return Err(AppEntryError::EmptyCommand);
+    }
+    let folder = resolve(path, current_folder)?;
+    if !folder.is_dir() {
+        return Err(AppEntryError::CommandWithFile { path: path.to_owned() });
+    }
+    // A package.json that is none is no concern of a command that may have nothing to do with npm.
+    let package = read_package(&folder).ok().flatten();
+    Ok(AppEntry {
+        name: app_name(package.and_then(|package| package.name).as_deref(), &folder),
+        start: Start::Command { line: command.to_owned() },
+        folder,
+        found_by: "option".to_owned(),
+    })
+}
+
+/// Resolving links gives one name for one app, whatever way it was reached.
+fn resolve(path: &Path, current_folder: &Path) -> Result<PathBuf, AppEntryError> {
+    let absolute = current_folder.join(path);
+    absolute.canonicalize().map_err(|error| AppEntryError::NoPath { path: path.to_owned(), error })
+}
+
 /// Finds the app at `path`; `current_folder` is where the command was typed.
 pub(crate) fn find_app(path: &Path, current_folder: &Path) -> Result<AppEntry, AppEntryError> {
-    let absolute = current_folder.join(path);
-    // Resolving links gives one name for one app, whatever way it was reached.
-    let absolute = absolute
-        .canonicalize()
-        .map_err(|error| AppEntryError::NoPath { path: path.to_owned(), error })?;
+    let absolute = resolve(path, current_folder)?;
     if absolute.is_dir() {
         return find_in_folder(path, &absolute);
     }
     if !has_script_ending(&absolute) {
         let typescript =
             absolute.extension().is_some_and(|ending| ending == "ts" || ending == "mts");
-        let hint = if typescript { "; compile TypeScript first" } else { "" };
+        let hint = if typescript {
+            "; compile TypeScript first, or run it with a command: hostler run --command 'tsx FILE.ts'"
+        } else {
+            ""
+        };
         return Err(AppEntryError::NotJavaScript { path: path.to_owned(), hint });
     }
     Ok(AppEntry {
         name: name_of_file(&absolute),
-        script: absolute,
+        start: Start::script(absolute, StartLine::default()),
         folder: current_folder.to_owned(),
-        node_args: Vec::new(),
-        args: Vec::new(),
-        env: Vec::new(),
         found_by: "the file itself".to_owned(),
     })
 }
@@ -113,10 +175,12 @@ fn find_in_folder(typed: &Path, folder: &Path) -> Result<AppEntry, AppEntryError
         }
         Some((file?, format!("package.json main: {main}")))
     });
-    let (script, line, found_by) = match (main, start) {
+    let (start, found_by) = match (main, start) {
         // `npm start` and `main` name the same file: the start line knows its options too.
-        (Some((main, _)), Some((file, line, found_by))) if main == file => (file, line, found_by),
-        (Some((main, found_by)), _) => (main, StartLine::default(), found_by),
+        (Some((main, _)), Some((start @ Start::Script { .. }, found_by))) if matches!(&start, Start::Script { script, .. } if *script == main) => {
+            (start, found_by)
+        }
+        (Some((main, found_by)), _) => (Start::script(main, StartLine::default()), found_by),
         (None, Some(start)) => start,
         (None, None) => {
             if package.is_none() {
@@ -127,40 +191,32 @@ fn find_in_folder(typed: &Path, folder: &Path) -> Result<AppEntry, AppEntryError
                 note(&mut tried, &USUAL_FILES.join(", "));
                 return Err(AppEntryError::NothingFound { folder: typed.to_owned(), tried });
             };
-            (folder.join(name), StartLine::default(), format!("the usual name {name}"))
+            let start = Start::script(folder.join(name), StartLine::default());
+            (start, format!("the usual name {name}"))
         }
     };
     let package_name = package.and_then(|package| package.name);
     Ok(AppEntry {
         name: app_name(package_name.as_deref(), folder),
-        script,
+        start,
         folder: folder.to_owned(),
-        node_args: line.node_args,
-        args: line.args,
-        env: line.env,
         found_by,
     })
 }
 
-/// The file of `scripts.start` with its line, or a note on why it cannot be used.
-fn start_script(
-    package: &Package,
-    folder: &Path,
-    tried: &mut String,
-) -> Option<(PathBuf, StartLine, String)> {
-    let text = package.scripts.start.as_deref()?;
-    let line = match parse_start_line(text) {
-        Ok(line) => line,
-        Err(error) => {
-            note(tried, &format!("package.json scripts.start: {text} ({error})"));
-            return None;
-        }
+/// What `scripts.start` starts: the file of `node FILE`, without a shell and npm in between; else the line as it is. A note if
+/// the file is not there.
+fn start_script(package: &Package, folder: &Path, tried: &mut String) -> Option<(Start, String)> {
+    let text = package.scripts.start.as_deref().filter(|text| !text.trim().is_empty())?;
+    let Ok(line) = parse_start_line(text) else {
+        let start = Start::Command { line: text.to_owned() };
+        return Some((start, "package.json scripts.start".to_owned()));
     };
     let Some(file) = resolve_file(&folder.join(&line.file)) else {
         note(tried, &format!("package.json scripts.start: {text} (no such file)"));
         return None;
     };
-    Some((file, line, format!("package.json scripts.start: {text}")))
+    Some((Start::script(file, line), format!("package.json scripts.start: {text}")))
 }
 
 fn note(tried: &mut String, what: &str) {

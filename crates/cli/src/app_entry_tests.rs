@@ -32,7 +32,14 @@ impl Folder {
 
     fn script(&self, path: &str) -> String {
         let entry = self.find(path).expect("an app");
-        entry.script.strip_prefix(&self.0).expect("inside").display().to_string()
+        let Start::Script { script, .. } = entry.start else { panic!("{entry:?}") };
+        script.strip_prefix(&self.0).expect("inside").display().to_string()
+    }
+
+    fn command(&self, path: &str) -> String {
+        let entry = self.find(path).expect("an app");
+        let Start::Command { line } = entry.start else { panic!("{entry:?}") };
+        line
     }
 }
 
@@ -54,7 +61,7 @@ fn main_comes_first_and_needs_no_ending() {
     ]);
     let entry = folder.find(".").expect("an app");
     assert_eq!(entry.name, "shop");
-    assert_eq!(entry.script, folder.0.join("lib/web.js"));
+    assert_eq!(folder.script("."), "lib/web.js");
     assert_eq!(entry.folder, folder.0);
     assert_eq!(entry.found_by, "package.json main: lib/web");
 }
@@ -67,10 +74,13 @@ fn the_start_line_keeps_its_options() {
     ]);
     let entry = folder.find(".").expect("an app");
     assert_eq!(entry.name, "My-App");
-    assert_eq!(entry.script, folder.0.join("src/s.mjs"));
-    assert_eq!(entry.node_args, ["--no-warnings"]);
-    assert_eq!(entry.args, ["--blue"]);
-    assert_eq!(entry.env, [("A".to_owned(), "1".to_owned())]);
+    let expected = Start::Script {
+        script: folder.0.join("src/s.mjs"),
+        node_args: vec!["--no-warnings".into()],
+        args: vec!["--blue".into()],
+        env: vec![("A".into(), "1".into())],
+    };
+    assert_eq!(entry.start, expected);
 }
 
 #[test]
@@ -79,7 +89,8 @@ fn main_and_start_on_the_same_file_keep_the_options() {
         ("package.json", r#"{"main":"./app.js","scripts":{"start":"node --trace-gc app"}}"#),
         ("app.js", ""),
     ]);
-    assert_eq!(folder.find(".").expect("an app").node_args, ["--trace-gc"]);
+    let start = folder.find(".").expect("an app").start;
+    assert!(matches!(start, Start::Script { node_args, .. } if node_args == ["--trace-gc"]));
 }
 
 #[test]
@@ -96,11 +107,49 @@ fn a_stale_main_falls_through() {
 fn the_usual_names_in_their_order() {
     let folder = Folder::new(&[("index.js", ""), ("app.mjs", "")]);
     assert_eq!(folder.script("."), "app.mjs");
-    let folder = Folder::new(&[
-        ("package.json", r#"{"scripts":{"start":"next start"}}"#),
-        ("server.cjs", ""),
-    ]);
+    let folder = Folder::new(&[("package.json", r#"{"scripts":{}}"#), ("server.cjs", "")]);
     assert_eq!(folder.script("."), "server.cjs");
+}
+
+#[test]
+fn a_start_line_that_is_not_node_with_a_file_is_run_as_it_is() {
+    for line in
+        ["next start", "npm run build && node dist", "node --watch server.js", "PORT=1 tsx app.ts"]
+    {
+        let package = format!(r#"{{"name":"shop","scripts":{{"start":"{line}"}}}}"#);
+        let folder = Folder::new(&[("package.json", &package), ("server.js", "")]);
+        assert_eq!(folder.command("."), line);
+        let entry = folder.find(".").expect("an app");
+        assert_eq!((&*entry.name, &*entry.found_by), ("shop", "package.json scripts.start"));
+        assert_eq!(entry.folder, folder.0);
+    }
+    // What `require` would load is still the app, whatever else the line does before it.
+    let folder = Folder::new(&[
+        ("package.json", r#"{"main":"app.js","scripts":{"start":"nodemon app.js"}}"#),
+        ("app.js", ""),
+    ]);
+    assert_eq!(folder.script("."), "app.js");
+    let folder = Folder::new(&[("package.json", r#"{"scripts":{"start":" "}}"#), ("app.js", "")]);
+    assert_eq!(folder.script("."), "app.js");
+}
+
+#[test]
+fn a_typed_command_runs_in_the_folder() {
+    let folder = Folder::new(&[("package.json", r#"{"name":"shop"}"#), ("a.js", ""), ("b/c", "")]);
+    let entry = command_app("uvicorn x", Path::new("."), &folder.0).expect("good");
+    assert_eq!(entry.start, Start::Command { line: "uvicorn x".into() });
+    assert_eq!((&*entry.name, &*entry.found_by), ("shop", "option"));
+    let entry = command_app("uvicorn x", Path::new("b"), &folder.0).expect("good");
+    assert_eq!((&*entry.name, &entry.folder), ("b", &folder.0.join("b")));
+    let error = |line: &str, path: &str| {
+        command_app(line, Path::new(path), &folder.0).expect_err("bad").to_string()
+    };
+    assert!(error("x", "a.js").contains("not a script; give the folder"), "{}", error("x", "a.js"));
+    assert!(error("x", "gone").contains("gone: No such file"));
+    assert!(error(" ", ".").contains("it is empty"));
+    // A broken package.json is nothing that a command has to care about.
+    let folder = Folder::new(&[("package.json", "{oops")]);
+    assert_eq!(command_app("x", Path::new("."), &folder.0).expect("good").name, "My-App");
 }
 
 #[test]
@@ -109,22 +158,23 @@ fn a_file_runs_where_the_command_was_typed() {
     let entry = folder.find("src/deep/x.cjs").expect("an app");
     assert_eq!(entry.name, "shop");
     assert_eq!(entry.folder, folder.0);
-    assert_eq!(entry.script, folder.0.join("src/deep/x.cjs"));
+    assert_eq!(folder.script("src/deep/x.cjs"), "src/deep/x.cjs");
 }
 
 #[test]
 fn the_error_lists_what_was_looked_for() {
     let folder = Folder::new(&[(
         "package.json",
-        r#"{"main":"dist/index.js","scripts":{"start":"npm run build && node dist"}}"#,
+        r#"{"main":"dist/index.js","scripts":{"start":"node dist"}}"#,
     )]);
     let error = folder.find(".").expect_err("nothing there").to_string();
     for part in [
         "no app to start in .",
         "package.json main: dist/index.js (no such file)",
-        "scripts.start: npm run build && node dist (it needs a shell)",
+        "scripts.start: node dist (no such file)",
         "server.js, ",
         "hostler run ./FILE.js",
+        "hostler run . --command",
     ] {
         assert!(error.contains(part), "{part:?} is missing in: {error}");
     }

@@ -24,9 +24,13 @@ Examples:
   hostler run server.js --listen 8080         one file, on 127.0.0.1:8080
   hostler run --listen 0.0.0.0:80 --listen unix:/run/shop.sock
   hostler run . --workers 4 --shards 1 -- --config prod.json
+  hostler run --command 'npm start'           whatever starts the app
+  hostler run --command 'uvicorn app:app --uds $SOCKET'
+  hostler run /srv/shop --command 'gunicorn --bind 127.0.0.1:$PORT shop:app'
 
-Which script is started: the `main` of package.json, else the file of `scripts.start` if
-that is `node FILE [args]`, else server.js, app.js or index.js (also .cjs and .mjs).
+What is started: the `main` of package.json, else its `scripts.start` (the file itself if
+that is `node FILE [args]`, else the line as with --command), else server.js, app.js or
+index.js (also .cjs and .mjs).
 A folder is run in that folder, a file in the current one, as `node FILE` would.
 
 Which core does what (with --pin on): when there are enough usable cores, each shard and
@@ -110,7 +114,16 @@ pub(crate) struct RunArgs {
     #[arg(default_value = ".")]
     pub(crate) path: PathBuf,
 
-    /// Arguments for the app, behind `--`.
+    /// Command that starts the app, in place of a script; run by /bin/sh in the folder PATH.
+    ///
+    /// For servers in any language and for `npm start`. Each worker process runs it once, with a unix socket of its own in
+    /// $SOCKET, a free port in $PORT and 127.0.0.1 in $HOST; it is ready when it accepts connections on one of the two.
+    /// A Node server below the command needs neither: it is found when it calls listen(), and is served over frames. The
+    /// command stays in the foreground; folders node_modules/.bin come first in its PATH.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) command: Option<String>,
+
+    /// Arguments for the app or the command, behind `--`.
     #[arg(last = true, value_name = "APP_ARGS")]
     pub(crate) app_args: Vec<String>,
 
@@ -163,7 +176,7 @@ pub(crate) struct InstanceArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Processes")]
 pub(crate) struct ProcessArgs {
-    /// Node processes: 1 to 512, or auto.
+    /// Processes of the app: 1 to 512, or auto.
     ///
     /// auto is one per usable core (CPU affinity, cpuset and cgroup quota count). More than that helps only if
     /// the app blocks its event loop. Default: $WEB_CONCURRENCY or auto.
@@ -187,7 +200,8 @@ pub(crate) struct ProcessArgs {
     /// How requests reach the workers.
     ///
     /// frames hands them to Node already parsed, many at a time: the fast way. http sends them as HTTP/1.1
-    /// over a unix socket: the way out if an app behaves differently over frames. Default: frames.
+    /// over a unix socket or a port: the way of all that is not Node, and the way out if an app behaves differently over
+    /// frames. Default: frames.
     #[arg(long, value_name = "WAY")]
     pub(crate) transport: Option<TransportArg>,
 
@@ -200,7 +214,8 @@ pub(crate) struct ProcessArgs {
 
     /// The Node binary: a path, or a name that is looked up in PATH.
     ///
-    /// Node 20 to 25 take requests as frames; other versions fall back to http. Default: node.
+    /// Node 20 to 25 take requests as frames; other versions fall back to http. With a command its folder comes first in
+    /// PATH. Default: node.
     #[arg(long, value_name = "PATH")]
     pub(crate) node: Option<PathBuf>,
 }

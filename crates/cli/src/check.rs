@@ -6,6 +6,9 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use hostler_spawner::Launch;
+
+use crate::app_entry::Start;
 use crate::args::{LogFormat, RunArgs};
 use crate::console::{BAD_CONFIG, OK, end_with, print};
 use crate::instance::proxy_setup;
@@ -52,22 +55,38 @@ fn plain(name: &str, value: String, why: &str) -> Vec<String> {
 fn app_rows(settings: &Settings) -> Vec<Vec<String>> {
     let app = &settings.app;
     let folder = app.folder.display().to_string();
-    let mut rows = vec![
-        plain("app", app.name.clone(), "package.json or folder"),
-        plain("script", app.script.display().to_string(), &app.found_by),
-        plain("folder", folder, "working directory of the workers"),
-    ];
-    if !settings.app_args.is_empty() {
-        let args = settings.app_args.join(" ");
-        rows.push(plain("app args", args, "start line and command line"));
+    let mut rows = vec![plain("app", app.name.clone(), "package.json or folder")];
+    match &settings.launch {
+        Launch::Script { script, .. } => {
+            rows.push(plain("script", script.display().to_string(), &app.found_by));
+        }
+        Launch::Command { line, .. } => rows.push(plain("command", line.clone(), &app.found_by)),
     }
-    if !app.node_args.is_empty() {
-        rows.push(plain("node options", app.node_args.join(" "), "start line"));
+    rows.push(plain("folder", folder, "working directory of the workers"));
+    match &settings.launch {
+        Launch::Script { args, node_args, .. } => {
+            if !args.is_empty() {
+                rows.push(plain("app args", args.join(" "), "start line and command line"));
+            }
+            if !node_args.is_empty() {
+                rows.push(plain("node options", node_args.join(" "), "start line"));
+            }
+        }
+        Launch::Command { bin_folders, .. } if !bin_folders.is_empty() => {
+            let folders: Vec<_> =
+                bin_folders.iter().map(|path| path.display().to_string()).collect();
+            rows.push(plain("path", folders.join(":"), "in front of PATH"));
+        }
+        Launch::Command { .. } => {}
     }
-    for (name, value) in &app.env {
-        rows.push(plain("app env", format!("{name}={value}"), "start line"));
+    if let Start::Script { env, .. } = &app.start {
+        for (name, value) in env {
+            rows.push(plain("app env", format!("{name}={value}"), "start line"));
+        }
     }
-    rows.push(row("node", &settings.node, |path| path.display().to_string()));
+    if let Some(node) = &settings.node {
+        rows.push(row("node", node, |path| path.display().to_string()));
+    }
     rows
 }
 
@@ -194,6 +213,21 @@ mod tests {
             let line = line.unwrap_or_else(|| panic!("no line for {name} in\n{text}"));
             assert!(line.contains(value) && line.ends_with(source), "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_is_shown_in_the_place_of_the_script() {
+        let text = |options: &[&str]| {
+            report(&with_machine(&Machine::default(), options).expect("good settings"))
+        };
+        let shown = text(&["--command", "uvicorn app:app --uds $SOCKET"]);
+        let line = shown.lines().find(|line| line.starts_with("command ")).expect("a line");
+        assert!(
+            line.contains("uvicorn app:app --uds $SOCKET") && line.ends_with("(option)"),
+            "{line}"
+        );
+        assert!(!shown.contains("\nscript ") && !shown.contains("\nnode "), "{shown}");
+        assert!(text(&[]).contains("\nscript "));
     }
 
     #[test]

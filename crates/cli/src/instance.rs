@@ -9,6 +9,7 @@ use std::path::Path;
 use hostler_protocol::control::ProxySetup;
 use hostler_spawner::{AppSpec, SupervisorConfig};
 
+use crate::app_entry::Start;
 use crate::args::LogFormat;
 use crate::settings::Settings;
 
@@ -44,12 +45,12 @@ pub(crate) fn supervisor_config(settings: &Settings, own_binary: &Path) -> Super
         runtime_dir: settings.runtime_dir.value.clone(),
         app: AppSpec {
             name: settings.app.name.clone(),
-            script: settings.app.script.clone(),
+            launch: settings.launch.clone(),
             cwd: settings.app.folder.clone(),
-            args: settings.app_args.clone(),
-            node: settings.node.value.clone(),
-            node_args: settings.app.node_args.clone(),
-            env: settings.app.env.clone(),
+            env: match &settings.app.start {
+                Start::Script { env, .. } => env.clone(),
+                Start::Command { .. } => Vec::new(),
+            },
             workers: settings.workers.value,
             transport: settings.transport.value,
         },

@@ -1,7 +1,8 @@
 //! The `scripts.start` line of a package.json, when it is `[NAME=value ...] node [options] FILE [args]`.
 //!
 //! Owns: splitting that line as a shell would and telling Node's own options from the file. Must never know:
-//! the file system, and shells: a line that needs one is refused, not interpreted. Used by `app_entry`.
+//! the file system, and shells: a line that needs one is refused, not interpreted; the shell itself runs it then. Used by
+//! `app_entry`.
 
 /// A start line that Hostler can run itself, without npm and without a shell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

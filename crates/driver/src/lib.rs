@@ -22,6 +22,7 @@ pub mod uring;
 mod waker;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -47,6 +48,27 @@ pub struct SocketId {
 /// A listener of this driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub(crate) u32);
+
+/// Where a socket is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAddress<'a> {
+    /// A unix stream socket.
+    Unix(&'a Path),
+    /// A TCP port. The connection is made with `TCP_NODELAY`.
+    Tcp(SocketAddr),
+}
+
+impl<'a> From<&'a Path> for PeerAddress<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self::Unix(path)
+    }
+}
+
+impl From<SocketAddr> for PeerAddress<'_> {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
 
 /// What a socket should deliver. The driver reconciles what the kernel does with what is wanted;
 /// bytes already received when the wish changes are still delivered, in order.
@@ -95,12 +117,16 @@ pub trait Driver {
     /// Takes a connected stream socket. Starts [`ReceiveMode::Paused`].
     fn adopt(&mut self, fd: OwnedFd, key: Key) -> Result<SocketId, Full>;
 
-    /// Starts a connection to a unix stream socket; [`Completion::Connected`] or
-    /// [`Completion::Failed`] with [`Operation::Connect`] follows. `send` and `receive` are allowed only after it.
-    fn connect(&mut self, path: &Path, key: Key) -> io::Result<SocketId>;
+    /// Starts a connection; [`Completion::Connected`] or [`Completion::Failed`] with [`Operation::Connect`] follows.
+    /// `send` and `receive` are allowed only after it. There is no deadline: the caller has one, and closes.
+    fn connect(&mut self, peer: PeerAddress<'_>, key: Key) -> io::Result<SocketId>;
 
     /// Says what the socket should deliver.
     fn receive(&mut self, socket: SocketId, mode: ReceiveMode);
+
+    /// Do bytes or the peer's end wait in the kernel at this moment? What the kernel has handed over already comes as a
+    /// completion and does not count. Costs a system call.
+    fn has_input(&mut self, socket: SocketId) -> bool;
 
     /// Sends all parts in order, then reports [`Completion::Sent`]. One send at a time per socket: a second
     /// call before `Sent` is a bug of the caller and panics. Partial progress is reported by
@@ -109,6 +135,10 @@ pub trait Driver {
 
     /// FIN after what has been sent. No send may be in flight.
     fn shutdown_write(&mut self, socket: SocketId);
+
+    /// As [`Driver::close`], but the peer of a TCP connection sees a reset instead of an orderly end; what has not
+    /// arrived there yet may be lost. On other sockets no different from `close`.
+    fn reset(&mut self, socket: SocketId);
 
     /// Ends the socket: cancels what is in flight, closes the descriptor after its last operation. No
     /// completion of this socket is delivered after this call.

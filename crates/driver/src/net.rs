@@ -4,32 +4,86 @@
 //! `probe`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown,
-    socket_with,
+    AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    shutdown, socket_with, sockopt,
 };
+
+use crate::PeerAddress;
 
 /// What became of a connect.
 pub(crate) struct Connecting {
     /// The socket; it does not block.
     pub(crate) fd: OwnedFd,
-    /// Whether it is connected.
-    pub(crate) outcome: io::Result<()>,
+    /// Whether it is connected; `None`: that will be known when it becomes writable.
+    pub(crate) outcome: Option<io::Result<()>>,
 }
 
-/// Connects to a unix stream socket without waiting. On this family connect either succeeds or
-/// fails at once (EAGAIN: the backlog is full), so it needs no operation of its own; through the
-/// ring a full backlog would occupy a kernel worker thread.
-pub(crate) fn connect_unix(path: &Path) -> io::Result<Connecting> {
+/// Starts a connection without waiting.
+pub(crate) fn start_connect(peer: PeerAddress<'_>) -> io::Result<Connecting> {
+    match peer {
+        PeerAddress::Unix(path) => connect_unix(path),
+        PeerAddress::Tcp(address) => connect_tcp(address),
+    }
+}
+
+/// On this family connect either succeeds or fails at once (EAGAIN: the backlog is full), so it
+/// needs no operation of its own; through the ring a full backlog would occupy a kernel worker
+/// thread.
+fn connect_unix(path: &Path) -> io::Result<Connecting> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     let outcome = connect(&fd, &address).map_err(io::Error::from);
+    Ok(Connecting { fd, outcome: Some(outcome) })
+}
+
+/// Over loopback the handshake is over before connect returns, although it says EINPROGRESS: the
+/// answer waits in the socket's backlog, which the kernel works off on the way out. Only a full
+/// backlog of the listener takes longer (the SYN is lost and sent again).
+fn connect_tcp(address: SocketAddr) -> io::Result<Connecting> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    let outcome = match connect(&fd, &address) {
+        Err(Errno::INPROGRESS | Errno::INTR) => is_writable(&fd)?.then(|| connect_outcome(&fd)),
+        other => Some(other.map_err(io::Error::from)),
+    };
     Ok(Connecting { fd, outcome })
+}
+
+fn is_writable(fd: impl AsFd) -> io::Result<bool> {
+    let at_once = Timespec::try_from(Duration::ZERO).expect("zero fits");
+    let count = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&at_once))?;
+    Ok(count > 0)
+}
+
+/// What became of a connect, once the socket is writable.
+pub(crate) fn connect_outcome(fd: impl AsFd) -> io::Result<()> {
+    match sockopt::socket_error(fd)? {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a receive would find bytes, FIN or an error.
+pub(crate) fn has_input(fd: impl AsFd) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    recv(fd, &mut [0_u8; 1], flags) != Err(Errno::AGAIN)
+}
+
+/// The coming close sends a reset, if the family knows such a thing.
+pub(crate) fn reset_on_close(fd: impl AsFd) {
+    // A peer that is gone needs none.
+    let _set = sockopt::set_socket_linger(fd, Some(Duration::ZERO));
 }
 
 /// Sets or clears O_NONBLOCK.
@@ -91,7 +145,7 @@ mod tests {
     #[test]
     fn nobody_listening_is_an_outcome() {
         let connecting = connect_unix(Path::new("/nonexistent/socket")).expect("socket");
-        let error = connecting.outcome.expect_err("nobody there");
+        let error = connecting.outcome.expect("at once").expect_err("nobody there");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Op {
     Wake = 8,
     /// Cancelling everything when the driver ends.
     CancelAny = 9,
+    /// Waiting for a connection to be made.
+    Connect = 10,
 }
 
 impl Op {
@@ -45,6 +47,7 @@ impl Op {
             7 => Self::Close,
             8 => Self::Wake,
             9 => Self::CancelAny,
+            10 => Self::Connect,
             _ => return None,
         })
     }
@@ -223,7 +226,7 @@ mod tests {
     fn zero_and_unknown_operations_decode_to_nothing() {
         assert_eq!(Token::decode(0), None);
         assert_eq!(Token::decode(u64::MAX), None);
-        assert_eq!((0..=u8::MAX).filter_map(Op::decode).count(), 9);
+        assert_eq!((0..=u8::MAX).filter_map(Op::decode).count(), 10);
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn connects(driver: &mut UringDriver) {
     let name = format!("hostler-driver-workers-{}", std::process::id());
     let path = std::env::temp_dir().join(name);
     let listener = UnixListener::bind(&path).expect("bind");
-    let socket = driver.connect(&path, Key(4)).expect("socket");
+    let socket = driver.connect(path.as_path().into(), Key(4)).expect("socket");
     turns(driver);
     driver.close(socket);
     turns(driver);

@@ -56,9 +56,17 @@ class VirtualHandle {
 
 /**
  * @param {any} settings HOSTLER_WORKER
+ * @param {() => boolean} begin makes this process the worker at the first server that could be taken over
  */
-function install(settings) {
+function install(settings, begin) {
   const worker = new Worker(settings);
+  /** @type {boolean | undefined} */
+  let begun;
+  worker.begin = () => {
+    begun ??= begin();
+    worker.transport = settings.transport; // the self-test may have changed it
+    return begun;
+  };
   const listen = http.Server.prototype.listen;
 
   http.Server.prototype.listen = function(...args) {
@@ -97,7 +105,7 @@ function takeOver(worker, wanted, address, port, addressType, backlog, fd, flags
     return;
   }
   // A handle or descriptor of the app's own is a real listener already; and one server is taken over.
-  if (this._handle !== null || typeof fd === 'number' || worker.handle !== null) {
+  if (this._handle !== null || typeof fd === 'number' || worker.handle !== null || !worker.begin()) {
     other(this, wanted);
     bind.call(this, address, port, addressType, backlog, fd, flags);
     return;

@@ -17,13 +17,16 @@ function take() {
   if (at > 0) process.execArgv.splice(at - 1, 2);
   const text = process.env.HOSTLER_WORKER;
   if (text === undefined) return null;
-  delete process.env.HOSTLER_WORKER;
   try {
     const settings = JSON.parse(text);
+    // Below a command any process may turn out to be the worker, and what it starts too.
+    if (settings.claim !== undefined) return require('worker_threads').isMainThread ? settings : null;
+    delete process.env.HOSTLER_WORKER;
     // A grandchild or a thread with an inherited environment is not the worker.
     const isWorker = settings.parent_pid === process.ppid && require('worker_threads').isMainThread;
     return isWorker ? settings : null;
   } catch {
+    delete process.env.HOSTLER_WORKER;
     return null;
   }
 }
@@ -39,18 +42,40 @@ function isThis(word) {
 
 /** @param {any} settings */
 function start(settings) {
+  const { install } = require('./listen.cjs');
+  if (settings.claim === undefined) {
+    begin(settings, () => selfTest(settings));
+    install(settings, () => true);
+    return;
+  }
+  // Now, although few of the processes below a command become the worker: `listen` may be called in a microtask (any ES
+  // module is one), where no other microtasks can be run to their end.
+  const result = selfTest(settings);
+  install(settings, () => require('./claim.cjs').claim(settings) && begin(settings, () => result));
+}
+
+/** This process is the worker. @param {any} settings @param {() => any} test */
+function begin(settings, test) {
   const { open, report, watchExceptions } = require('./report.cjs');
-  open(settings.report_fd);
-  report({ step: 'preload', node: process.versions.node });
+  open(settings.report_fd ?? settings.report);
+  const pid = settings.claim === undefined ? undefined : process.pid; // else the supervisor knows it
+  report({ step: 'preload', node: process.versions.node, pid });
   watchExceptions();
-  const major = Number.parseInt(process.versions.node, 10);
   if (settings.transport === 'frames') {
-    const tested = major >= NODE_MIN && major <= NODE_MAX;
-    const result = tested ? require('./selftest.cjs').run() :
-      { step: 'self_test', ok: false, why: `Node ${major} is not tested` };
+    const result = test();
     report(result);
     if (!result.ok) settings.transport = 'http';
     else if (settings.short_dump !== false) require('./dump.cjs').install();
   }
-  require('./listen.cjs').install(settings);
+  return true;
+}
+
+/** @param {any} settings */
+function selfTest(settings) {
+  if (settings.transport !== 'frames') return null;
+  const { node } = process.versions;
+  const major = Number.parseInt(node, 10);
+  if (major >= NODE_MIN && major <= NODE_MAX) return require('./selftest.cjs').run();
+  const why = `Node ${node} is outside of the tested versions ${NODE_MIN} to ${NODE_MAX}`;
+  return { step: 'self_test', ok: false, untested: true, why };
 }

@@ -7,9 +7,16 @@ const fs = require('fs');
 
 let reportFd = -1;
 
-/** @param {number | undefined} fd */
-function open(fd) {
-  reportFd = Number.isInteger(fd) ? fd : -1;
+/** @param {number | string | undefined} place a descriptor, or the path of a pipe */
+function open(place) {
+  reportFd = Number.isInteger(place) ? place : -1;
+  if (typeof place !== 'string') return;
+  const { O_WRONLY, O_NONBLOCK } = fs.constants;
+  try {
+    reportFd = fs.openSync(place, O_WRONLY | O_NONBLOCK);
+  } catch {
+    // nobody reads any more
+  }
 }
 
 /**

@@ -20,6 +20,7 @@ class Worker {
   constructor(settings) {
     this.settings = settings;
     this.transport = settings.transport;
+    this.begin = () => true;
     const hello = {
       protocol: C.PROTOCOL, worker: settings.worker, app: settings.app, slot: settings.slot,
       pid: process.pid, node: process.versions.node,

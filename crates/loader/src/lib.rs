@@ -13,6 +13,7 @@ pub const ENTRY: &str = "preload.cjs";
 /// Every file of the loader: its name and its text. All of them belong into one directory.
 pub const FILES: &[(&str, &str)] = &[
     ("channel.cjs", include_str!("../js/channel.cjs")),
+    ("claim.cjs", include_str!("../js/claim.cjs")),
     ("constants.cjs", include_str!("../js/constants.cjs")),
     ("dispatch.cjs", include_str!("../js/dispatch.cjs")),
     ("dump.cjs", include_str!("../js/dump.cjs")),

@@ -27,6 +27,8 @@ pub enum Suspicion {
     Refused,
     /// A connection ended where an answer was due.
     Unanswered,
+    /// Its backlog is full: it is there, and will accept again in a moment.
+    Full,
 }
 
 /// How long a worker that refused a connection is left alone: its process is gone, and the news of that on its way.
@@ -34,6 +36,9 @@ const REFUSED_MS: u64 = 500;
 /// The same for one that ended a connection: perhaps it only closed an idle one at the wrong moment, so not for
 /// longer than the news of a death takes.
 const UNANSWERED_MS: u64 = 50;
+
+/// A server that accepts at all works off a connection of its backlog in such a time.
+const FULL_MS: u64 = 5;
 
 /// How far a worker is in this shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +210,7 @@ impl Dispatch {
         let wait_ms = match why {
             Suspicion::Refused => REFUSED_MS,
             Suspicion::Unanswered => UNANSWERED_MS,
+            Suspicion::Full => FULL_MS,
         };
         if let Some(worker) = self.get_mut(index) {
             worker.suspect_until_ms = worker.suspect_until_ms.max(now_ms + wait_ms);
@@ -260,7 +266,7 @@ impl Dispatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hostler_protocol::control::WorkerId;
+    use hostler_protocol::control::{PlainAddress, WorkerId};
 
     fn worker(dispatch: &mut Dispatch, number: u32, core: Option<u32>) -> u16 {
         let address = WorkerAddress {
@@ -270,7 +276,8 @@ mod tests {
             pid: number,
             core,
             transport: Transport::Http,
-            plain: "/x".into(),
+            plain: PlainAddress::Unix("/x".into()),
+            plain_idle_ms_max: 4_000,
         };
         let index = dispatch.add(address, Arc::default(), 0);
         dispatch.get_mut(index).expect("added").phase = WorkerPhase::Ready;

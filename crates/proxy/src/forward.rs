@@ -188,7 +188,8 @@ pub fn write_response_head(
     request: &Request,
     announce: Announce,
 ) {
-    let has_id = write_kept(out, pool, bytes, head, false);
+    let coding = request.version == Version::Http11;
+    let has_id = write_kept(out, pool, bytes, head, Kept { coding, upgrade: false });
     if !has_id {
         write_field(out, pool, b"X-Request-Id", request.id.as_bytes());
     }
@@ -207,7 +208,7 @@ pub fn write_tunnel_head(
     head: &ResponseHead,
     request: &Request,
 ) {
-    write_kept(out, pool, bytes, head, true);
+    write_kept(out, pool, bytes, head, Kept { coding: true, upgrade: true });
     if request.method == Method::Connect {
         out.write(pool, b"\r\n");
     } else {
@@ -218,6 +219,15 @@ pub fn write_tunnel_head(
 /// Offset of the status code: `HTTP/1.x` and a space come before it.
 const STATUS_AT: usize = 9;
 
+/// Which of the fields about this connection's own message are kept.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// The body is forwarded as it was coded. A client of HTTP/1.0 does not know codings: it gets the content
+    /// without them (RFC 9112 section 6.1 and 7).
+    coding: bool,
+    upgrade: bool,
+}
+
 /// Status line and end-to-end fields; says whether the app set an `X-Request-Id`. Runs of kept lines are
 /// copied at once.
 fn write_kept(
@@ -225,7 +235,7 @@ fn write_kept(
     pool: &Pool,
     bytes: &[u8],
     head: &ResponseHead,
-    upgrade: bool,
+    kept: Kept,
 ) -> bool {
     // The version is ours, status and reason are the app's.
     out.write(pool, b"HTTP/1.1 ");
@@ -234,8 +244,8 @@ fn write_kept(
     let mut has_id = false;
     for field in head.fields() {
         let keep = match field.known {
-            FieldName::TransferEncoding => true,
-            FieldName::Upgrade => upgrade,
+            FieldName::TransferEncoding | FieldName::Trailer => kept.coding,
+            FieldName::Upgrade => kept.upgrade,
             FieldName::XRequestId => {
                 has_id = true;
                 true

@@ -20,6 +20,7 @@ use crate::control::{Control, ControlEnd, News, NewsSender, ShardHandle, news};
 use crate::log_file::open_log;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardParts};
+use crate::worker::ending::is_ending;
 
 /// The control socket; listeners follow it, see [`ProxySetup`].
 const CONTROL_FD: i32 = 3;
@@ -88,7 +89,7 @@ fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
     let (news_sender, news) = news();
     let mut handles = Vec::new();
     for shard in 0..setup.shards {
-        let settings = Settings::from_setup(&setup, shard);
+        let settings = Settings { is_ending, ..Settings::from_setup(&setup, shard) };
         let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
         let start = ShardStart {
             io,

@@ -72,6 +72,8 @@ pub struct Settings {
     pub takes_offers: bool,
     /// Bytes that slow readers may make the shard copy to the heap before they are cut off.
     pub spill_bytes_max: u64,
+    /// Is the process with this id on its way out? A shard does not look by itself: in tests there are no processes.
+    pub is_ending: fn(u32) -> bool,
 }
 
 /// Plain connections to workers that a shard may hold beside its clients (upgrades and the `http` transport).
@@ -118,6 +120,7 @@ impl Settings {
             log_json: setup.log_json,
             takes_offers: false,
             spill_bytes_max: SPILL_BYTES_MAX,
+            is_ending: |_| false,
         }
     }
 
@@ -149,6 +152,7 @@ impl Settings {
             access_log: false,
             log_json: false,
             takes_offers: true,
+            is_ending: |_| false,
             spill_bytes_max: EXEC_SPILL_BYTES_MAX,
         }
     }

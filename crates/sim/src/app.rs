@@ -85,7 +85,12 @@ pub struct Exchange {
     pub continues: bool,
     /// The connection to the worker ends after the answer (plain path).
     pub closes: bool,
+    /// Bytes nobody asked for, behind the answer in a write of their own (plain path).
+    pub surplus: &'static [u8],
 }
+
+/// An answer to nothing.
+const SURPLUS: &[u8] = b"HTTP/1.1 200 OK\r\nX-Sim: surplus\r\nContent-Length: 0\r\n\r\n";
 
 impl Exchange {
     /// Chooses what to do with a request that just arrived.
@@ -122,6 +127,7 @@ impl Exchange {
             read_at: 0,
             continues: request.expects && !request.http10,
             closes: false,
+            surplus: b"",
         };
         let mut status = rng.pick(&[200, 200, 200, 200, 201, 404, 500, 204, 304]);
         if request.upgrade {
@@ -226,11 +232,12 @@ impl Exchange {
             self.wire.extend_from_slice(&body(key, 0, body_len));
         }
         ledger.records[self.id].deliveries[self.delivery].until_close = until_close && !head_only;
-        // Over the plain path nobody can tell a surplus from the answer to the next request.
-        if !plain && !until_close && rng.chance(2) {
-            self.wire.extend_from_slice(
-                b"HTTP/1.1 200 OK\r\nX-Sim: surplus\r\nContent-Length: 0\r\n\r\n",
-            );
+        if !until_close && rng.chance(2) {
+            if plain {
+                self.surplus = SURPLUS;
+            } else {
+                self.wire.extend_from_slice(SURPLUS);
+            }
             ledger.records[self.id].deliveries[self.delivery].surplus = true;
         }
     }
@@ -280,6 +287,13 @@ impl Exchange {
         if !delivery.finished {
             delivery.lost = true;
         }
+    }
+
+    /// The process ends in the middle of it.
+    pub fn dies(&self, ledger: &mut Ledger) {
+        self.lost(ledger);
+        let delivery = &mut ledger.records[self.id].deliveries[self.delivery];
+        delivery.died = !delivery.finished;
     }
 
     /// When it wants to go on by itself.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeServer};
 use hostler_driver::{DriverConfig, PoolClass, PoolSizes};
-use hostler_protocol::control::{IoChoice, ProxySetup, Transport, WorkerAddress, WorkerId};
+use hostler_protocol::control::{
+    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+};
 use hostler_protocol::worker::peer::{PeerBody, PeerReader, put, put_json};
 use hostler_protocol::worker::{FromWorker, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello};
 use hostler_proxy::shard::ShardParts;
@@ -317,7 +319,8 @@ impl Fuzz {
                     pid: 1,
                     core: None,
                     transport,
-                    plain: path(worker),
+                    plain: PlainAddress::Unix(path(worker)),
+                    plain_idle_ms_max: 4_000,
                 },
                 gauge: Arc::clone(&self.gauges[worker as usize]),
             },

@@ -78,6 +78,13 @@ impl PlainSide {
         }
     }
 
+    /// The process ends.
+    pub fn dies(&mut self, ledger: &mut Ledger) {
+        if let Some(exchange) = &self.exchange {
+            exchange.dies(ledger);
+        }
+    }
+
     /// When it wants to act by itself.
     pub fn wakes_ms(&self, now_ms: u64) -> u64 {
         match &self.exchange {
@@ -306,6 +313,10 @@ impl PlainSide {
             self.exchange = Some(exchange);
             return Fate::Lives;
         }
+        // Right behind the answer: it is there before the connection can be used again.
+        if matches!(exchange.ending, Ending::End) && !exchange.closes {
+            self.peer.write(std::mem::take(&mut exchange.surplus));
+        }
         self.finish(exchange, ledger)
     }
 
@@ -332,7 +343,7 @@ impl PlainSide {
         match exchange.ending {
             Ending::End | Ending::EndClose => {}
             Ending::Death => {
-                exchange.lost(ledger);
+                exchange.dies(ledger);
                 return Fate::WorkerDies;
             }
             _ => {

@@ -128,7 +128,8 @@ impl Scenario {
     /// The settings of the shard.
     pub fn settings(&self) -> Settings {
         // An hour of silence would be a long world.
-        Settings { tunnel_idle_ms_max: 12_000, ..Settings::from_setup(&self.setup, 0) }
+        let settings = Settings::from_setup(&self.setup, 0);
+        Settings { tunnel_idle_ms_max: 12_000, is_ending: crate::worker::is_ending, ..settings }
     }
 
     /// The sizes of the driver.

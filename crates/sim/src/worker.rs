@@ -3,12 +3,14 @@
 //! Owns: what one process holds. Must never know: when a process is replaced (`world` is the supervisor). Called by
 //! `world`.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use hostler_driver::Key;
 use hostler_driver::fake::{FakeNet, FakePeer, FakeServer};
-use hostler_protocol::control::{Transport, WorkerAddress, WorkerId};
+use hostler_protocol::control::{PlainAddress, Transport, WorkerAddress, WorkerId};
 use hostler_proxy::stats::WorkerGauge;
 
 use crate::app::AppWishes;
@@ -16,6 +18,21 @@ use crate::frames::{Fate, FramesSide};
 use crate::oracle::Ledger;
 use crate::plain::PlainSide;
 use crate::rng::Rng;
+
+thread_local! {
+    /// Processes of the world on this thread that have died.
+    static ENDED: RefCell<HashSet<u32>> = RefCell::default();
+}
+
+/// What `/proc` would say.
+pub fn is_ending(pid: u32) -> bool {
+    ENDED.with_borrow(|ended| ended.contains(&pid))
+}
+
+/// A new world has no dead.
+pub fn forget_the_dead() {
+    ENDED.with_borrow_mut(HashSet::clear);
+}
 
 /// One worker process.
 pub struct Worker {
@@ -68,7 +85,8 @@ impl Worker {
             pid: 1_000 + self.number,
             core: None,
             transport: self.transport,
-            plain: path(self.number),
+            plain: PlainAddress::Unix(path(self.number)),
+            plain_idle_ms_max: 4_000,
         }
     }
 
@@ -196,12 +214,13 @@ impl Worker {
         ledger.note(|| format!("worker {} dies", self.number));
         ledger.note_loss();
         self.alive = false;
+        ENDED.with_borrow_mut(|ended| ended.insert(self.address().pid));
         if let Some(mut channel) = self.channel.take() {
-            channel.lose(ledger);
+            channel.dies(ledger);
             channel.peer().close();
         }
         for plain in &mut self.plains {
-            plain.lose(ledger);
+            plain.dies(ledger);
             plain.peer().close();
         }
         self.plains.clear();

@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeRead};
-use hostler_protocol::control::{Transport, WorkerAddress, WorkerId};
+use hostler_protocol::control::{PlainAddress, Transport, WorkerAddress, WorkerId};
 use hostler_protocol::worker::peer::{PeerBody, PeerHead, PeerReader, put, put_json};
 use hostler_protocol::worker::{
     FromWorker, HeadFlags, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello,
@@ -136,7 +136,8 @@ fn observe(bytes: &[u8], mut piece: impl FnMut() -> usize) -> Observed {
             pid: 1,
             core: None,
             transport: Transport::Frames,
-            plain: "/run/sim/none.sock".into(),
+            plain: PlainAddress::Unix("/run/sim/none.sock".into()),
+            plain_idle_ms_max: 4_000,
         },
         gauge: std::sync::Arc::default(),
     });

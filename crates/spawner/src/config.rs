@@ -11,21 +11,39 @@ use hostler_protocol::control::{ProxySetup, Transport};
 
 use crate::address::ListenAddress;
 
+/// What a worker process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Launch {
+    /// Node with a script.
+    Script {
+        /// The Node binary: a path, or a bare name that is looked up in `PATH`.
+        node: PathBuf,
+        /// Options for Node itself, before the script.
+        node_args: Vec<String>,
+        /// The JavaScript file that Node runs.
+        script: PathBuf,
+        /// Arguments behind the script.
+        args: Vec<String>,
+    },
+    /// Whatever the shell makes of a line. It is told a socket (`$SOCKET`) and a port (`$PORT`) of its own and is ready
+    /// when it accepts connections on one of them.
+    Command {
+        /// The line.
+        line: String,
+        /// Folders that come first in `PATH`.
+        bin_folders: Vec<PathBuf>,
+    },
+}
+
 /// The app and how its workers are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppSpec {
     /// Shown in logs and status (`web`).
     pub name: String,
-    /// The JavaScript file that Node runs.
-    pub script: PathBuf,
+    /// How.
+    pub launch: Launch,
     /// Working directory of the workers.
     pub cwd: PathBuf,
-    /// Arguments behind the script.
-    pub args: Vec<String>,
-    /// The Node binary: a path, or a bare name that is looked up in `PATH`.
-    pub node: PathBuf,
-    /// Options for Node itself, before the script.
-    pub node_args: Vec<String>,
     /// Variables on top of the supervisor's own environment; they win over everything but
     /// `HOSTLER_WORKER` and `NODE_APP_INSTANCE`.
     pub env: Vec<(String, String)>,

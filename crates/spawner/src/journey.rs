@@ -22,22 +22,28 @@ pub enum Step {
     SelfTest,
     /// The app's code runs, until it calls `listen`.
     AppLoad,
+    /// A command runs, until it accepts connections.
+    Accept,
     /// The worker opens its plain path and its channels to the proxy.
     Connect,
 }
 
 impl Step {
-    /// All of them, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Fork, Self::Exec, Self::Preload, Self::SelfTest, Self::AppLoad, Self::Connect];
+    /// Those of a script that Node runs.
+    pub const SCRIPT: &[Self] =
+        &[Self::Fork, Self::Exec, Self::Preload, Self::SelfTest, Self::AppLoad, Self::Connect];
+
+    /// Those of a command.
+    pub const COMMAND: &[Self] = &[Self::Fork, Self::Exec, Self::Accept];
 
     fn label(self) -> &'static str {
         match self {
             Self::Fork => "fork a process",
-            Self::Exec => "execute node",
+            Self::Exec => "execute the program",
             Self::Preload => "boot node, install the loader",
             Self::SelfTest => "loader self-test",
             Self::AppLoad => "load the app until listen()",
+            Self::Accept => "wait until the app accepts",
             Self::Connect => "connect to the proxy",
         }
     }
@@ -83,9 +89,9 @@ pub struct Journey {
 }
 
 impl Journey {
-    /// A journey that begins with the fork at `now_ms`.
-    pub fn new(now_ms: u64) -> Self {
-        let steps = Step::ALL
+    /// A journey of these steps that begins at `now_ms`.
+    pub fn new(steps: &[Step], now_ms: u64) -> Self {
+        let steps = steps
             .iter()
             .map(|&step| StepRecord {
                 step,
@@ -105,6 +111,7 @@ impl Journey {
         self.steps
             .iter()
             .find(|record| matches!(record.state, StepState::Running | StepState::Failed))
+            .or(self.steps.last())
             .map_or(Step::Connect, |record| record.step)
     }
 
@@ -140,7 +147,9 @@ impl Journey {
 
     /// Puts a remark on a step.
     pub fn note(&mut self, step: Step, text: String) {
-        self.steps[step as usize].note = Some(text);
+        if let Some(record) = self.steps.iter_mut().find(|record| record.step == step) {
+            record.note = Some(text);
+        }
     }
 
     /// The step under way has failed.
@@ -229,7 +238,7 @@ mod tests {
     #[test]
     fn steps_follow_each_other_with_their_durations() {
         use StepState::{Done, Running, Waiting};
-        let mut journey = Journey::new(100);
+        let mut journey = Journey::new(Step::SCRIPT, 100);
         assert_eq!(journey.current(), Step::Fork);
         journey.done(Step::Fork, 101);
         journey.done(Step::Exec, 103);
@@ -243,7 +252,7 @@ mod tests {
     #[test]
     fn a_step_that_is_never_reported_is_passed_over() {
         use StepState::{Done, Running, Skipped};
-        let mut journey = Journey::new(0);
+        let mut journey = Journey::new(Step::SCRIPT, 0);
         journey.done(Step::Exec, 1);
         journey.done(Step::AppLoad, 9);
         assert_eq!(states(&journey), [Done, Done, Done, Skipped, Done, Running]);
@@ -253,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_report_names_the_failed_step_and_the_last_lines() {
-        let mut journey = Journey::new(0);
+        let mut journey = Journey::new(Step::SCRIPT, 0);
         journey.done(Step::Exec, 2);
         journey.done(Step::SelfTest, 40);
         journey.fail(90);

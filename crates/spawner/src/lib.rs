@@ -11,6 +11,7 @@ mod config;
 mod event_loop;
 mod exec;
 mod exec_command;
+mod group_listens;
 mod journey;
 mod listeners;
 mod outcome;
@@ -23,7 +24,7 @@ mod worker_command;
 
 pub use address::{AddressError, ListenAddress};
 pub use client::{CommandError, command, stop};
-pub use config::{AppSpec, START_MS_MAX, STOP_MS_MAX, SupervisorConfig};
+pub use config::{AppSpec, Launch, START_MS_MAX, STOP_MS_MAX, SupervisorConfig};
 pub use exec_command::{ExecError, ExecSession, exit_code};
 pub use journey::{Journey, StartFailure, Step, StepRecord, StepState};
 pub use outcome::{ExitReason, Notice, ReadyInfo};

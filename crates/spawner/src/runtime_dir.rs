@@ -11,13 +11,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{CWD, FileType, FlockOperation};
 
 /// Name of the command socket.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
 const LOCK: &str = "lock";
 const LOADER: &str = "loader";
+
+/// The folder of a worker that is a command begins so; its number follows.
+const WORKER: &str = "worker.";
 
 /// `sun_path` has 108 bytes, the last of them NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -137,6 +140,18 @@ impl RuntimeDir {
         Ok(folder)
     }
 
+    /// Makes the folder of a worker that is a command, and the pipes in it.
+    pub(crate) fn make_worker_folder(&self, worker: u32) -> std::io::Result<WorkerFolder> {
+        let path = self.path.join(format!("{WORKER}{worker}"));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let folder = WorkerFolder { path };
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        for pipe in [folder.report(), folder.alive()] {
+            rustix::fs::mknodat(CWD, pipe, FileType::Fifo, mode, 0)?;
+        }
+        Ok(folder)
+    }
+
     /// Removes all files of the instance, and the directory itself if this instance made it.
     pub fn remove(self) {
         // Errors are of no use to anybody here: the next instance removes what is left.
@@ -156,7 +171,8 @@ impl RuntimeDir {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
-            if name == LOADER && entry.file_type()?.is_dir() {
+            let is_ours = name == LOADER || name.as_bytes().starts_with(WORKER.as_bytes());
+            if is_ours && entry.file_type()?.is_dir() {
                 fs::remove_dir_all(entry.path())?;
             } else if name.as_bytes().ends_with(b".sock") && is_socket(&entry)? {
                 fs::remove_file(entry.path())?;
@@ -166,9 +182,45 @@ impl RuntimeDir {
     }
 }
 
+/// The folder of a worker that is a command. It is removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct WorkerFolder {
+    path: PathBuf,
+}
+
+impl WorkerFolder {
+    /// The file that the process makes which becomes the worker.
+    pub(crate) fn claim(&self) -> PathBuf {
+        self.path.join("claim")
+    }
+
+    /// The pipe for its reports.
+    pub(crate) fn report(&self) -> PathBuf {
+        self.path.join("report")
+    }
+
+    /// The pipe whose end tells it that the supervisor is gone.
+    pub(crate) fn alive(&self) -> PathBuf {
+        self.path.join("alive")
+    }
+}
+
+impl Drop for WorkerFolder {
+    fn drop(&mut self) {
+        // What is left is removed with the whole directory.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
 /// Path of a worker's plain socket in the runtime directory `dir`.
 pub(crate) fn plain_socket(dir: &Path, app: &str, slot: u32, worker: u32) -> PathBuf {
     dir.join(format!("{}.{slot}.{worker}.sock", app_file_name(app)))
+}
+
+/// Path of the socket on which a worker that is a command may listen (`$SOCKET`). No app's plain socket has five parts in its
+/// name, and this is no longer than `control` with the same numbers.
+pub(crate) fn command_socket(dir: &Path, slot: u32, worker: u32) -> PathBuf {
+    dir.join(format!("app.on.{slot}.{worker}.sock"))
 }
 
 fn is_socket(entry: &fs::DirEntry) -> std::io::Result<bool> {

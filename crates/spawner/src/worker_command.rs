@@ -1,26 +1,33 @@
-//! How a worker is started: its arguments and its environment.
+//! How a worker is started: its program, its arguments and its environment.
 //!
 //! Owns: the command line, the `HOSTLER_WORKER` variable of `docs/worker-protocol.md`, and what is
-//! kept from our own environment. Must never know: how processes are made. Called by `children`,
-//! and by `run` for the command as shown in reports.
+//! kept from our own environment. Must never know: how processes are made. Called by `launch`,
+//! and by the loop for the command as shown in reports.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use hostler_protocol::control::{Transport, WorkerId};
+use hostler_protocol::worker::PROTOCOL_VERSION;
 use serde::Serialize;
 
-use crate::config::AppSpec;
+use crate::config::{AppSpec, Launch};
+use crate::runtime_dir::WorkerFolder;
 
 /// The report pipe's number in a worker; see `exec`.
 const REPORT_FD: u32 = 3;
 
-/// Version of the worker protocol.
-const PROTOCOL: u32 = 2;
+/// What runs a command line.
+const SHELL: &str = "/bin/sh";
 
 /// Variables that speak about our own process and would mislead a child: Node would take itself for
 /// a cluster worker, or speak to systemd in our name.
-pub(crate) const ENV_REMOVED: &[&str] = &[
+pub(crate) const ENV_REMOVED: &[&str] =
+    ENV_REMOVED_COMMAND.split_at(ENV_REMOVED_COMMAND.len() - 1).0;
+
+/// The same for a command, and the last one only there: gunicorn and uvicorn read WEB_CONCURRENCY too, and each of our workers
+/// would start as many processes as there are workers.
+pub(crate) const ENV_REMOVED_COMMAND: &[&str] = &[
     "HOSTLER_WORKER",
     "NODE_UNIQUE_ID",
     "NODE_CHANNEL_FD",
@@ -31,7 +38,35 @@ pub(crate) const ENV_REMOVED: &[&str] = &[
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
+    "WEB_CONCURRENCY",
 ];
+
+/// Where a command may listen; of its own for each process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// `$SOCKET`.
+    pub(crate) socket: PathBuf,
+    /// `$PORT`, of 127.0.0.1.
+    pub(crate) port: u16,
+}
+
+/// What a Node process below a command needs to become the worker.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) folder: &'a WorkerFolder,
+    pub(crate) loader_dir: &'a Path,
+    /// `NODE_OPTIONS` of our own environment.
+    pub(crate) node_options: Option<OsString>,
+}
+
+impl Claim<'_> {
+    /// The option for Node that brings the loader in. Node takes words in double quotes, with backslashes before both
+    /// (`ParseNodeOptionsEnvVar` in src/node_options.cc).
+    fn option(&self) -> String {
+        let path = self.loader_dir.join(hostler_loader::ENTRY).display().to_string();
+        format!("--require \"{}\"", path.replace('\\', r"\\").replace('"', "\\\""))
+    }
+}
 
 /// What is different for each worker process.
 #[derive(Debug)]
@@ -43,6 +78,12 @@ pub(crate) struct WorkerFacts<'a> {
     pub(crate) plain: &'a Path,
     /// Port of the first TCP listener.
     pub(crate) port: Option<u16>,
+    /// For a command: where it may listen.
+    pub(crate) offer: Option<Offer>,
+    /// For a command whose Node processes may become workers over frames: how.
+    pub(crate) claim: Option<Claim<'a>>,
+    /// `PATH` of our own environment.
+    pub(crate) search_path: Option<&'a OsStr>,
     /// `NODE_ENV` of our own environment is kept.
     pub(crate) node_env_is_set: bool,
 }
@@ -50,59 +91,141 @@ pub(crate) struct WorkerFacts<'a> {
 #[derive(Serialize)]
 struct WorkerVariable<'a> {
     protocol: u32,
-    parent_pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_pid: Option<u32>,
     worker: WorkerId,
     app: &'a str,
     slot: u32,
     transport: Transport,
     channels: &'a [PathBuf],
     plain: &'a Path,
-    report_fd: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_fd: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alive: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    option: Option<String>,
 }
 
-/// The arguments behind `node`.
+/// The program to execute.
+pub(crate) fn program(app: &AppSpec) -> PathBuf {
+    match &app.launch {
+        Launch::Script { node, .. } => node.clone(),
+        Launch::Command { .. } => SHELL.into(),
+    }
+}
+
+/// The arguments behind the program.
 pub(crate) fn args(app: &AppSpec, loader_dir: &Path) -> Vec<OsString> {
-    let mut args: Vec<OsString> =
-        vec!["--require".into(), loader_dir.join(hostler_loader::ENTRY).into_os_string()];
-    args.extend(app.node_args.iter().map(OsString::from));
-    args.push(app.script.clone().into_os_string());
-    args.extend(app.args.iter().map(OsString::from));
-    args
+    match &app.launch {
+        Launch::Script { node_args, script, args, .. } => {
+            let mut all: Vec<OsString> =
+                vec!["--require".into(), loader_dir.join(hostler_loader::ENTRY).into_os_string()];
+            all.extend(node_args.iter().map(OsString::from));
+            all.push(script.clone().into_os_string());
+            all.extend(args.iter().map(OsString::from));
+            all
+        }
+        Launch::Command { line, .. } => vec!["-c".into(), exec_line(line).into()],
+    }
 }
 
 /// The variables on top of our own environment. Of two entries with one name the later one holds.
 pub(crate) fn env(app: &AppSpec, facts: &WorkerFacts<'_>) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<(OsString, OsString)> = Vec::new();
+    if !facts.node_env_is_set {
+        env.push(("NODE_ENV".into(), "production".into()));
+    }
+    match (&app.launch, &facts.offer) {
+        (Launch::Command { bin_folders, .. }, Some(offer)) => {
+            env.push(("HOST".into(), "127.0.0.1".into()));
+            env.push(("PORT".into(), offer.port.to_string().into()));
+            env.push(("SOCKET".into(), offer.socket.clone().into_os_string()));
+            env.extend(search_path(bin_folders, facts.search_path));
+        }
+        _ => env.extend(facts.port.map(|port| ("PORT".into(), port.to_string().into()))),
+    }
+    env.extend(app.env.iter().map(|(name, value)| (name.into(), value.into())));
+    env.push(("NODE_APP_INSTANCE".into(), facts.slot.to_string().into()));
+    if let Some(claim) = &facts.claim {
+        let set_by_app = env.iter().rev().find(|(name, _)| name == "NODE_OPTIONS");
+        let own = set_by_app.map(|(_, value)| value).or(claim.node_options.as_ref());
+        let mut options = own.cloned().unwrap_or_default();
+        if !options.is_empty() {
+            options.push(" ");
+        }
+        options.push(claim.option());
+        env.push(("NODE_OPTIONS".into(), options));
+    }
+    if matches!(app.launch, Launch::Script { .. }) || facts.claim.is_some() {
+        env.push(("HOSTLER_WORKER".into(), worker_variable(app, facts).into()));
+    }
+    env
+}
+
+fn worker_variable(app: &AppSpec, facts: &WorkerFacts<'_>) -> String {
     let variable = WorkerVariable {
-        protocol: PROTOCOL,
-        parent_pid: facts.parent_pid,
+        protocol: PROTOCOL_VERSION,
+        parent_pid: facts.claim.is_none().then_some(facts.parent_pid),
         worker: facts.worker,
         app: &app.name,
         slot: facts.slot,
         transport: app.transport,
         channels: facts.channels,
         plain: facts.plain,
-        report_fd: REPORT_FD,
+        report_fd: facts.claim.is_none().then_some(REPORT_FD),
+        report: facts.claim.as_ref().map(|claim| claim.folder.report()),
+        claim: facts.claim.as_ref().map(|claim| claim.folder.claim()),
+        alive: facts.claim.as_ref().map(|claim| claim.folder.alive()),
+        option: facts.claim.as_ref().map(Claim::option),
     };
-    let mut env: Vec<(OsString, OsString)> = Vec::new();
-    if !facts.node_env_is_set {
-        env.push(("NODE_ENV".into(), "production".into()));
+    serde_json::to_string(&variable).unwrap_or_default()
+}
+
+/// `PATH` with these folders in front.
+fn search_path(folders: &[PathBuf], own: Option<&OsStr>) -> Option<(OsString, OsString)> {
+    if folders.is_empty() {
+        return None;
     }
-    if let Some(port) = facts.port {
-        env.push(("PORT".into(), port.to_string().into()));
-    }
-    env.extend(app.env.iter().map(|(name, value)| (name.into(), value.into())));
-    env.push(("NODE_APP_INSTANCE".into(), facts.slot.to_string().into()));
-    let json = serde_json::to_string(&variable).unwrap_or_default();
-    env.push(("HOSTLER_WORKER".into(), json.into()));
-    env
+    let rest = own.map(std::env::split_paths).into_iter().flatten();
+    let joined = std::env::join_paths(folders.iter().cloned().chain(rest)).ok()?;
+    Some(("PATH".into(), joined))
+}
+
+/// Has the shell become the program, where the line is one simple command: signals then reach the app itself, and its pid is
+/// the worker's. Newer shells do that of their own accord. Whatever a shell has to stay for is left to it.
+fn exec_line(line: &str) -> String {
+    const SPECIAL: &str = "|&;<>(){}`\n#!";
+    const BUILT_IN: &[&str] = &[
+        ".", ":", "[", "alias", "break", "builtin", "case", "cd", "command", "continue", "declare",
+        "do", "done", "echo", "elif", "else", "enable", "esac", "eval", "exec", "exit", "export",
+        "false", "fi", "for", "function", "if", "let", "local", "printf", "pushd", "popd", "read",
+        "readonly", "return", "select", "set", "shift", "source", "test", "then", "time", "trap",
+        "true", "type", "typeset", "ulimit", "umask", "unset", "until", "wait", "while",
+    ];
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let simple = !line.contains(|c| SPECIAL.contains(c))
+        && !first.is_empty()
+        && !first.contains('=')
+        && !BUILT_IN.contains(&first);
+    if simple { format!("exec {line}") } else { line.to_owned() }
 }
 
 /// The command line as a person would type it, for reports; without our own `--require`.
 pub(crate) fn shown(app: &AppSpec) -> String {
-    let node = app.node.display().to_string();
-    let script = app.script.display().to_string();
-    let words = std::iter::once(&node).chain(&app.node_args).chain([&script]).chain(&app.args);
-    words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    match &app.launch {
+        Launch::Script { node, node_args, script, args } => {
+            let node = node.display().to_string();
+            let script = script.display().to_string();
+            let words = std::iter::once(&node).chain(node_args).chain([&script]).chain(args);
+            words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+        }
+        Launch::Command { line, .. } => line.clone(),
+    }
 }
 
 fn quoted(word: &str) -> String {
@@ -117,23 +240,57 @@ fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn app() -> AppSpec {
+    fn app(launch: Launch) -> AppSpec {
         AppSpec {
             name: "web".into(),
-            script: "/srv/my app.js".into(),
+            launch,
             cwd: "/srv".into(),
-            args: vec!["--verbose".into()],
-            node: "node".into(),
-            node_args: vec!["--max-old-space-size=256".into()],
             env: vec![("PORT".into(), "1".into()), ("NODE_APP_INSTANCE".into(), "9".into())],
             workers: 1,
             transport: Transport::Frames,
         }
     }
 
+    fn script() -> AppSpec {
+        app(Launch::Script {
+            node: "node".into(),
+            node_args: vec!["--max-old-space-size=256".into()],
+            script: "/srv/my app.js".into(),
+            args: vec!["--verbose".into()],
+        })
+    }
+
+    fn command(line: &str) -> AppSpec {
+        app(Launch::Command {
+            line: line.into(),
+            bin_folders: vec!["/srv/node_modules/.bin".into()],
+        })
+    }
+
+    fn facts(offer: Option<Offer>) -> WorkerFacts<'static> {
+        static CHANNELS: std::sync::LazyLock<[PathBuf; 1]> =
+            std::sync::LazyLock::new(|| ["/run/hostler/shard.0.sock".into()]);
+        WorkerFacts {
+            worker: WorkerId(7),
+            slot: 0,
+            parent_pid: 41,
+            channels: &*CHANNELS,
+            plain: Path::new("/run/hostler/web.0.7.sock"),
+            port: Some(3000),
+            offer,
+            claim: None,
+            search_path: Some(OsStr::new("/usr/bin:/bin")),
+            node_env_is_set: false,
+        }
+    }
+
+    fn last(env: &[(OsString, OsString)], name: &str) -> Option<String> {
+        let found = env.iter().rev().find(|entry| entry.0 == name)?;
+        Some(found.1.to_str().expect("text").to_owned())
+    }
+
     #[test]
     fn the_command_line_is_as_documented() {
-        let args = args(&app(), Path::new("/run/h/loader"));
         let expected = [
             "--require",
             "/run/h/loader/preload.cjs",
@@ -141,35 +298,109 @@ mod tests {
             "/srv/my app.js",
             "--verbose",
         ];
-        assert_eq!(args, expected);
-        assert_eq!(shown(&app()), "node --max-old-space-size=256 '/srv/my app.js' --verbose");
+        assert_eq!(args(&script(), Path::new("/run/h/loader")), expected);
+        assert_eq!(program(&script()), Path::new("node"));
+        assert_eq!(shown(&script()), "node --max-old-space-size=256 '/srv/my app.js' --verbose");
     }
 
     #[test]
     fn the_worker_variable_is_as_documented() {
-        let facts = WorkerFacts {
-            worker: WorkerId(7),
-            slot: 0,
-            parent_pid: 41,
-            channels: &["/run/hostler/shard.0.sock".into()],
-            plain: Path::new("/run/hostler/web.0.7.sock"),
-            port: Some(3000),
-            node_env_is_set: false,
-        };
-        let env = env(&app(), &facts);
-        let last = |name: &str| {
-            let found = env.iter().rev().find(|entry| entry.0 == name).expect(name);
-            found.1.to_str().expect("text").to_owned()
-        };
-        let value: serde_json::Value = serde_json::from_str(&last("HOSTLER_WORKER")).expect("json");
+        let env = env(&script(), &facts(None));
+        let text = last(&env, "HOSTLER_WORKER").expect("set");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("json");
         let expected = serde_json::json!({
             "protocol": 2, "parent_pid": 41, "worker": 7, "app": "web", "slot": 0,
             "transport": "frames", "channels": ["/run/hostler/shard.0.sock"],
             "plain": "/run/hostler/web.0.7.sock", "report_fd": 3,
         });
         assert_eq!(value, expected);
-        assert_eq!(last("PORT"), "1", "the user's own value wins");
-        assert_eq!(last("NODE_APP_INSTANCE"), "0", "except for the slot");
-        assert_eq!(last("NODE_ENV"), "production");
+        assert_eq!(last(&env, "PORT").as_deref(), Some("1"), "the user's own value wins");
+        assert_eq!(last(&env, "NODE_APP_INSTANCE").as_deref(), Some("0"), "except for the slot");
+        assert_eq!(last(&env, "NODE_ENV").as_deref(), Some("production"));
+        assert_eq!(last(&env, "SOCKET"), None);
+    }
+
+    #[test]
+    fn a_command_is_told_where_it_may_listen() {
+        let mut app = command("uvicorn app:app --uds $SOCKET");
+        app.env.clear();
+        let offer = Offer { socket: "/run/hostler/app.on.0.7.sock".into(), port: 40_001 };
+        let env = env(&app, &facts(Some(offer)));
+        for (name, value) in [
+            ("HOST", "127.0.0.1"),
+            ("PORT", "40001"),
+            ("SOCKET", "/run/hostler/app.on.0.7.sock"),
+            ("PATH", "/srv/node_modules/.bin:/usr/bin:/bin"),
+            ("NODE_APP_INSTANCE", "0"),
+        ] {
+            assert_eq!(last(&env, name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(program(&app), Path::new("/bin/sh"));
+        assert_eq!(args(&app, Path::new("/x")), ["-c", "exec uvicorn app:app --uds $SOCKET"]);
+        assert_eq!(shown(&app), "uvicorn app:app --uds $SOCKET");
+    }
+
+    #[test]
+    fn node_processes_below_a_command_are_told_how_to_become_the_worker() {
+        let root = std::env::temp_dir().join(format!("hostler claim {}", std::process::id()));
+        let dir = crate::runtime_dir::RuntimeDir::acquire(&root, "web").expect("free");
+        let folder = dir.make_worker_folder(7).expect("made");
+        let offer = Offer { socket: "/run/hostler/app.on.0.7.sock".into(), port: 40_001 };
+        let mut facts = facts(Some(offer));
+        facts.claim = Some(Claim {
+            folder: &folder,
+            loader_dir: Path::new("/run/my h/loader"),
+            node_options: Some("--no-warnings".into()),
+        });
+        let env = env(&command("npm start"), &facts);
+        let option = r#"--require "/run/my h/loader/preload.cjs""#;
+        let options = format!("--no-warnings {option}");
+        assert_eq!(last(&env, "NODE_OPTIONS"), Some(options));
+        let text = last(&env, "HOSTLER_WORKER").expect("set");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("json");
+        let expected = serde_json::json!({
+            "protocol": 2, "worker": 7, "app": "web", "slot": 0, "transport": "frames",
+            "channels": ["/run/hostler/shard.0.sock"], "plain": "/run/hostler/web.0.7.sock",
+            "report": root.join("worker.7/report"), "claim": root.join("worker.7/claim"),
+            "alive": root.join("worker.7/alive"), "option": option,
+        });
+        assert_eq!(value, expected);
+        drop(facts);
+        drop(folder);
+        assert!(!root.join("worker.7").exists());
+        dir.remove();
+    }
+
+    #[test]
+    fn the_shell_stays_only_where_it_has_something_to_do() {
+        for line in [
+            "gunicorn --bind 127.0.0.1:$PORT 'app:create()'",
+            "./start.sh",
+            "npm start",
+            "'my app' x",
+        ] {
+            let becomes = !line.contains('(');
+            assert_eq!(exec_line(line).starts_with("exec "), becomes, "{line}");
+        }
+        for line in [
+            "cd app && node x.js",
+            "A=1 node x.js",
+            "exec node x.js",
+            "node x.js > log",
+            "node x.js; true",
+            "a | b",
+            "(cd x; node y)",
+            "{ node y; }",
+            "node x &",
+            "",
+            "  ",
+            "# nothing",
+            "! node x",
+            "a\nb",
+            "if true",
+            "echo `date`",
+        ] {
+            assert_eq!(exec_line(line), line);
+        }
     }
 }

@@ -21,7 +21,8 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [FILTER]       all tests: Rust (unit, property, simulation, end to end) and the loader's; sets up
-                      the npm fixtures itself; FILTER is passed on as a part of test names
+                      the npm and Python fixtures itself; FILTER is passed on as a part of test names
+  fixtures            that set-up alone
   lint                rustfmt, clippy with warnings as errors, tidy, codegen --check, cargo-deny if installed
   tidy                rules of this code base that clippy does not know
   codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match &*command {
         "test" => test::test(&rest),
+        "fixtures" => fixtures::all(),
         "lint" => lint::lint(),
         "tidy" => tidy::tidy(),
         "codegen" => codegen::codegen(rest.iter().any(|argument| argument == "--check")),

@@ -19,8 +19,7 @@ struct Sum {
 
 /// Runs all tests.
 pub(crate) fn test(arguments: &[String]) -> Outcome {
-    fixtures::check_node()?;
-    fixtures::install()?;
+    fixtures::all()?;
     mention_optional_tools();
     let filter = arguments.first().map(String::as_str);
     let mut sum = Sum::default();

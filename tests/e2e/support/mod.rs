@@ -7,6 +7,7 @@ mod client;
 mod instance;
 mod output;
 mod process;
+mod python;
 mod setup;
 mod variant;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, Response, Target};
 pub(crate) use instance::Instance;
 pub(crate) use process::{memory_kib, processes_with_tag, signal};
+pub(crate) use python::python_or_skip;
 pub(crate) use setup::Setup;
 pub(crate) use variant::{Io, Transport, Variant, matrix, uring_or_skip};
 

@@ -22,6 +22,9 @@ pub(crate) struct Setup {
     listen: Vec<String>,
     nofile: Option<u32>,
     runtime_dir: Option<PathBuf>,
+    /// Folders in front of `PATH`.
+    search: Vec<PathBuf>,
+    is_command: bool,
 }
 
 impl Setup {
@@ -40,7 +43,21 @@ impl Setup {
             listen: Vec::new(),
             nofile: None,
             runtime_dir: None,
+            search: Vec::new(),
+            is_command: false,
         }
+    }
+
+    /// A command in a folder of the fixtures.
+    pub(crate) fn command(variant: Variant, folder: &str, line: &str) -> Self {
+        let setup = Self::path(variant, super::fixtures().join(folder));
+        Self { is_command: true, ..setup }.option("--command").option(line)
+    }
+
+    /// Programs are looked for in this folder first.
+    pub(crate) fn search(mut self, folder: PathBuf) -> Self {
+        self.search.push(folder);
+        self
     }
 
     /// Adds options, split at spaces.
@@ -81,7 +98,8 @@ impl Setup {
 
     /// Starts and waits for the ready line; panics with all output if there is none.
     pub(crate) fn start(self) -> Instance {
-        let frames = self.variant.transport == Transport::Frames;
+        // Kept connections to a server that is not Node come and go.
+        let frames = self.variant.transport == Transport::Frames && !self.is_command;
         let mut instance = self.spawn();
         instance.wait_ready();
         instance.wait_all_workers();
@@ -111,7 +129,7 @@ impl Setup {
         let tag = unique_tag();
         let own_dir = std::env::temp_dir().join(format!("hostler-{tag}"));
         let runtime_dir = self.runtime_dir.clone().unwrap_or_else(|| own_dir.clone());
-        let mut command = self.command(&runtime_dir);
+        let mut command = self.command_line(&runtime_dir);
         command.env(TAG, &tag);
         let mut child = command.spawn().expect("the hostler binary starts");
         let output = Arc::new(Output::default());
@@ -131,7 +149,7 @@ impl Setup {
         }
     }
 
-    fn command(&self, runtime_dir: &Path) -> Command {
+    fn command_line(&self, runtime_dir: &Path) -> Command {
         let binary = env!("CARGO_BIN_EXE_hostler");
         let mut command = match self.nofile {
             // The shell sets the limit and becomes the binary: no unsafe code in a test.
@@ -162,6 +180,11 @@ impl Setup {
         }
         for name in ["PORT", "HOST", "WEB_CONCURRENCY", "NODE_ENV", "HOSTLER_RUNTIME_DIR"] {
             command.env_remove(name);
+        }
+        if !self.search.is_empty() {
+            let own = std::env::var_os("PATH").unwrap_or_default();
+            let folders = self.search.iter().cloned().chain(std::env::split_paths(&own));
+            command.env("PATH", std::env::join_paths(folders).expect("no colons in folders"));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

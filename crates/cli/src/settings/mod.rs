@@ -4,6 +4,7 @@
 //! sockets, processes, or how settings are shown. `run` and `check` resolve it from the typed
 //! arguments; nothing below the command line sees anything else.
 
+mod launch;
 mod limits;
 mod listen;
 mod processes;
@@ -16,9 +17,9 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use hostler_protocol::control::{IoChoice, Transport};
-use hostler_spawner::ListenAddress;
+use hostler_spawner::{Launch, ListenAddress};
 
-use crate::app_entry::{AppEntry, find_app};
+use crate::app_entry::{AppEntry, command_app, find_app};
 use crate::args::{IoArg, LogFormat, RunArgs, TransportArg};
 use crate::cores::{Placement, UsableCores, place};
 
@@ -32,8 +33,9 @@ pub(crate) use value::{Setting, SettingsError, Source, read_or};
 pub(crate) struct Settings {
     pub(crate) typed_path: PathBuf,
     pub(crate) app: AppEntry,
-    pub(crate) app_args: Vec<String>,
-    pub(crate) node: Setting<PathBuf>,
+    pub(crate) launch: Launch,
+    /// None for a command, unless it was typed.
+    pub(crate) node: Option<Setting<PathBuf>>,
     pub(crate) listen: Setting<Vec<ListenAddress>>,
     pub(crate) workers: Setting<u32>,
     pub(crate) shards: Setting<u32>,
@@ -55,9 +57,11 @@ impl Settings {
         args: &RunArgs,
         around: &Surroundings<'_>,
     ) -> Result<Self, SettingsError> {
-        let app = find_app(&args.path, &around.current_folder)?;
-        // As with `npm start -- x`: what was typed follows what the start line says.
-        let app_args = [app.args.as_slice(), args.app_args.as_slice()].concat();
+        let app = match &args.command {
+            Some(command) => command_app(command, &args.path, &around.current_folder)?,
+            None => find_app(&args.path, &around.current_folder)?,
+        };
+        let (launch, node) = launch::read_launch(&app, args, around)?;
         let cores = around.cores.clone();
         let workers = processes::read_workers(args, around)?;
         let shards = processes::read_shards(args, &cores)?;
@@ -69,11 +73,10 @@ impl Settings {
             shards: shards.value,
             workers: workers.value,
             listeners: listen.value.len(),
-            transport: transport.value,
+            transport: launch::likely_transport(&launch, transport.value),
         };
         Ok(Self {
             typed_path: args.path.clone(),
-            node: processes::read_node(args, around)?,
             runtime_dir: read_runtime_dir(args.instance.runtime_dir.as_deref(), around, &app.name)?,
             io: Setting::typed_or(args.processes.io.map(Into::into), IoChoice::Auto),
             pin: processes::read_pin(args, &cores),
@@ -83,7 +86,8 @@ impl Settings {
             limits: Limits::read(&args.limits, &descriptors)?,
             placement: place(cores.cores(), shards.value, workers.value),
             app,
-            app_args,
+            launch,
+            node,
             listen,
             workers,
             shards,

@@ -43,7 +43,9 @@ pub(crate) fn with_machine(machine: &Machine, options: &[&str]) -> Result<Settin
     };
     let mut args = *args;
     // No Node is needed to test settings; any program will do.
-    args.processes.node.get_or_insert_with(|| "/bin/sh".into());
+    if args.command.is_none() {
+        args.processes.node.get_or_insert_with(|| "/bin/sh".into());
+    }
     Settings::resolve(
         &args,
         &Surroundings {
@@ -246,5 +248,18 @@ fn the_length_rule_is_the_supervisors() {
 
 #[test]
 fn app_arguments_follow_the_start_line() {
-    assert_eq!(resolve(&["--", "--blue", "1"]).app_args, ["--blue", "1"]);
+    let Launch::Script { args, .. } = resolve(&["--", "--blue", "1"]).launch else { panic!() };
+    assert_eq!(args, ["--blue", "1"]);
+}
+
+#[test]
+fn a_command_needs_no_node_and_takes_arguments() {
+    let settings = resolve(&["--command", "npm start", "--", "--blue"]);
+    let Launch::Command { line, .. } = settings.launch else { panic!() };
+    assert_eq!(line, "npm start '--blue'");
+    assert!(settings.node.is_none());
+    let machine = Machine { open_files_max: 10_000, ..Machine::default() };
+    let conns =
+        |options: &[&str]| with_machine(&machine, options).expect("good").limits.conns_max.value;
+    assert!(conns(&["--command", "x"]) < conns(&[]), "a connection to the app for each client");
 }

@@ -69,6 +69,11 @@ pub(crate) enum SettingsError {
     #[error("--node: {why}; install Node.js, or name its binary with --node PATH")]
     NoNode { why: String },
     #[error(
+        "--node: {path} is not named `node`, which is what a command looks for in PATH; name a binary called node, or put \
+         the right one into PATH yourself"
+    )]
+    OddNode { path: String },
+    #[error(
         "--runtime-dir: {dir} is {bytes} bytes long, at most {bytes_max} are possible, because the path of a unix \
          socket in it may have 107; choose a shorter one"
     )]

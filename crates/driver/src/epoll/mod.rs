@@ -14,7 +14,6 @@ mod serve;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
 use self::poll::Poll;
@@ -23,7 +22,7 @@ use crate::table::{Op, Slot, Table, Token};
 use crate::waker::WakeSource;
 use crate::{
     COMPLETIONS_PER_TURN, Completion, Driver, DriverConfig, Full, Key, ListenerId, Operation,
-    Parts, Pool, PoolClass, ReceiveMode, SocketId, Usage, Waker, net,
+    Parts, PeerAddress, Pool, PoolClass, ReceiveMode, SocketId, Usage, Waker, net,
 };
 
 /// Sockets by completion over epoll. Works on every Linux that the rest of the program works on.
@@ -65,6 +64,8 @@ struct Socket {
     queued: bool,
     /// A send has stalled, and an event is to tell when it can go on.
     watches_writable: bool,
+    /// The connection is being made, and an event is to tell when it is.
+    connecting: bool,
 }
 
 const _: () = assert!(size_of::<Slot<Socket>>() <= 96);
@@ -115,6 +116,7 @@ impl EpollDriver {
             finished: false,
             queued: false,
             watches_writable: false,
+            connecting: false,
         })
     }
 
@@ -125,6 +127,18 @@ impl EpollDriver {
             return Ok(());
         };
         self.poll.add(&socket.fd, Token::of(Op::Receive, id))
+    }
+
+    /// Has an event tell when the connection is made.
+    fn watch_connect(&mut self, id: SocketId, key: Key) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        socket.connecting = true;
+        let token = Token::of(Op::Receive, id);
+        if let Err(error) = self.poll.watch_writable(&socket.fd, token, true) {
+            self.fail_locally(id, key, Operation::Connect, error);
+        }
     }
 
     fn fail_locally(&mut self, socket: SocketId, key: Key, operation: Operation, error: io::Error) {
@@ -165,23 +179,45 @@ impl EpollDriver {
                     self.listeners[id.0 as usize].acceptable = true;
                     self.queue_if_acceptable(id);
                 }
-                _ => self.note_socket(&event),
+                _ => self.note_socket(&event, out),
             }
         }
     }
 
-    fn note_socket(&mut self, event: &poll::Event) {
+    fn note_socket(&mut self, event: &poll::Event, out: &mut Vec<Completion>) {
         let id = event.token.socket();
         // Stale when another process keeps a closed socket's description open.
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
+        if socket.connecting {
+            out.extend(self.connect_ended(id, event));
+            return;
+        }
         socket.ended |= event.ended;
         socket.readable |= event.readable && !socket.finished;
         if event.writable && socket.send.is_some() {
             self.writable.push_back(id);
         }
         self.queue_if_readable(id);
+    }
+
+    /// A connection that could not be made at once is made, or has failed.
+    fn connect_ended(&mut self, id: SocketId, event: &poll::Event) -> Option<Completion> {
+        let socket = self.sockets.get_mut(id).filter(|_| event.writable)?;
+        let key = socket.key;
+        socket.connecting = false;
+        socket.ended = event.ended;
+        socket.readable = event.readable;
+        let outcome = net::connect_outcome(&socket.fd);
+        let token = Token::of(Op::Receive, id);
+        let outcome = outcome.and_then(|()| self.poll.watch_writable(&socket.fd, token, false));
+        Some(match outcome {
+            Ok(()) => Completion::Connected { socket: id, key },
+            Err(error) => {
+                Completion::Failed { socket: id, key, operation: Operation::Connect, error }
+            }
+        })
     }
 
     /// Whether there is something to do that no event will announce.
@@ -231,10 +267,13 @@ impl Driver for EpollDriver {
         Ok(id)
     }
 
-    fn connect(&mut self, path: &Path, key: Key) -> io::Result<SocketId> {
-        let connecting = net::connect_unix(path)?;
+    fn connect(&mut self, peer: PeerAddress<'_>, key: Key) -> io::Result<SocketId> {
+        let connecting = net::start_connect(peer)?;
         let id = self.insert(connecting.fd, key).map_err(io::Error::other)?;
-        match connecting.outcome.and_then(|()| self.watch(id)) {
+        let made = connecting.outcome.is_some();
+        let outcome = connecting.outcome.unwrap_or(Ok(()));
+        match outcome.and_then(|()| self.watch(id)) {
+            Ok(()) if !made => self.watch_connect(id, key),
             Ok(()) => self.local.push_back(Completion::Connected { socket: id, key }),
             Err(error) => self.fail_locally(id, key, Operation::Connect, error),
         }
@@ -253,6 +292,10 @@ impl Driver for EpollDriver {
         }
     }
 
+    fn has_input(&mut self, socket: SocketId) -> bool {
+        self.sockets.get_mut(socket).is_some_and(|state| net::has_input(&state.fd))
+    }
+
     fn send(&mut self, socket: SocketId, parts: Parts) {
         let Some(state) = self.sockets.get_mut(socket) else {
             return;
@@ -269,6 +312,13 @@ impl Driver for EpollDriver {
             assert!(state.send.is_none(), "nothing may be in flight before a FIN");
             net::shutdown_write(&state.fd);
         }
+    }
+
+    fn reset(&mut self, socket: SocketId) {
+        if let Some(state) = self.sockets.get_mut(socket) {
+            net::reset_on_close(&state.fd);
+        }
+        self.close(socket);
     }
 
     fn close(&mut self, socket: SocketId) {

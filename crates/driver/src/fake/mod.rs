@@ -18,7 +18,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use crate::table::Table;
 use crate::waker::WakeSource;
 use crate::{
     COMPLETIONS_PER_TURN, Completion, Driver, DriverConfig, Full, Key, ListenerId, Operation,
-    Parts, Pool, PoolClass, ReceiveMode, SocketId, Usage, Waker,
+    Parts, PeerAddress, Pool, PoolClass, ReceiveMode, SocketId, Usage, Waker,
 };
 
 /// Sockets in memory.
@@ -148,10 +147,12 @@ impl Driver for FakeDriver {
         self.insert(Some(Rc::clone(&conn)), key).inspect_err(|_| conn.borrow_mut().close_driver())
     }
 
-    fn connect(&mut self, path: &Path, key: Key) -> io::Result<SocketId> {
-        // Refuses the paths that the kernel's address has no room for.
-        rustix::net::SocketAddrUnix::new(path)?;
-        let outcome = self.net.borrow_mut().connect(path);
+    fn connect(&mut self, peer: PeerAddress<'_>, key: Key) -> io::Result<SocketId> {
+        if let PeerAddress::Unix(path) = peer {
+            // Refuses the paths that the kernel's address has no room for.
+            rustix::net::SocketAddrUnix::new(path)?;
+        }
+        let outcome = self.net.borrow_mut().connect(peer);
         let conn = outcome.as_ref().ok().cloned();
         let socket = self.insert(conn, key).map_err(|full| {
             if let Ok(conn) = &outcome {
@@ -187,6 +188,11 @@ impl Driver for FakeDriver {
         state.starving = false;
     }
 
+    fn has_input(&mut self, socket: SocketId) -> bool {
+        let conn = self.sockets.get_mut(socket).and_then(|state| state.conn.as_ref());
+        conn.is_some_and(|conn| conn.borrow().is_readable())
+    }
+
     fn send(&mut self, socket: SocketId, parts: Parts) {
         if let Some(state) = self.sockets.get_mut(socket) {
             assert!(state.send.is_none(), "one send at a time per socket");
@@ -200,6 +206,12 @@ impl Driver for FakeDriver {
             if let Some(conn) = &state.conn {
                 conn.borrow_mut().finish_driver();
             }
+        }
+    }
+
+    fn reset(&mut self, socket: SocketId) {
+        if let Some(conn) = self.sockets.remove(socket).and_then(|state| state.conn) {
+            conn.borrow_mut().reset_driver();
         }
     }
 

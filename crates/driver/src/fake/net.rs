@@ -7,15 +7,16 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::peer::{Conn, FakePeer};
-use crate::{Key, PoolClass};
+use crate::{Key, PeerAddress, PoolClass};
 
 /// The handle of a script to the network of one driver. A clone is another handle to the same one.
 #[derive(Clone)]
@@ -56,9 +57,17 @@ impl FakeNet {
 
     /// Listens on a path, for `connect`.
     pub fn serve(&self, path: impl Into<PathBuf>) -> FakeServer {
-        let path = path.into();
-        self.net.borrow_mut().servers.insert(path.clone(), Server::default());
-        FakeServer { net: Rc::clone(&self.net), path }
+        self.serve_at(Place::Unix(path.into()))
+    }
+
+    /// Listens on a port, for `connect`.
+    pub fn serve_tcp(&self, address: SocketAddr) -> FakeServer {
+        self.serve_at(Place::Tcp(address))
+    }
+
+    fn serve_at(&self, place: Place) -> FakeServer {
+        self.net.borrow_mut().servers.insert(place.clone(), Server::default());
+        FakeServer { net: Rc::clone(&self.net), place }
     }
 
     /// The next attempt of this listener to accept fails with this error number (EMFILE,
@@ -89,10 +98,26 @@ impl fmt::Debug for FakeNet {
     }
 }
 
-/// A listener on a path. It listens until [`Self::stop`].
+/// A listener on a path or a port. It listens until [`Self::stop`].
 pub struct FakeServer {
     net: Rc<RefCell<Net>>,
-    path: PathBuf,
+    place: Place,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl From<PeerAddress<'_>> for Place {
+    fn from(peer: PeerAddress<'_>) -> Self {
+        match peer {
+            PeerAddress::Unix(path) => Self::Unix(path.to_owned()),
+            PeerAddress::Tcp(address) => Self::Tcp(address),
+        }
+    }
 }
 
 impl FakeServer {
@@ -100,26 +125,26 @@ impl FakeServer {
     #[must_use]
     pub fn accept(&self) -> Option<FakePeer> {
         let mut net = self.net.borrow_mut();
-        let conn = net.servers.get_mut(&self.path)?.waiting.pop_front()?;
+        let conn = net.servers.get_mut(&self.place)?.waiting.pop_front()?;
         Some(FakePeer::new(conn))
     }
 
     /// Connects fail with this error number (ECONNREFUSED, EAGAIN, ...) until told otherwise.
     pub fn refuse(&self, errno: Option<i32>) {
-        if let Some(server) = self.net.borrow_mut().servers.get_mut(&self.path) {
+        if let Some(server) = self.net.borrow_mut().servers.get_mut(&self.place) {
             server.refusal = errno.map(Errno::from_raw_os_error);
         }
     }
 
-    /// No longer listens; connects fail with ENOENT.
+    /// No longer listens; connects fail with ENOENT, or ECONNREFUSED to a port.
     pub fn stop(self) {
-        self.net.borrow_mut().servers.remove(&self.path);
+        self.net.borrow_mut().servers.remove(&self.place);
     }
 }
 
 impl fmt::Debug for FakeServer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "FakeServer({})", self.path.display())
+        write!(formatter, "FakeServer({:?})", self.place)
     }
 }
 
@@ -127,7 +152,7 @@ impl fmt::Debug for FakeServer {
 #[derive(Default)]
 pub(super) struct Net {
     pub(super) listeners: Vec<Listener>,
-    servers: BTreeMap<PathBuf, Server>,
+    servers: BTreeMap<Place, Server>,
     tokens: Vec<Token>,
     pub(super) starving: [bool; PoolClass::RECEIVE.len()],
     pub(super) deliver_late: bool,
@@ -182,8 +207,12 @@ impl Net {
         });
     }
 
-    pub(super) fn connect(&mut self, path: &Path) -> Result<Rc<RefCell<Conn>>, Errno> {
-        let server = self.servers.get_mut(path).ok_or(Errno::NOENT)?;
+    pub(super) fn connect(&mut self, peer: PeerAddress<'_>) -> Result<Rc<RefCell<Conn>>, Errno> {
+        let nobody = match peer {
+            PeerAddress::Unix(_) => Errno::NOENT,
+            PeerAddress::Tcp(_) => Errno::CONNREFUSED,
+        };
+        let server = self.servers.get_mut(&Place::from(peer)).ok_or(nobody)?;
         if let Some(refusal) = server.refusal {
             return Err(refusal);
         }

@@ -23,7 +23,7 @@ pub enum FakeRead {
     Nothing,
     /// The driver's side has sent FIN or was closed, and everything before has been read.
     End,
-    /// The driver's side was closed with bytes unread.
+    /// The driver's side was closed with bytes unread, or reset.
     Reset,
 }
 
@@ -252,6 +252,13 @@ impl Conn {
         self.driver_closed = true;
         self.driver_reset |= !self.unread.is_empty();
         self.drop_unread();
+    }
+
+    /// The driver's side ends with a reset. What has arrived can still be read: the kernel of the peer keeps its
+    /// receive queue (`tcp_reset` in net/ipv4/tcp_input.c).
+    pub(super) fn reset_driver(&mut self) {
+        self.driver_reset = true;
+        self.close_driver();
     }
 
     fn reset(&mut self) {

@@ -1,6 +1,7 @@
 //! The faults that a script can inject, and that the fake keeps the contract under them.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use super::*;
 use crate::{Buffer, PoolSizes};
@@ -8,7 +9,7 @@ use crate::{Buffer, PoolSizes};
 const LISTENER: Key = Key(1);
 
 fn fake() -> (FakeDriver, FakeNet) {
-    let config = DriverConfig { sockets_max: 4, pools: PoolSizes::default() };
+    let config = DriverConfig { sockets_max: 8, pools: PoolSizes::default() };
     FakeDriver::new(&config).expect("fake")
 }
 
@@ -156,10 +157,10 @@ fn a_dropped_connection_ends_for_its_client() {
 fn connects_succeed_and_are_refused() {
     let (mut driver, net) = fake();
     let path = Path::new("/run/worker");
-    driver.connect(path, Key(3)).expect("socket");
+    driver.connect(path.into(), Key(3)).expect("socket");
     assert!(matches!(turn(&mut driver)[..], [Completion::Failed { .. }]));
     let server = net.serve(path);
-    let socket = driver.connect(path, Key(4)).expect("socket");
+    let socket = driver.connect(path.into(), Key(4)).expect("socket");
     assert!(matches!(turn(&mut driver)[..], [Completion::Connected { key: Key(4), .. }]));
     let worker = server.accept().expect("connected");
     driver.send(socket, Buffer::from_vec(b"hello".to_vec()).into());
@@ -168,12 +169,24 @@ fn connects_succeed_and_are_refused() {
     worker.read(&mut read);
     assert_eq!(read, b"hello");
     server.refuse(Some(libc::EAGAIN));
-    driver.connect(path, Key(5)).expect("socket");
+    driver.connect(path.into(), Key(5)).expect("socket");
     match &turn(&mut driver)[..] {
         [Completion::Failed { error, .. }] => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         other => panic!("expected a refusal: {other:?}"),
     }
     server.stop();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+    driver.connect(address.into(), Key(6)).expect("socket");
+    match &turn(&mut driver)[..] {
+        [Completion::Failed { error, .. }] => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused)
+        }
+        other => panic!("expected a refusal: {other:?}"),
+    }
+    let server = net.serve_tcp(address);
+    driver.connect(address.into(), Key(7)).expect("socket");
+    assert!(matches!(turn(&mut driver)[..], [Completion::Connected { key: Key(7), .. }]));
+    assert!(server.accept().is_some());
 }
 
 #[test]

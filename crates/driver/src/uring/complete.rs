@@ -10,7 +10,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use io_uring::cqueue;
 use rustix::io::Errno;
 
-use super::UringDriver;
+use super::{UringDriver, connected};
 use crate::table::{Op, Token};
 use crate::{Completion, Key, ListenerId, Operation, SocketId, net};
 
@@ -54,6 +54,7 @@ impl UringDriver {
             match event.token.op {
                 Op::Receive => self.handle_receive(&event, out),
                 Op::Send => self.handle_send(&event, out),
+                Op::Connect => self.handle_connect(&event, out),
                 Op::CancelReceive => self.handle_cancel_receive(&event),
                 Op::CancelAll => self.handle_cancel_all(&event),
                 Op::Accept => self.handle_accept(&event, out),
@@ -154,6 +155,24 @@ impl UringDriver {
                 error: error.into(),
             });
         }
+    }
+
+    fn handle_connect(&mut self, event: &Event, out: &mut Vec<Completion>) {
+        let id = event.token.socket();
+        self.sockets.finish(id);
+        let Some(socket) = self.sockets.get_mut(id) else {
+            debug_assert!(false, "a connect of a socket that has ended");
+            return;
+        };
+        if socket.closing {
+            self.close_if_idle(id);
+            return;
+        }
+        let outcome = match event.result {
+            Ok(_) => net::connect_outcome(&socket.fd),
+            Err(error) => Err(error.into()),
+        };
+        out.push(connected(id, socket.key, outcome));
     }
 
     fn handle_cancel_receive(&mut self, event: &Event) {

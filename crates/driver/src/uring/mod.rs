@@ -27,7 +27,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
 use self::provided::BufferRing;
@@ -38,7 +37,7 @@ use crate::table::{SLOTS_MAX, Slot, Table};
 use crate::waker::WakeSource;
 use crate::{
     COMPLETIONS_PER_TURN, Completion, Driver, DriverConfig, Full, Key, ListenerId, Operation,
-    Parts, Pool, PoolClass, ReceiveMode, SocketId, Usage, Waker, net,
+    Parts, PeerAddress, Pool, PoolClass, ReceiveMode, SocketId, Usage, Waker, net,
 };
 
 /// Sockets by completion over io_uring. Needs Linux 6.1; see [`crate::probe`] for whether it can be
@@ -257,14 +256,14 @@ impl Driver for UringDriver {
         self.insert(fd, key)
     }
 
-    fn connect(&mut self, path: &Path, key: Key) -> io::Result<SocketId> {
-        let connecting = net::connect_unix(path)?;
+    fn connect(&mut self, peer: PeerAddress<'_>, key: Key) -> io::Result<SocketId> {
+        let connecting = net::start_connect(peer)?;
         net::set_nonblocking(&connecting.fd, false)?;
         let socket = self.insert(connecting.fd, key).map_err(io::Error::other)?;
-        self.local.push_back(match connecting.outcome {
-            Ok(()) => Completion::Connected { socket, key },
-            Err(error) => Completion::Failed { socket, key, operation: Operation::Connect, error },
-        });
+        match connecting.outcome {
+            Some(outcome) => self.local.push_back(connected(socket, key, outcome)),
+            None => self.submit_connect(socket),
+        }
         Ok(socket)
     }
 
@@ -275,6 +274,10 @@ impl Driver for UringDriver {
         if self.open(socket).is_some_and(|socket| socket.receive.want(mode)) {
             self.unsettle(socket);
         }
+    }
+
+    fn has_input(&mut self, socket: SocketId) -> bool {
+        self.open(socket).is_some_and(|state| net::has_input(&state.fd))
     }
 
     fn send(&mut self, socket: SocketId, parts: Parts) {
@@ -301,6 +304,13 @@ impl Driver for UringDriver {
             // far more.
             net::shutdown_write(&state.fd);
         }
+    }
+
+    fn reset(&mut self, socket: SocketId) {
+        if let Some(state) = self.open(socket) {
+            net::reset_on_close(&state.fd);
+        }
+        self.close(socket);
     }
 
     fn close(&mut self, socket: SocketId) {
@@ -348,5 +358,13 @@ impl Driver for UringDriver {
             buffers_out: self.memory.pool.out(),
             starved: self.starved,
         }
+    }
+}
+
+/// The report of a connect that is over.
+fn connected(socket: SocketId, key: Key, outcome: io::Result<()>) -> Completion {
+    match outcome {
+        Ok(()) => Completion::Connected { socket, key },
+        Err(error) => Completion::Failed { socket, key, operation: Operation::Connect, error },
     }
 }

@@ -75,6 +75,13 @@ impl UringDriver {
         self.submit(id, Op::CancelReceive, entry);
     }
 
+    /// Tells when a TCP connection that could not be made at once is made or has failed. A poll, not
+    /// `IORING_OP_CONNECT`: the kernel has been asked to connect already.
+    pub(super) fn submit_connect(&mut self, id: SocketId) {
+        let entry = opcode::PollAdd::new(self.fd(id), libc::POLLOUT as u32).build();
+        self.submit(id, Op::Connect, entry);
+    }
+
     /// What is left of the socket's send.
     pub(super) fn submit_send(&mut self, id: SocketId) {
         let fd = self.fd(id);

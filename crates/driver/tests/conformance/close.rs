@@ -14,6 +14,7 @@ crate::rules!(
     a_new_socket_hears_nothing_of_the_old,
     the_driver_ends_with_everything_in_flight,
     a_full_table_says_so,
+    a_reset_is_seen_as_one,
 );
 
 fn the_peer_sees_the_end<W: World>(mut bench: Bench<W>) {
@@ -148,4 +149,26 @@ fn a_full_table_says_so<W: World>(mut bench: Bench<W>) {
     bench.driver.close(socket);
     bench.turn();
     let (_, _) = bench.pair();
+}
+
+/// An orderly end would make an unfinished answer look whole.
+fn a_reset_is_seen_as_one<W: World>(mut bench: Bench<W>) {
+    let fd = bench.world.listener();
+    let listener = bench.driver.listen(fd, LISTENER).expect("listen");
+    for mode in [ReceiveMode::Paused, ReceiveMode::Stream] {
+        let mut client = bench.world.client();
+        let fd = bench.accepted();
+        let socket = bench.driver.adopt(fd, Key(1)).expect("room");
+        bench.receive(socket, mode);
+        bench.quiet();
+        bench.driver.reset(socket);
+        let mut rest = Vec::new();
+        bench.until("the reset at the peer", |_| match client.read(&mut rest) {
+            crate::world::Got::Reset => true,
+            crate::world::Got::Nothing => false,
+            other => panic!("expected a reset: {other:?}"),
+        });
+    }
+    bench.driver.unlisten(listener);
+    bench.ends_clean();
 }

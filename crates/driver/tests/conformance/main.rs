@@ -7,6 +7,7 @@ mod world;
 mod accept;
 mod chaos;
 mod close;
+mod connect;
 mod receive;
 mod send;
 mod starve;

@@ -18,6 +18,7 @@ crate::rules!(
     sending_goes_on_after_fin,
     a_reset_is_a_failure,
     many_sockets_at_once,
+    waiting_input_is_seen_without_being_taken,
 );
 
 /// These need a kernel.
@@ -254,6 +255,25 @@ fn many_sockets_at_once<W: World>(mut bench: Bench<W>) {
     for (socket, _) in &pairs {
         bench.driver.close(*socket);
     }
+    bench.ends_clean();
+}
+
+/// Whoever is about to ask something on a connection has to know that nobody speaks already.
+fn waiting_input_is_seen_without_being_taken<W: World>(mut bench: Bench<W>) {
+    let (socket, mut peer) = bench.pair();
+    bench.receive(socket, ReceiveMode::Once(PoolClass::Head));
+    bench.quiet();
+    assert!(!bench.driver.has_input(socket));
+    bench.peer_writes(&mut *peer, b"unasked");
+    // No turn in between: what the ring was asked to receive it takes in a turn only.
+    assert!(bench.driver.has_input(socket));
+    assert_eq!(&*bench.received(socket), b"unasked");
+    assert!(!bench.driver.has_input(socket));
+    peer.finish();
+    assert!(bench.driver.has_input(socket), "an end is input too");
+    bench.receive(socket, ReceiveMode::Stream);
+    bench.receive_ended(socket);
+    bench.driver.close(socket);
     bench.ends_clean();
 }
 

@@ -11,7 +11,7 @@ mod status;
 
 pub use command::{CommandAnswer, CommandRequest};
 pub use lines::{LineBuffer, LineError, encode_line};
-pub use proxy::{FromProxy, ProxySetup, ToProxy, WorkerAddress};
+pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, WorkerAddress};
 pub use status::{
     InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus, WorkerLoad, WorkerState,
     WorkerStatus,
@@ -30,7 +30,7 @@ pub struct WorkerId(pub u32);
 pub enum Transport {
     /// Framed, multiplexed channel into Node's own request path.
     Frames,
-    /// Keep-alive HTTP/1.1 over a unix socket, parsed by the worker itself.
+    /// Keep-alive HTTP/1.1 over a unix socket or a TCP port, parsed by the worker itself.
     Http,
 }
 

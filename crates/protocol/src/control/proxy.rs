@@ -1,5 +1,7 @@
 //! Supervisor <-> proxy messages.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,25 @@ pub struct ProxySetup {
     pub log_json: bool,
 }
 
+/// Where a worker reads HTTP/1.1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlainAddress {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A TCP port of this machine.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for PlainAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(out, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(out, "{address}"),
+        }
+    }
+}
+
 /// Where a ready worker is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerAddress {
@@ -63,8 +84,10 @@ pub struct WorkerAddress {
     pub core: Option<u32>,
     /// How requests reach it.
     pub transport: Transport,
-    /// Its plain path (unix socket).
-    pub plain: PathBuf,
+    /// Its plain path.
+    pub plain: PlainAddress,
+    /// How long an idle connection to the plain path is kept, milliseconds: less than the worker itself would keep it.
+    pub plain_idle_ms_max: u32,
 }
 
 /// Supervisor to proxy.

@@ -110,8 +110,8 @@ enum State {
     Done,
 }
 
-/// Reads one chunked body, in pieces of any size. A body is read either with [`Self::next`] or with
-/// [`Self::scan`], not with both.
+/// Reads one chunked body, in pieces of any size. A body is read with one of [`Self::next`],
+/// [`Self::scan`] and [`Self::content`], not with two of them.
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     /// The size being read, then what is left of the content.
@@ -193,6 +193,23 @@ impl ChunkedDecoder {
             }
         }
         Ok(ChunkScan { len: at, done: self.is_done() })
+    }
+
+    /// For a body whose content goes to somebody who does not know the coding: the next content in
+    /// these bytes (it may be empty) and how many bytes that took. Call it again with the rest until
+    /// nothing is left or [`Self::is_done`]. Trailers are checked and dropped.
+    pub fn content(&mut self, bytes: &[u8]) -> Result<(usize, Range<usize>), ChunkError> {
+        let mut at = 0;
+        while self.state != State::Done {
+            let Some(&byte) = bytes.get(at) else { break };
+            if self.state == State::Data {
+                let data = at..at + self.take_data(bytes.len() - at);
+                return Ok((data.end, data));
+            }
+            self.step(byte)?;
+            at += 1;
+        }
+        Ok((at, at..at))
     }
 
     #[inline]

@@ -28,6 +28,22 @@ fn scan(bytes: &[u8]) -> Result<ChunkScan, ChunkError> {
     ChunkedDecoder::new(ChunkLimits::default()).scan(bytes)
 }
 
+/// As [`decode`], but without the coding: content and consumed bytes, in pieces of `step` bytes.
+fn content(bytes: &[u8], step: usize) -> Result<(Vec<u8>, usize, bool), ChunkError> {
+    let mut decoder = ChunkedDecoder::new(ChunkLimits::default());
+    let (mut content, mut consumed) = (Vec::new(), 0);
+    for piece in bytes.chunks(step) {
+        let mut at = 0;
+        while at < piece.len() && !decoder.is_done() {
+            let (used, data) = decoder.content(&piece[at..])?;
+            content.extend_from_slice(&piece[at..][data]);
+            at += used;
+        }
+        consumed += at;
+    }
+    Ok((content, consumed, decoder.is_done()))
+}
+
 #[test]
 fn bodies() {
     let cases: &[(&str, &str)] = &[
@@ -43,16 +59,25 @@ fn bodies() {
         ("5;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9\r\nhello\r\n0\r\n\r\n", "hello"),
         ("0\r\nA: b\r\nC:\r\n\r\n", ""),
     ];
-    for (body, content) in cases {
+    for (body, want) in cases {
         let bytes = [body.as_bytes(), b"next"].concat();
-        if *content == "!" {
+        if *want == "!" {
             assert!(decode(&bytes).is_err() && scan(&bytes).is_err(), "{body:?}");
+            assert!(content(&bytes, 1).is_err() && content(&bytes, 1000).is_err(), "{body:?}");
             continue;
         }
         let decoded = decode(&bytes).expect("valid").expect("whole");
-        assert_eq!(decoded.0, content.as_bytes(), "{body:?}");
+        assert_eq!(decoded.0, want.as_bytes(), "{body:?}");
         assert_eq!(decoded.2, body.len(), "{body:?}");
         assert_eq!(scan(&bytes), Ok(ChunkScan { len: body.len(), done: true }), "{body:?}");
+        for step in [1, 2, 3, 1000] {
+            let bare = content(&bytes, step);
+            assert_eq!(
+                bare,
+                Ok((want.as_bytes().to_vec(), body.len(), true)),
+                "{body:?} by {step}"
+            );
+        }
         for end in 0..body.len() {
             assert_eq!(decode(&bytes[..end]), Ok(None), "{body:?} up to {end}");
             assert_eq!(scan(&bytes[..end]), Ok(ChunkScan { len: end, done: false }), "{body:?}");

@@ -10,8 +10,11 @@ use super::field::FieldTable;
 use super::framing::{ConnectionOptions, FramingFields, named_in_connection};
 use super::{
     BodyFraming, Field, FieldName, HeadLimits, Parsed, RESPONSE_FIELDS_CAP, ResponseError, Span,
-    Version,
+    Version, trim_ows,
 };
+
+/// The parameter of Keep-Alive that matters (RFC 2068 section 19.7.1.1; no later RFC has it, Node sends it).
+const TIMEOUT: &[u8] = b"timeout=";
 
 /// A parsed response head; spans are relative to the bytes given to [`Self::parse`]. Its content is
 /// valid only after `parse` returned [`Parsed::Complete`].
@@ -76,6 +79,18 @@ impl ResponseHead {
     pub fn is_hop_by_hop(&self, bytes: &[u8], field: &Field) -> bool {
         field.known.hop_by_hop()
             || (self.names_fields && named_in_connection(bytes, self.fields(), field))
+    }
+
+    /// After how many seconds the worker closes the connection if it is idle, where it says so
+    /// (`Keep-Alive: timeout=5`).
+    pub fn keep_alive_s(&self, bytes: &[u8]) -> Option<u32> {
+        let field = self.fields().iter().find(|field| field.known == FieldName::KeepAlive)?;
+        let mut parameters = field.value.of(bytes).split(|&byte| byte == b',').map(trim_ows);
+        let digits = parameters.find_map(|parameter| {
+            let (name, value) = parameter.split_at_checked(TIMEOUT.len())?;
+            name.eq_ignore_ascii_case(TIMEOUT).then_some(value)
+        })?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
     }
 
     /// Parses the head at the start of `bytes`, which may hold more than the head or not all of it.

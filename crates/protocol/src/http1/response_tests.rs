@@ -153,3 +153,17 @@ fn hop_by_hop_fields() {
         head.fields().iter().map(|field| head.is_hop_by_hop(text.as_bytes(), field)).collect();
     assert_eq!(dropped, [true, true, true, false, true]);
 }
+
+#[test]
+fn a_worker_may_say_how_long_it_keeps_the_connection() {
+    let told = |field: &str| {
+        let text = format!("HTTP/1.1 200 OK\r\n{field}Content-Length: 0\r\n\r\n");
+        good(&text).keep_alive_s(text.as_bytes())
+    };
+    assert_eq!(told(""), None);
+    assert_eq!(told("Keep-Alive: timeout=5\r\n"), Some(5));
+    assert_eq!(told("keep-alive: max=200, Timeout=72\r\n"), Some(72));
+    for unusable in ["max=5", "timeout=", "timeout=-1", "timeout=99999999999", "x", ""] {
+        assert_eq!(told(&format!("Keep-Alive: {unusable}\r\n")), None, "{unusable}");
+    }
+}

@@ -4,7 +4,7 @@
 
 use hostler_driver::ReceiveMode;
 
-use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
+use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Reading, Writing};
 
 /// nginx's status in the log for a client that left before its answer began; nothing is sent with it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -30,8 +30,14 @@ impl Conn {
         if self.offered.is_some() {
             // The worker may hold its descriptor a little longer, and the client should not wait for that.
             cx.actions.push_back(Action::ShutdownWrite);
+            cx.actions.push_back(Action::Close);
+            return;
         }
-        if self.receive_ended || !unread || self.offered.is_some() {
+        if self.must_reset {
+            cx.actions.push_back(Action::Reset);
+            return;
+        }
+        if self.receive_ended || !unread {
             cx.actions.push_back(Action::Close);
             return;
         }
@@ -54,10 +60,16 @@ impl Conn {
     /// Ends without (the rest of) this answer. Answers that were given before and are still on their way arrive: a client
     /// that pipelines is owed them whatever became of a later request.
     pub(super) fn abandon(&mut self, cx: &mut Context<'_>) {
+        self.must_reset |= self.ends_by_close();
         self.log_left(cx);
         self.release(Keep::Cancel, cx);
         self.writing = Writing::Done;
         self.begin_close(cx);
+    }
+
+    /// The client takes the end of its connection for the end of the answer in hand.
+    pub(super) fn ends_by_close(&self) -> bool {
+        matches!(self.writing, Writing::Body(BodyLeft::UntilClose | BodyLeft::Decoded(_)))
     }
 
     fn log_left(&mut self, cx: &mut Context<'_>) {
@@ -80,10 +92,11 @@ impl Conn {
         }
         self.gather = None;
         self.outbox.clear();
+        let resets = self.must_reset || self.ends_by_close();
         if !matches!(self.phase, Phase::Closing | Phase::Lingering) {
             // So that nothing else of this step goes on with the exchange.
             self.set_phase(Phase::Closing, cx);
         }
-        cx.actions.push_back(Action::Close);
+        cx.actions.push_back(if resets { Action::Reset } else { Action::Close });
     }
 }

@@ -102,6 +102,8 @@ pub enum Action {
     ShutdownWrite,
     /// The connection is over; frees its slot.
     Close,
+    /// The same, by a reset: an orderly end would make an unfinished answer look whole.
+    Reset,
     /// A worker for the request in hand.
     Dispatch,
     /// Out of the queue: the client left.

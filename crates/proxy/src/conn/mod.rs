@@ -29,6 +29,7 @@ mod relay_request;
 mod relay_response;
 mod state;
 mod tunnel;
+mod unchunk;
 
 #[cfg(test)]
 mod tests;
@@ -114,6 +115,8 @@ pub struct Conn {
     pub outbox: Outbox,
     /// A receive into a large buffer is under way; counted by the shard.
     pub body_asked: bool,
+    /// How long the worker keeps its plain connection idle after this response, milliseconds, where it says so.
+    pub worker_idle_ms: Option<u32>,
     phase: Phase,
     reading: Reading,
     writing: Writing,
@@ -147,6 +150,8 @@ pub struct Conn {
     worker_keeps: bool,
     /// The client may still be sending what nobody will read.
     must_linger: bool,
+    /// The connection ends by a reset.
+    must_reset: bool,
     /// An interim response to the request in hand has been forwarded.
     interim_sent: bool,
 }
@@ -190,6 +195,7 @@ impl Conn {
             broken: "",
             outbox: Outbox::default(),
             body_asked: false,
+            worker_idle_ms: None,
             phase: Phase::Idle,
             reading: Reading::Done,
             writing: Writing::Done,
@@ -209,6 +215,7 @@ impl Conn {
             spill_counted: 0,
             worker_keeps: false,
             must_linger: false,
+            must_reset: false,
             interim_sent: false,
         }
     }
@@ -221,6 +228,11 @@ impl Conn {
     /// A worker has the request, and no final head has come back.
     pub fn is_unanswered(&self) -> bool {
         self.phase == Phase::Exchange && matches!(self.writing, Writing::AwaitHead)
+    }
+
+    /// The response in hand goes on until the worker closes its connection.
+    pub fn ends_with_worker(&self) -> bool {
+        matches!(self.writing, Writing::Body(BodyLeft::UntilClose))
     }
 
     /// The one entry: something happened.

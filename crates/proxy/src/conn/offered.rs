@@ -72,7 +72,7 @@ impl Conn {
     }
 
     /// Response bytes as the app wrote them; the worker's frames alone say where a response ends.
-    pub(super) fn relay_verbatim(
+    pub(super) fn relay_offered(
         &mut self,
         buffer: &Buffer,
         range: Range<usize>,

@@ -43,7 +43,7 @@ impl Conn {
         self.mark_ms = cx.now.ms;
         self.unacknowledged += range.len() as u32;
         if self.offered.is_some() {
-            self.relay_verbatim(buffer, range, end, scarce, cx);
+            self.relay_offered(buffer, range, end, scarce, cx);
             return;
         }
         let from_frames = matches!(self.link, Link::Stream { .. });
@@ -130,15 +130,24 @@ impl Conn {
         let left = match head.framing {
             BodyFraming::None => BodyLeft::None,
             BodyFraming::Length(length) => BodyLeft::Length(length),
-            BodyFraming::Chunked => BodyLeft::Chunked(ChunkedDecoder::new(ChunkLimits::default())),
+            BodyFraming::Chunked => {
+                let decoder = ChunkedDecoder::new(ChunkLimits::default());
+                match self.request.version {
+                    Version::Http11 => BodyLeft::Chunked(decoder),
+                    Version::Http10 => BodyLeft::Decoded(decoder),
+                }
+            }
             BodyFraming::UntilClose => BodyLeft::UntilClose,
         };
         // Over frames `Connection: close` is the app's wish for its client; on the plain path it is
         // about the worker's own connection.
         let app_closes = matches!(self.link, Link::Stream { .. }) && !head.keep_alive;
         self.close_after |= app_closes || cx.draining || self.receive_ended;
-        self.close_after |= matches!(left, BodyLeft::UntilClose);
+        self.close_after |= matches!(left, BodyLeft::UntilClose | BodyLeft::Decoded(_));
         self.worker_keeps = head.keep_alive && !matches!(left, BodyLeft::UntilClose);
+        if matches!(self.link, Link::Plain { .. }) {
+            self.worker_idle_ms = head.keep_alive_s(bytes).map(|s| s.saturating_mul(1_000));
+        }
         let announce = if self.close_after {
             forward::Announce::Close
         } else if self.request.version == Version::Http10 {
@@ -188,19 +197,29 @@ impl Conn {
                     return;
                 }
             },
+            BodyLeft::Decoded(_) => {
+                self.decoded_body(buffer, range, scarce, cx);
+                return;
+            }
         };
         if take > 0 {
             self.request.body_bytes_out += take as u64;
             self.outbox.push(cx.pool, buffer, range.start..range.start + take, scarce);
         }
         if take < available {
-            // Bytes behind the end of a response belong to nobody.
-            self.close_after = true;
+            // Bytes behind the end of a response belong to nobody. Over frames they are about the client's connection, on the
+            // plain path about the worker's own.
+            self.close_after |= matches!(self.link, Link::Stream { .. });
             self.worker_keeps = false;
         }
         if whole {
             *left = BodyLeft::None;
         }
+        self.bound_spill(cx);
+    }
+
+    /// Cuts the one that makes the shard hold too much for slow readers.
+    pub(super) fn bound_spill(&mut self, cx: &mut Context<'_>) {
         let spilled = self.outbox.spilled();
         let others = cx.stats.spilled_bytes - u64::from(self.spill_counted);
         if spilled > 0 && others + u64::from(spilled) > cx.settings.spill_bytes_max {
@@ -220,7 +239,9 @@ impl Conn {
             Writing::AwaitHead => self.answer(OwnAnswer::WorkerBroken, cx),
             Writing::Body(BodyLeft::None | BodyLeft::UntilClose) => self.response_complete(cx),
             // The app promised more bytes than it wrote: the client must not take this for the whole.
-            Writing::Body(BodyLeft::Length(_) | BodyLeft::Chunked(_)) => self.truncated(cx),
+            Writing::Body(BodyLeft::Length(_) | BodyLeft::Chunked(_) | BodyLeft::Decoded(_)) => {
+                self.truncated(cx);
+            }
             Writing::Done => {}
         }
     }
@@ -265,8 +286,9 @@ impl Conn {
     }
 
     /// The response cannot be completed: the client sees a connection that ends too early.
-    fn truncated(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn truncated(&mut self, cx: &mut Context<'_>) {
         cx.stats.failed += 1;
+        self.must_reset |= self.ends_by_close();
         self.release(Keep::Cancel, cx);
         self.writing = Writing::Done;
         self.begin_close(cx);

@@ -72,6 +72,9 @@ pub enum BodyLeft {
     Length(u64),
     /// Chunks up to the last one.
     Chunked(ChunkedDecoder),
+    /// The same, forwarded without the coding: the client speaks HTTP/1.0 and takes the end of its connection for the
+    /// end of the answer.
+    Decoded(ChunkedDecoder),
     /// Everything up to the end of the worker's connection.
     UntilClose,
 }

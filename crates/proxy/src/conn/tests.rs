@@ -143,6 +143,10 @@ impl World {
                 self.closed = true;
                 "close".into()
             }
+            Action::Reset => {
+                self.closed = true;
+                "reset".into()
+            }
             Action::Dispatch => {
                 assert!(self.conn.head.is_some() && self.conn.link == Link::None);
                 "dispatch".into()

@@ -139,6 +139,10 @@ impl<D: Driver> Shard<D> {
             }
             Action::ShutdownWrite => self.driver.shutdown_write(conn.socket),
             Action::Close => self.close_client(slot),
+            Action::Reset => {
+                self.driver.reset(conn.socket);
+                self.close_client(slot);
+            }
             Action::Dispatch => {
                 let fresh = conn.request.retries == 0;
                 self.dispatch_request(slot, fresh);

@@ -63,7 +63,9 @@ impl<D: Driver> Shard<D> {
                     return;
                 };
                 forwarding.write_text(&mut entry.outbox, self.driver.pool());
-                entry.chunked = self.request_head.framing == BodyFraming::Chunked;
+                // The chunks of a request that asks for another protocol come as the client wrote them.
+                let head = &self.request_head;
+                entry.chunked = head.framing == BodyFraming::Chunked && !conn.request.upgrade;
                 self.flush_plain(plain);
             }
             Link::None => {}
@@ -214,7 +216,8 @@ impl<D: Driver> Shard<D> {
                 self.unload(worker);
             }
             Link::Plain { worker, plain } => {
-                self.release_plain(plain, keep);
+                let idle_ms = conn.worker_idle_ms.take();
+                self.release_plain(plain, keep, idle_ms);
                 self.unload(worker);
             }
         }

@@ -196,6 +196,7 @@ impl<D: Driver> Shard<D> {
         };
         self.driver.turn(wait, &mut completions)?;
         self.now = clock();
+        self.drop_idle_that_spoke(&completions);
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -283,11 +284,11 @@ impl<D: Driver> Shard<D> {
                 Owner::Plain(slot) => self.plain_sent(slot),
                 owner => unreachable!("{owner:?} does not send"),
             },
-            Completion::SendProgress { key, .. } => {
-                if let Owner::Client(slot) = Owner::from_key(key) {
-                    self.client_progress(slot);
-                }
-            }
+            Completion::SendProgress { key, .. } => match Owner::from_key(key) {
+                Owner::Client(slot) => self.client_progress(slot),
+                Owner::Plain(slot) => self.plain_progress(slot),
+                _ => {}
+            },
             Completion::ReceiveEnded { key, .. } => match Owner::from_key(key) {
                 Owner::Client(slot) => self.client_ended(slot),
                 Owner::Channel(index) => self.channel_lost(index as u16, "the worker closed it"),

@@ -2,7 +2,9 @@
 //!
 //! * [`channel`]: framed, many streams on one socket
 //! * [`plain`]: one HTTP/1.1 connection per request in flight, kept alive
+//! * [`ending`]: whether a worker's process is dying
 
 pub mod channel;
+pub mod ending;
 pub mod peer;
 pub mod plain;

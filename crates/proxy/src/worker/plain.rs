@@ -3,9 +3,18 @@
 //! Owns: its output and its place in the pool of idle connections. Must never know: what the bytes mean.
 //! Called by the shard.
 
-use hostler_driver::SocketId;
+use hostler_driver::{PeerAddress, SocketId};
+use hostler_protocol::control::PlainAddress;
 
 use crate::conn::outbox::Outbox;
+
+/// The driver's form of a worker's plain path.
+pub fn peer(address: &PlainAddress) -> PeerAddress<'_> {
+    match address {
+        PlainAddress::Unix(path) => PeerAddress::Unix(path),
+        PlainAddress::Tcp(address) => PeerAddress::Tcp(*address),
+    }
+}
 
 /// Where a plain connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +43,10 @@ pub struct Plain {
     pub phase: PlainPhase,
     /// Bytes towards the worker.
     pub outbox: Outbox,
-    /// It has served a request before: the worker may close it at any moment.
-    pub reused: bool,
+    /// Part of the request in hand has left. What the worker says before is no answer to it.
+    pub asked: bool,
+    /// The worker's FIN came before that. What the send says decides whether the request was ever heard.
+    pub ended: bool,
     /// FIN to the worker when the output has left.
     pub half_close: bool,
     /// The request body travels in chunks. Kept here because a connection whose answer came early may be at its next
@@ -43,8 +54,8 @@ pub struct Plain {
     pub chunked: bool,
     /// Its last receive filled the buffer: more is coming, take a larger one.
     pub last_full: bool,
-    /// Since when it is idle, milliseconds.
-    pub idle_ms: u64,
+    /// Until when it may stay idle, milliseconds.
+    pub idle_until_ms: u64,
 }
 
 impl Plain {
@@ -55,12 +66,19 @@ impl Plain {
             worker,
             phase: PlainPhase::Connecting { conn },
             outbox: Outbox::default(),
-            reused: false,
+            asked: false,
+            ended: false,
             half_close: false,
             chunked: false,
             last_full: false,
-            idle_ms: 0,
+            idle_until_ms: 0,
         }
+    }
+
+    /// It serves the next client.
+    pub fn take(&mut self, conn: u32) {
+        self.phase = PlainPhase::Busy { conn };
+        self.asked = false;
     }
 
     /// The client it serves.

@@ -5,6 +5,7 @@
 mod drain;
 mod loss;
 mod offers;
+mod plain;
 mod reuse;
 mod streams;
 mod world;

@@ -2,20 +2,24 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeRead, FakeServer};
 use hostler_driver::{
-    Completion, Driver, DriverConfig, Full, Key, ListenerId, Parts, Pool, ReceiveMode, SocketId,
-    Usage, Waker,
+    Completion, Driver, DriverConfig, Full, Key, ListenerId, Parts, PeerAddress, Pool, ReceiveMode,
+    SocketId, Usage, Waker,
 };
-use hostler_protocol::control::{IoChoice, ProxySetup, Transport, WorkerAddress, WorkerId};
+use hostler_protocol::control::{
+    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+};
 use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
-use hostler_protocol::worker::{FromWorker, Listen, Offer, StreamTag, Unlisten, WorkerHello};
+use hostler_protocol::worker::{
+    FromWorker, Listen, Offer, PROTOCOL_VERSION, StreamTag, Unlisten, WorkerHello,
+};
 use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::stats::WorkerGauge;
@@ -50,17 +54,23 @@ impl Driver for Ordered {
     fn adopt(&mut self, fd: OwnedFd, key: Key) -> Result<SocketId, Full> {
         self.driver.adopt(fd, key)
     }
-    fn connect(&mut self, path: &Path, key: Key) -> io::Result<SocketId> {
-        self.driver.connect(path, key)
+    fn connect(&mut self, peer: PeerAddress<'_>, key: Key) -> io::Result<SocketId> {
+        self.driver.connect(peer, key)
     }
     fn receive(&mut self, socket: SocketId, mode: ReceiveMode) {
         self.driver.receive(socket, mode);
+    }
+    fn has_input(&mut self, socket: SocketId) -> bool {
+        self.driver.has_input(socket)
     }
     fn send(&mut self, socket: SocketId, parts: Parts) {
         self.driver.send(socket, parts);
     }
     fn shutdown_write(&mut self, socket: SocketId) {
         self.driver.shutdown_write(socket);
+    }
+    fn reset(&mut self, socket: SocketId) {
+        self.driver.reset(socket);
     }
     fn close(&mut self, socket: SocketId) {
         self.driver.close(socket);
@@ -96,6 +106,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(change: impl FnOnce(&mut ProxySetup)) -> Self {
+        Self::with_ending(change, |_| false)
+    }
+
+    /// A world in which `is_ending` says which processes are dying.
+    pub(crate) fn with_ending(
+        change: impl FnOnce(&mut ProxySetup),
+        is_ending: fn(u32) -> bool,
+    ) -> Self {
         let mut setup = ProxySetup {
             shards: 1,
             cores: vec![None],
@@ -115,7 +133,7 @@ impl World {
             log_json: false,
         };
         change(&mut setup);
-        Self::with(Settings::from_setup(&setup, 0))
+        Self::with(Settings { is_ending, ..Settings::from_setup(&setup, 0) })
     }
 
     /// The shard of `hostler exec`.
@@ -174,6 +192,10 @@ impl World {
     }
 
     fn announce(&mut self, number: u32, transport: Transport) {
+        self.announce_at(number, transport, PlainAddress::Unix(plain_path(number).into()));
+    }
+
+    fn announce_at(&mut self, number: u32, transport: Transport, plain: PlainAddress) {
         let address = WorkerAddress {
             worker: WorkerId(number),
             app: "web".into(),
@@ -181,7 +203,8 @@ impl World {
             pid: number,
             core: None,
             transport,
-            plain: plain_path(number).into(),
+            plain,
+            plain_idle_ms_max: 4_000,
         };
         let gauge = Arc::new(WorkerGauge::default());
         self.shard.command(ShardCommand::WorkerReady { address, gauge });
@@ -216,7 +239,7 @@ impl World {
     fn channel_of(&mut self, number: u32, exec: bool) -> Framed {
         let peer = self.net.client(CHANNELS).expect("the shard listens");
         let hello = WorkerHello {
-            protocol: hostler_protocol::worker::PROTOCOL_VERSION,
+            protocol: PROTOCOL_VERSION,
             worker: number,
             app: "web".into(),
             slot: number,
@@ -237,6 +260,14 @@ impl World {
     pub(crate) fn plain(&mut self, number: u32) -> FakeServer {
         let server = self.net.serve(plain_path(number));
         self.announce(number, Transport::Http);
+        server
+    }
+
+    /// A worker on a port.
+    pub(crate) fn plain_tcp(&mut self, number: u32, port: u16) -> FakeServer {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let server = self.net.serve_tcp(address);
+        self.announce_at(number, Transport::Http, PlainAddress::Tcp(address));
         server
     }
 

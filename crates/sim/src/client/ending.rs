@@ -28,7 +28,7 @@ impl Client {
                     return true;
                 }
             }
-            self.end(ledger);
+            self.end(false, ledger);
             return true;
         }
         if let Some((_, echoed)) = self.tunnel {
@@ -43,14 +43,14 @@ impl Client {
             if let Some(peer) = &self.peer {
                 peer.close();
             }
-            self.end(ledger);
+            self.end(false, ledger);
             return true;
         }
         false
     }
 
-    /// The connection is over.
-    pub(super) fn end(&mut self, ledger: &mut Ledger) {
+    /// The connection is over. `reset`: not by an orderly end.
+    pub(super) fn end(&mut self, reset: bool, ledger: &mut Ledger) {
         if self.finished {
             return;
         }
@@ -81,7 +81,8 @@ impl Client {
             }
             return;
         }
-        if began && self.reader.ends_with_connection() && !self.left && !self.is_frozen() {
+        let ends_answer = began && !reset && self.reader.ends_with_connection();
+        if ends_answer && !self.left && !self.is_frozen() {
             let id = self.plan[self.answered].id;
             self.whole(id, ledger);
             began = false;

@@ -178,7 +178,7 @@ impl Client {
     fn notice_close(&mut self, ledger: &mut Ledger) -> bool {
         let closed = self.peer.as_ref().is_some_and(FakePeer::is_closed);
         if closed {
-            self.end(ledger);
+            self.end(false, ledger);
         }
         closed
     }

@@ -30,8 +30,8 @@ impl Client {
                 self.understand(ledger);
                 true
             }
-            FakeRead::End | FakeRead::Reset => {
-                self.end(ledger);
+            end @ (FakeRead::End | FakeRead::Reset) => {
+                self.end(end == FakeRead::Reset, ledger);
                 true
             }
         }

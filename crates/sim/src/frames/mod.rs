@@ -186,6 +186,16 @@ impl FramesSide {
             .min(self.beat_ms)
     }
 
+    /// The process ends.
+    pub fn dies(&mut self, ledger: &mut Ledger) {
+        for stream in self.streams.values() {
+            if let Some(exchange) = &stream.exchange {
+                exchange.dies(ledger);
+            }
+        }
+        self.lose(ledger);
+    }
+
     /// All requests in hand are lost.
     pub fn lose(&mut self, ledger: &mut Ledger) {
         for stream in self.streams.values() {

@@ -38,8 +38,10 @@ impl Ledger {
         }
         let bodiless = self.records[id].request.method == "HEAD" || matches!(status, 204 | 304);
         if !bodiless && bytes != expected.body_len {
-            // The end of the connection is the end of such an answer; nobody can tell a loss from it.
+            // The end of the connection is the end of such an answer; nobody can tell a loss from it, unless it is that
+            // of the whole process.
             let cannot_know = expected.until_close
+                && !expected.died
                 && (expected.lost || !expected.honest || self.lost_ms.is_some());
             if !cannot_know {
                 self.violation(format!(

@@ -44,6 +44,8 @@ pub struct Delivery {
     pub reset: bool,
     /// The worker, its channel or its connection was lost, or the app destroyed the socket, before or while it answered.
     pub lost: bool,
+    /// Its process died while it answered.
+    pub died: bool,
     /// The client has seen the answer's head.
     pub seen: bool,
     /// The whole request body has arrived.

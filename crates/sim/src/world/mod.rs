@@ -24,7 +24,7 @@ use crate::faults::Faults;
 use crate::oracle::Ledger;
 use crate::rng::Rng;
 use crate::scenario::{PORT, Scenario};
-use crate::worker::Worker;
+use crate::worker::{Worker, forget_the_dead};
 
 /// Keys that the shard gives its listeners (`shard/owner.rs`).
 pub const CLIENT_LISTENER: Key = Key(0);
@@ -99,6 +99,7 @@ pub fn run_seed(seed: u64, rounds_max: u64, trace: bool) -> Outcome {
 impl World {
     /// The world of a scenario, at time 0.
     pub fn new(scenario: Scenario, mut rng: Rng, trace: bool) -> Self {
+        forget_the_dead();
         let (driver, net) =
             FakeDriver::new(&scenario.driver_config()).expect("memory for the pools");
         let body_max = scenario.setup.body_bytes_max.unwrap_or(u64::MAX);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use hostler_driver::DriverConfig;
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeServer};
-use hostler_protocol::control::{IoChoice, ProxySetup, Transport, WorkerAddress, WorkerId};
+use hostler_protocol::control::{
+    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+};
 use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerReader, put, put_json};
 use hostler_protocol::worker::{FromWorker, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello};
 use hostler_proxy::shard::ShardParts;
@@ -47,7 +49,8 @@ pub(crate) fn address(transport: Transport) -> WorkerAddress {
         pid: 1,
         core: None,
         transport,
-        plain: "/run/sim/rig.sock".into(),
+        plain: PlainAddress::Unix("/run/sim/rig.sock".into()),
+        plain_idle_ms_max: 4_000,
     }
 }
 

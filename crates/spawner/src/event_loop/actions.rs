@@ -4,9 +4,12 @@
 //! states.
 
 use hostler_protocol::control::WorkerId;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{EventLoop, children};
-use crate::supervisor::{Action, Event, Level};
+use super::{EventLoop, children, probe};
+use crate::group_listens;
+use crate::supervisor::{Action, Event, Level, StopSignal, Target};
 
 impl EventLoop<'_> {
     pub(super) fn act(&mut self, action: Action) {
@@ -16,6 +19,18 @@ impl EventLoop<'_> {
                 Err(failure) => self.events.push_back(Event::ProxySpawnFailed(failure)),
             },
             Action::SpawnWorker { slot, worker } => self.spawn_worker(slot, worker),
+            Action::Probe { worker, offer } => {
+                if let Some(address) = probe::accepts(&offer) {
+                    self.events.push_back(Event::Accepts { worker, address });
+                }
+            }
+            Action::LookAround { worker } => {
+                let group = self.children.pid(Target::Worker(worker));
+                let found = group.map_or_else(Vec::new, group_listens::find);
+                self.events.push_back(Event::LookedAround { worker, found });
+            }
+            Action::Watch { worker, pid } => self.watch_app(worker, pid),
+            Action::TermApp { worker } => self.term_app(worker),
             Action::SendProxy(message) => {
                 let sent = self.link.as_mut().map(|link| link.send(&message));
                 if let Some(Err(error)) = sent {
@@ -48,9 +63,35 @@ impl EventLoop<'_> {
         }
     }
 
+    /// A process that has ended already is told like one that ends later.
+    fn watch_app(&mut self, worker: WorkerId, pid: u32) {
+        let kept = self.kept.get_mut(&Target::Worker(worker));
+        let Some(claim) = kept.and_then(|kept| kept.claim.as_mut()) else {
+            return;
+        };
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            Some(Ok(pidfd)) => claim.app = Some(pidfd),
+            Some(Err(Errno::SRCH)) | None => self.events.push_back(Event::AppEnded { worker }),
+            // No pidfds here: the end of the command tells.
+            Some(Err(error)) => tracing::debug!(%error, "a process below a command is not watched"),
+        }
+    }
+
+    fn term_app(&mut self, worker: WorkerId) {
+        let target = Target::Worker(worker);
+        let app = self.kept.get(&target).and_then(|kept| kept.claim.as_ref()?.app.as_ref());
+        let sent = app.map(|pidfd| pidfd_send_signal(pidfd, Signal::TERM));
+        if matches!(sent, Some(Ok(()))) {
+            self.children.await_group(target);
+        } else {
+            self.children.signal(target, StopSignal::Term);
+        }
+    }
+
     fn spawn_worker(&mut self, slot: u32, worker: WorkerId) {
         let event = match self.launch_worker(slot, worker) {
-            Ok(pid) => Event::WorkerSpawned { worker, pid },
+            Ok((pid, offer)) => Event::WorkerSpawned { worker, pid, offer },
             Err(failure) => Event::WorkerSpawnFailed { worker, failure },
         };
         self.events.push_back(event);

@@ -12,11 +12,12 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, kill_process_group,
-    wait, waitid,
+    wait, waitid, waitpid,
 };
 use rustix::thread::CpuSet;
 
 use crate::exec::{ProcessSpec, Started, start};
+use crate::group_listens;
 use crate::supervisor::{HowDied, SpawnFailure, StopSignal, Target};
 
 /// A process of ours.
@@ -25,6 +26,22 @@ struct Child {
     target: Target,
     pid: Pid,
     pidfd: Option<OwnedFd>,
+    end: End,
+}
+
+/// When a child counts as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With its process.
+    Own,
+    /// It leads others: a shell or npm may end at SIGTERM at once, while the app below it still finishes its requests. Until
+    /// SIGTERM is sent its end is that of the whole all the same.
+    Group,
+    /// It leads others and has got SIGTERM: with the last of them.
+    GroupTermed,
+    /// The same, and the process itself is dead already. It is not reaped before the others are gone: as long as it is there,
+    /// its group's number cannot belong to strangers.
+    GroupOrphaned,
 }
 
 /// Our ends of a child's pipes.
@@ -41,16 +58,19 @@ pub(super) struct Children {
 }
 
 impl Children {
-    /// Starts a process with pipes for its output; `spec` gets the other ends.
+    /// Starts a process with pipes for its output; `spec` gets the other ends. `leads_group`: the processes of its group
+    /// are as much the child as it is.
     pub(super) fn start(
         &mut self,
         target: Target,
+        leads_group: bool,
         spec: impl FnOnce(OwnedFd, OwnedFd) -> ProcessSpec,
     ) -> io::Result<(u32, Pipes)> {
         let (stdout, child_stdout) = pipe()?;
         let (stderr, child_stderr) = pipe()?;
         let Started { pid, pidfd } = start(spec(child_stdout, child_stderr))?;
-        self.list.push(Child { target, pid, pidfd });
+        let end = if leads_group { End::Group } else { End::Own };
+        self.list.push(Child { target, pid, pidfd, end });
         Ok((pid.as_raw_nonzero().get().unsigned_abs(), Pipes { stdout, stderr }))
     }
 
@@ -59,15 +79,22 @@ impl Children {
         Some(child.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
-    /// The pidfds, readable when their process has exited.
+    /// The pidfds, readable when their process has exited. One that has and is not reaped yet is not among them: it would
+    /// be readable for ever. The end of the others in its group is told by SIGCHLD: orphans become our children.
     pub(super) fn pidfds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.list.iter().filter_map(|child| Some(child.pidfd.as_ref()?.as_fd()))
+        let watched = self.list.iter().filter(|child| child.end != End::GroupOrphaned);
+        watched.filter_map(|child| Some(child.pidfd.as_ref()?.as_fd()))
     }
 
     /// Signals the whole process group of a child.
-    pub(super) fn signal(&self, target: Target, signal: StopSignal) {
-        let Some(child) = self.list.iter().find(|child| child.target == target) else {
+    pub(super) fn signal(&mut self, target: Target, signal: StopSignal) {
+        let Some(child) = self.list.iter_mut().find(|child| child.target == target) else {
             return;
+        };
+        child.end = match (child.end, signal) {
+            (End::Group, StopSignal::Term) => End::GroupTermed,
+            (_, StopSignal::Kill) => End::Own,
+            (end, _) => end,
         };
         let signal = match signal {
             StopSignal::Term => Signal::TERM,
@@ -77,16 +104,34 @@ impl Children {
         let _ = kill_process_group(child.pid, signal);
     }
 
+    /// From now on the end of this child is that of its whole group, as after SIGTERM to all of it.
+    pub(super) fn await_group(&mut self, target: Target) {
+        let child = self.list.iter_mut().find(|child| child.target == target);
+        if let Some(child) = child.filter(|child| child.end == End::Group) {
+            child.end = End::GroupTermed;
+        }
+    }
+
     /// Reaps everything that has exited: our children, whose groups are killed with them, and
     /// orphans that the kernel gave to us.
     pub(super) fn reap(&mut self) -> Vec<(Target, HowDied)> {
         let mut dead = Vec::new();
         let mut index = 0;
         while index < self.list.len() {
-            match reap_with_group(self.list[index].pid) {
+            let child = &mut self.list[index];
+            if child.waits_for_group() {
+                index += 1;
+                continue;
+            }
+            match reap_with_group(child.pid) {
                 Some(how) => dead.push((self.list.swap_remove(index).target, how)),
                 None => index += 1,
             }
+        }
+        if self.list.iter().any(|child| child.end == End::GroupOrphaned) {
+            // `wait` would take the dead leaders, too.
+            self.reap_orphans();
+            return dead;
         }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             // One of ours may have died since the loop above.
@@ -100,6 +145,36 @@ impl Children {
         }
         dead
     }
+}
+
+impl Children {
+    /// Reaps the dead that are not in the list.
+    fn reap_orphans(&self) {
+        for pid in super::orphans::dead_children() {
+            if self.list.iter().all(|child| child.pid != pid) {
+                let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+            }
+        }
+    }
+}
+
+impl Child {
+    /// It has exited after SIGTERM, and others of its group have not.
+    fn waits_for_group(&mut self) -> bool {
+        if !matches!(self.end, End::GroupTermed | End::GroupOrphaned) || !has_exited(self.pid) {
+            return false;
+        }
+        let group = self.pid.as_raw_nonzero().get().unsigned_abs();
+        let waits = !group_listens::members(group).is_empty();
+        self.end = if waits { End::GroupOrphaned } else { End::Own };
+        waits
+    }
+}
+
+/// Has a child exited? It stays to be reaped.
+fn has_exited(pid: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(pid), look), Ok(Some(_)))
 }
 
 /// Reaps one child if it has exited. The group is killed while the dead leader still holds its
@@ -181,7 +256,7 @@ pub(super) fn explain(error: &io::Error, program: &Path, cwd: Option<&Path>) -> 
         ),
         Some(Errno::NOENT) => fails(
             format!("{name} was not found"),
-            Some("install Node.js, put it in PATH, or name the binary"),
+            Some("install it, put it in PATH, or name the binary"),
             false,
         ),
         Some(Errno::ACCESS | Errno::PERM) => {

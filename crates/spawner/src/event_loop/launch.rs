@@ -6,17 +6,22 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use hostler_protocol::control::{ProxySetup, ToProxy, WorkerId};
+use hostler_protocol::control::{ProxySetup, ToProxy, Transport, WorkerId};
+use rustix::fs::{Mode, OFlags};
 
 use super::children::{Pipes, explain, pipe};
 use super::proxy_link::ProxyLink;
 use super::streams::Kind;
-use super::{EventLoop, Kept};
+use super::{ClaimSide, EventLoop, Kept, probe};
+use crate::config::Launch;
 use crate::exec::ProcessSpec;
 use crate::output::{Channel, Label};
-use crate::runtime_dir::plain_socket;
+use crate::runtime_dir::{command_socket, plain_socket};
 use crate::supervisor::{SpawnFailure, Target};
-use crate::worker_command::{self, ENV_REMOVED, WorkerFacts};
+use crate::worker_command::{self, Claim, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
+
+/// How often a port is asked for that no other command was given.
+const PORT_TRIES_MAX: u32 = 32;
 
 impl EventLoop<'_> {
     /// Starts the proxy with the listeners and sends it its setup; gives its pid.
@@ -33,17 +38,18 @@ impl EventLoop<'_> {
             fds.push(listener.try_clone()?);
         }
         let args = self.config.proxy_command.iter().skip(1).cloned().collect();
-        let (pid, pipes) = self.children.start(Target::Proxy, |stdout, stderr| ProcessSpec {
-            program: program.to_owned(),
-            args,
-            env: Vec::new(),
-            env_removed: ENV_REMOVED,
-            cwd: None,
-            stdout,
-            stderr,
-            fds,
-        })?;
-        self.watch_output(Target::Proxy, &Label::Proxy, pipes, None);
+        let (pid, pipes) =
+            self.children.start(Target::Proxy, false, |stdout, stderr| ProcessSpec {
+                program: program.to_owned(),
+                args,
+                env: Vec::new(),
+                env_removed: ENV_REMOVED,
+                cwd: None,
+                stdout,
+                stderr,
+                fds,
+            })?;
+        self.watch_output(Target::Proxy, &Label::Proxy, pipes, Vec::new());
         let listeners = self.listeners.names.clone();
         let setup = ToProxy::Setup(ProxySetup { listeners, ..self.config.proxy.clone() });
         // A proxy that is dead already is noticed by its exit.
@@ -52,22 +58,31 @@ impl EventLoop<'_> {
         Ok(pid)
     }
 
-    /// Starts a worker; gives its pid.
+    /// Starts a worker; gives its pid and, if it is a command, where it may listen.
     pub(super) fn launch_worker(
         &mut self,
         slot: u32,
         worker: WorkerId,
-    ) -> Result<u32, SpawnFailure> {
+    ) -> Result<(u32, Option<Offer>), SpawnFailure> {
         let app = &self.config.app;
         self.try_launch_worker(slot, worker)
-            .map_err(|error| explain(&error, &app.node, Some(&app.cwd)))
+            .map_err(|error| explain(&error, &worker_command::program(app), Some(&app.cwd)))
     }
 
-    fn try_launch_worker(&mut self, slot: u32, worker: WorkerId) -> io::Result<u32> {
+    fn try_launch_worker(
+        &mut self,
+        slot: u32,
+        worker: WorkerId,
+    ) -> io::Result<(u32, Option<Offer>)> {
         let config = self.config;
         let app = &config.app;
         let target = Target::Worker(worker);
         let plain = plain_socket(self.dir.path(), &app.name, slot, worker.0);
+        let is_command = matches!(app.launch, Launch::Command { .. });
+        let offer = is_command.then(|| self.offer(slot, worker)).transpose()?;
+        let claimable = is_command && app.transport == Transport::Frames;
+        let folder = claimable.then(|| self.dir.make_worker_folder(worker.0)).transpose()?;
+        let search_path = std::env::var_os("PATH");
         let env = worker_command::env(
             app,
             &WorkerFacts {
@@ -77,37 +92,88 @@ impl EventLoop<'_> {
                 channels: &self.listeners.channels,
                 plain: &plain,
                 port: self.listeners.port,
+                offer: offer.clone(),
+                claim: folder.as_ref().map(|folder| Claim {
+                    folder,
+                    loader_dir: &self.loader_dir,
+                    node_options: std::env::var_os("NODE_OPTIONS"),
+                }),
+                search_path: search_path.as_deref(),
                 node_env_is_set: std::env::var_os("NODE_ENV").is_some(),
             },
         );
         let args = worker_command::args(app, &self.loader_dir);
-        let (report, child_report): (OwnedFd, OwnedFd) = pipe()?;
-        let (pid, pipes) = self.children.start(target, |stdout, stderr| ProcessSpec {
-            program: app.node.clone(),
-            args,
-            env,
-            env_removed: ENV_REMOVED,
-            cwd: Some(app.cwd.clone()),
-            stdout,
-            stderr,
-            fds: vec![child_report],
-        })?;
+        let env_removed = if is_command { ENV_REMOVED_COMMAND } else { ENV_REMOVED };
+        let (report, child_report): (OwnedFd, OwnedFd) = match &folder {
+            Some(folder) => open_fifo(&folder.report())?,
+            None => pipe()?,
+        };
+        let alive = folder.as_ref().map(|folder| open_alive(&folder.alive())).transpose()?;
+        // A descriptor does not survive shells and npm, and they expect none beyond the usual three.
+        let (kept, fds) =
+            if is_command { (Some(child_report), Vec::new()) } else { (None, vec![child_report]) };
+        let (pid, pipes) =
+            self.children.start(target, is_command, |stdout, stderr| ProcessSpec {
+                program: worker_command::program(app),
+                args,
+                env,
+                env_removed,
+                cwd: Some(app.cwd.clone()),
+                stdout,
+                stderr,
+                fds,
+            })?;
         let label = Label::Worker { app: app.name.clone(), slot };
-        self.watch_output(target, &label, pipes, Some(plain));
-        self.streams.add(target, Kind::Report, report);
-        Ok(pid)
+        let sockets = [Some(plain), offer.as_ref().map(|offer| offer.socket.clone())];
+        self.watch_output(target, &label, pipes, sockets.into_iter().flatten().collect());
+        if claimable || !is_command {
+            self.streams.add(target, Kind::Report, report);
+        }
+        if let Some(remembered) = self.kept.get_mut(&target) {
+            remembered.port = offer.as_ref().map(|offer| offer.port);
+            remembered.claim = match (folder, kept, alive) {
+                (Some(_folder), Some(_report), Some(_alive)) => {
+                    Some(ClaimSide { _folder, _report, _alive, app: None })
+                }
+                _ => None,
+            };
+        }
+        Ok((pid, offer))
     }
 
-    fn watch_output(
-        &mut self,
-        target: Target,
-        label: &Label,
-        pipes: Pipes,
-        plain: Option<PathBuf>,
-    ) {
-        self.kept.insert(target, Kept { plain, ..Kept::default() });
+    /// A socket and a port that no other worker has.
+    fn offer(&self, slot: u32, worker: WorkerId) -> io::Result<Offer> {
+        let socket = command_socket(self.dir.path(), slot, worker.0);
+        // A file of that name would be a dead worker's of an earlier instance.
+        let _ = std::fs::remove_file(&socket);
+        let taken: Vec<u16> = self.kept.values().filter_map(|kept| kept.port).collect();
+        // As good as never the same one twice; the bound is for a system with next to no free ports.
+        for _ in 0..PORT_TRIES_MAX {
+            let port = probe::free_port()?;
+            if !taken.contains(&port) {
+                return Ok(Offer { socket, port });
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    fn watch_output(&mut self, target: Target, label: &Label, pipes: Pipes, sockets: Vec<PathBuf>) {
+        self.kept.insert(target, Kept { sockets, ..Kept::default() });
         for (channel, fd) in [(Channel::Stdout, pipes.stdout), (Channel::Stderr, pipes.stderr)] {
             self.streams.add(target, Kind::Output { channel, label: label.clone() }, fd);
         }
     }
+}
+
+/// Both ends of a named pipe, the reading one first: without a reader nobody may open it for writing.
+fn open_fifo(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let read = rustix::fs::open(path, OFlags::RDONLY | flags, Mode::empty())?;
+    let write = rustix::fs::open(path, OFlags::WRONLY | flags, Mode::empty())?;
+    Ok((read, write))
+}
+
+/// Both ends in one descriptor, which Linux allows: a writer that needs no reader.
+fn open_alive(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?)
 }

@@ -16,6 +16,7 @@ mod launch;
 mod news;
 mod oom;
 mod orphans;
+mod probe;
 mod proxy_link;
 mod signals;
 mod status;
@@ -29,13 +30,13 @@ use std::time::Instant;
 
 use rustix::event::Timespec;
 
-use crate::config::SupervisorConfig;
+use crate::config::{Launch, SupervisorConfig};
 use crate::exec;
 use crate::listeners::{Listeners, bind_file};
 use crate::outcome::{ExitReason, Notice};
 use crate::output::{Sink, Tail, stderr_sink};
-use crate::runtime_dir::RuntimeDir;
-use crate::supervisor::{Event, Machine, Settings, Target};
+use crate::runtime_dir::{RuntimeDir, WorkerFolder};
+use crate::supervisor::{Event, Kind, Machine, Settings, Target};
 use crate::worker_command;
 use children::Children;
 use control::ControlServer;
@@ -53,8 +54,24 @@ const LAST_WRITE_MS_MAX: u32 = 500;
 struct Kept {
     /// The last lines of its stderr.
     tail: Tail,
-    /// Its plain socket.
-    plain: Option<PathBuf>,
+    /// Its sockets.
+    sockets: Vec<PathBuf>,
+    /// The port that a command was given.
+    port: Option<u16>,
+    /// What Node processes below a command need.
+    claim: Option<ClaimSide>,
+}
+
+/// Our side of the claim that a Node process below a command may make.
+#[derive(Debug)]
+struct ClaimSide {
+    _folder: WorkerFolder,
+    /// The writing end of the report pipe: without it the pipe would end whenever no process has it open.
+    _report: OwnedFd,
+    /// Both ends of the pipe that ends with us.
+    _alive: OwnedFd,
+    /// The process that made the claim.
+    app: Option<OwnedFd>,
 }
 
 /// Keeps the clients of `hostler stop` waiting until it is dropped, which is the last thing of all.
@@ -97,6 +114,10 @@ impl<'a> EventLoop<'a> {
     ) -> io::Result<Self> {
         let settings = Settings {
             app: config.app.name.clone(),
+            kind: match config.app.launch {
+                Launch::Script { .. } => Kind::Script,
+                Launch::Command { .. } => Kind::Command,
+            },
             workers: config.app.workers,
             shards: config.proxy.shards,
             transport: config.app.transport,

@@ -5,7 +5,7 @@
 
 use std::os::fd::AsFd;
 
-use hostler_protocol::control::FromProxy;
+use hostler_protocol::control::{FromProxy, WorkerId};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::control::ClientId;
@@ -24,6 +24,7 @@ pub(super) enum Token {
     Client(ClientId),
     Signals,
     Child,
+    App(WorkerId),
     Sink,
 }
 
@@ -54,6 +55,13 @@ impl EventLoop<'_> {
         let sinks = std::iter::once(&self.stdout).chain(stderr.as_deref());
         for fd in sinks.filter_map(Sink::waiting) {
             watch(Token::Sink, fd, PollFlags::OUT);
+        }
+        for (target, kept) in &self.kept {
+            if let (Target::Worker(worker), Some(app)) =
+                (target, kept.claim.as_ref().and_then(|claim| claim.app.as_ref()))
+            {
+                watch(Token::App(*worker), app.as_fd(), PollFlags::IN);
+            }
         }
         watch(Token::Signals, self.signals.as_fd(), PollFlags::IN);
         for fd in self.children.pidfds() {
@@ -88,6 +96,7 @@ impl EventLoop<'_> {
                 }
             }
             Token::Child => self.reap(),
+            Token::App(worker) => self.app_ended(worker),
             // Written to at the end of the turn.
             Token::Sink => {}
         }
@@ -158,13 +167,23 @@ impl EventLoop<'_> {
         }
     }
 
+    fn app_ended(&mut self, worker: WorkerId) {
+        let target = Target::Worker(worker);
+        // What it said last comes before its end.
+        self.with_lines(|streams, each| streams.drain(target, each));
+        let claim = self.kept.get_mut(&target).and_then(|kept| kept.claim.as_mut());
+        if claim.and_then(|claim| claim.app.take()).is_some() {
+            self.events.push_back(Event::AppEnded { worker });
+        }
+    }
+
     fn reap(&mut self) {
         for (target, how) in self.children.reap() {
             self.with_lines(|streams, each| streams.drain(target, each));
             let kept = self.kept.remove(&target).unwrap_or_default();
-            if let Some(plain) = &kept.plain {
+            for socket in &kept.sockets {
                 // A worker removes its socket file by itself, unless it was killed.
-                let _ = std::fs::remove_file(plain);
+                let _ = std::fs::remove_file(socket);
             }
             let struck = self.oom.struck();
             let killed = matches!(how, HowDied::Signal { signal: libc::SIGKILL, .. });

@@ -58,6 +58,21 @@ impl Orphans {
     }
 }
 
+/// The children that have exited and are not reaped.
+pub(super) fn dead_children() -> Vec<Pid> {
+    let dead = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        is_dead(&stat)
+    };
+    children().into_iter().filter(dead).filter_map(Pid::from_raw).collect()
+}
+
+/// From the text of `/proc/PID/stat`.
+fn is_dead(stat: &str) -> bool {
+    let behind_name = stat.rsplit_once(')').map(|(_, fields)| fields.trim_start());
+    behind_name.is_some_and(|fields| fields.starts_with('Z'))
+}
+
 /// The pids of all our children. `/proc/PID/task/TID/children` would be shorter, but a kernel may
 /// lack it.
 fn children() -> Vec<i32> {
@@ -82,12 +97,13 @@ fn parent_of(stat: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::parent_of;
+    use super::{is_dead, parent_of};
 
     #[test]
     fn odd_process_names_do_not_hide_the_parent() {
         assert_eq!(parent_of("12 (a) R 9 (b) S 7 12 12 0"), Some(7));
         assert_eq!(parent_of("12 (node) S 41 12 12 0"), Some(41));
         assert_eq!(parent_of(""), None);
+        assert!(is_dead("12 (a) S) Z 7 9 9 0") && !is_dead("12 (Z) S 7 9 9 0") && !is_dead(""));
     }
 }

@@ -3,11 +3,12 @@
 //! Owns: the two vocabularies. Must never know: how an event was noticed or how an action is done;
 //! that is the loop's work.
 
-use hostler_protocol::control::{FromProxy, ToProxy, WorkerId};
+use hostler_protocol::control::{FromProxy, PlainAddress, ToProxy, WorkerId};
 
 use super::death::Death;
 use super::report::Report;
 use crate::outcome::{ExitReason, Notice};
+use crate::worker_command::Offer;
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -33,6 +34,22 @@ pub(crate) enum Event {
         worker: WorkerId,
         /// Its process id.
         pid: u32,
+        /// Where it may listen, if it is a command.
+        offer: Option<Offer>,
+    },
+    /// [`Action::Probe`] was accepted.
+    Accepts {
+        /// Which.
+        worker: WorkerId,
+        /// Where.
+        address: PlainAddress,
+    },
+    /// [`Action::LookAround`] is done.
+    LookedAround {
+        /// Which.
+        worker: WorkerId,
+        /// Where its processes listen.
+        found: Vec<String>,
     },
     /// [`Action::SpawnWorker`] did not work.
     WorkerSpawnFailed {
@@ -47,6 +64,11 @@ pub(crate) enum Event {
         worker: WorkerId,
         /// What it says.
         report: Report,
+    },
+    /// The process below a command that was [`Action::Watch`]ed has ended.
+    AppEnded {
+        /// Whose.
+        worker: WorkerId,
     },
     /// A worker process is gone and reaped, and so is its process group.
     WorkerExited {
@@ -84,6 +106,31 @@ pub(crate) enum Action {
         /// For this slot.
         slot: u32,
         /// With this number.
+        worker: WorkerId,
+    },
+    /// Try whether a command accepts connections; [`Event::Accepts`] follows if it does.
+    Probe {
+        /// Which.
+        worker: WorkerId,
+        /// Where it may listen.
+        offer: Offer,
+    },
+    /// Look where the processes of a command listen; [`Event::LookedAround`] follows.
+    LookAround {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A process below a command is the worker's app: tell when it ends, by [`Event::AppEnded`].
+    Watch {
+        /// Whose.
+        worker: WorkerId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// SIGTERM to a watched process alone. What started it may pass the signal on, and an app that gets it twice may take the
+    /// second for an order to end at once.
+    TermApp {
+        /// Whose.
         worker: WorkerId,
     },
     /// Tell the proxy something.

@@ -21,8 +21,10 @@
 //! Backoff | Stopped`. The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving ->
 //! Leaving | Killed`, from each `-> Backoff -> Spawning` or `-> Gone`.
 
+mod command;
 pub(crate) mod death;
 mod event;
+mod explain;
 mod proxy;
 mod report;
 mod slot;
@@ -43,11 +45,22 @@ use crate::outcome::{ExitReason, Notice, ReadyInfo};
 use proxy::{Proxy, ProxyState};
 use slot::Slot;
 
+/// What a worker process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Node with a script: the loader tells when it is ready.
+    Script,
+    /// A command: it is ready when it accepts connections.
+    Command,
+}
+
 /// What the machine has to know about the instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// App name.
     pub(crate) app: String,
+    /// What its workers are.
+    pub(crate) kind: Kind,
     /// Worker slots.
     pub(crate) workers: u32,
     /// Shards of the proxy.
@@ -112,6 +125,8 @@ pub(crate) struct Machine {
     /// Transport of the worker that was ready first.
     first_ready: Option<Transport>,
     announced: bool,
+    /// Why requests go over http although frames were asked for, as last told.
+    fallback: Option<String>,
     /// Why it ends, from the moment that is decided.
     ending: Option<ExitReason>,
     /// The signal that began the stop, and when.
@@ -135,6 +150,7 @@ impl Machine {
             next_worker: 1,
             first_ready: None,
             announced: false,
+            fallback: None,
             ending: None,
             stop_signal: None,
             cut: 0,
@@ -154,13 +170,18 @@ impl Machine {
             Event::ProxyMessage(message) => self.proxy_message(message, now_ms, actions),
             Event::ProxyHungUp => self.proxy_hung_up(now_ms),
             Event::ProxyExited(death) => self.proxy_exited(&death, now_ms, actions),
-            Event::WorkerSpawned { worker, pid } => {
-                self.worker_spawned(worker, pid, now_ms, actions);
+            Event::WorkerSpawned { worker, pid, offer } => {
+                self.worker_spawned(worker, pid, offer, now_ms, actions);
+            }
+            Event::Accepts { worker, address } => self.accepts(worker, address, now_ms, actions),
+            Event::LookedAround { worker, found } => {
+                self.looked_around(worker, &found, actions);
             }
             Event::WorkerSpawnFailed { worker, failure } => {
                 self.worker_spawn_failed(worker, failure, now_ms, actions);
             }
             Event::Report { worker, report } => self.report(worker, report, now_ms, actions),
+            Event::AppEnded { worker } => self.app_ended(worker, now_ms, actions),
             Event::WorkerExited { worker, death } => {
                 self.worker_exited(worker, death, now_ms, actions);
             }

@@ -13,6 +13,9 @@ pub(crate) enum Report {
     Preload {
         /// Version of Node.
         node: String,
+        /// The process, which is not the one that was started if that is a command.
+        #[serde(default)]
+        pid: Option<u32>,
     },
     /// The loader compared its request path with Node's.
     SelfTest {
@@ -21,6 +24,9 @@ pub(crate) enum Report {
         /// What differs.
         #[serde(default)]
         why: Option<String>,
+        /// Nothing was compared: this version of Node is not among the tested ones.
+        #[serde(default)]
+        untested: bool,
     },
     /// The app called `listen` on the server that is taken over.
     Listen {},
@@ -62,8 +68,10 @@ mod tests {
     fn the_documented_lines_are_understood() {
         let lines = [
             r#"{"step":"preload","node":"20.20.2"}"#,
+            r#"{"step":"preload","node":"20.20.2","pid":77}"#,
             r#"{"step":"self_test","ok":true,"us":5300}"#,
             r#"{"step":"self_test","ok":false,"why":"..."}"#,
+            r#"{"step":"self_test","ok":false,"untested":true,"why":"..."}"#,
             r#"{"step":"listen","requested":{"port":3000,"host":null,"path":null}}"#,
             r#"{"step":"ready","transport":"frames"}"#,
             r#"{"step":"other_listen","what":"https","requested":{}}"#,

@@ -3,11 +3,21 @@
 //! Owns: their states and how they are shown. Must never know: when to change them; `worker` and
 //! `stop` decide that.
 
-use hostler_protocol::control::{Transport, WorkerAddress, WorkerId, WorkerState, WorkerStatus};
+use hostler_protocol::control::{
+    PlainAddress, Transport, WorkerAddress, WorkerId, WorkerState, WorkerStatus,
+};
 
 use super::Settings;
+use super::command::Search;
 use crate::journey::Journey;
 use crate::runtime_dir::plain_socket;
+
+/// Node closes an idle connection after 5 s by default (`server.keepAliveTimeout`); the proxy goes first.
+const NODE_IDLE_MS_MAX: u32 = 4_000;
+
+/// Servers do not tell how long they keep an idle connection. The shortest usual time is gunicorn's, 2 s (uvicorn, hypercorn,
+/// Apache: 5 s, Bun: 10 s, puma, Tomcat: 20 s and more); a connection to this machine costs little.
+const COMMAND_IDLE_MS_MAX: u32 = 1_500;
 
 /// A place for one worker; it keeps its number while processes come and go.
 #[derive(Debug)]
@@ -55,6 +65,39 @@ pub(super) struct Process {
     pub(super) exception: Option<String>,
     /// Servers it opened that are not ours to serve.
     pub(super) other_servers: Vec<String>,
+    /// What is known of a command until it is ready.
+    pub(super) search: Option<Search>,
+    /// Where a command accepts connections.
+    pub(super) accepts: Option<PlainAddress>,
+    /// The Node process below a command that has become the worker.
+    pub(super) app: Option<App>,
+}
+
+/// A Node process below a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum App {
+    /// It runs.
+    Lives {
+        /// Its process id.
+        pid: u32,
+    },
+    /// It has ended, and the command shall follow.
+    Ended {
+        /// What its process id was.
+        pid: u32,
+        /// Then the command is killed.
+        until_ms: u64,
+    },
+}
+
+impl Process {
+    /// The process that serves: what was started, or the Node process below it.
+    pub(super) fn app_pid(&self) -> Option<u32> {
+        match self.app {
+            Some(App::Lives { pid } | App::Ended { pid, .. }) => Some(pid),
+            None => self.pid,
+        }
+    }
 }
 
 /// The life of a worker process.
@@ -112,8 +155,15 @@ impl Slot {
         match &self.state {
             SlotState::Backoff { until_ms } => Some(*until_ms),
             SlotState::Live(process) => match process.phase {
-                ProcessPhase::Starting { deadline_ms } => Some(deadline_ms),
-                ProcessPhase::Ready | ProcessPhase::Stopping | ProcessPhase::Killed => None,
+                ProcessPhase::Starting { deadline_ms } => {
+                    let search = process.search.as_ref().map(Search::next_ms);
+                    [Some(deadline_ms), search, process.ended_ms()].into_iter().flatten().min()
+                }
+                ProcessPhase::Ready => match process.app {
+                    Some(App::Ended { until_ms, .. }) => Some(until_ms),
+                    _ => None,
+                },
+                ProcessPhase::Stopping | ProcessPhase::Killed => None,
             },
             SlotState::Stopped => None,
         }
@@ -121,25 +171,34 @@ impl Slot {
 
     /// Where the proxy reaches the worker; none unless it is ready.
     pub(super) fn address(&self, settings: &Settings) -> Option<WorkerAddress> {
-        let process = self.process().filter(|process| process.phase == ProcessPhase::Ready)?;
+        let serves = |process: &&Process| {
+            let ended = matches!(process.app, Some(App::Ended { .. }));
+            process.phase == ProcessPhase::Ready && !ended
+        };
+        let process = self.process().filter(serves)?;
         Some(WorkerAddress {
             worker: process.worker,
             app: settings.app.clone(),
             slot: self.number,
-            pid: process.pid?,
+            pid: process.app_pid()?,
             core: self.pinned_core(settings),
             transport: process.transport,
-            plain: plain_socket(
-                &settings.runtime_dir,
-                &settings.app,
-                self.number,
-                process.worker.0,
-            ),
+            plain: process.accepts.clone().unwrap_or_else(|| {
+                let worker = process.worker.0;
+                let dir = &settings.runtime_dir;
+                PlainAddress::Unix(plain_socket(dir, &settings.app, self.number, worker))
+            }),
+            plain_idle_ms_max: match process.accepts {
+                Some(_) => COMMAND_IDLE_MS_MAX,
+                None => NODE_IDLE_MS_MAX,
+            },
         })
     }
 
+    /// A command is left to the scheduler: nobody knows how many processes and threads it serves with.
     pub(super) fn pinned_core(&self, settings: &Settings) -> Option<u32> {
-        self.core.filter(|_| settings.pin)
+        let is_command = self.process().is_some_and(|process| process.accepts.is_some());
+        self.core.filter(|_| settings.pin && !is_command)
     }
 
     pub(super) fn status(&self, settings: &Settings, now_ms: u64) -> WorkerStatus {
@@ -158,7 +217,7 @@ impl Slot {
             app: settings.app.clone(),
             slot: self.number,
             worker: self.last_worker,
-            pid: process.and_then(|process| process.pid),
+            pid: process.and_then(Process::app_pid),
             state,
             transport: process.map_or(settings.transport, |process| process.transport),
             generation: 1,

@@ -10,7 +10,7 @@ use hostler_protocol::control::ToProxy;
 use super::death::signal_name;
 use super::event::{Action, Level, StopSignal};
 use super::proxy::ProxyState;
-use super::slot::{ProcessPhase, SlotState};
+use super::slot::{App, ProcessPhase, SlotState};
 use super::worker::push_signal;
 use super::{Machine, Phase, duration_text};
 use crate::outcome::ExitReason;
@@ -108,8 +108,14 @@ impl Machine {
             match process.phase {
                 ProcessPhase::Starting { .. } | ProcessPhase::Ready => {
                     process.phase = ProcessPhase::Stopping;
-                    if process.pid.is_some() {
-                        push_signal(actions, process.worker, StopSignal::Term);
+                    match process.app {
+                        Some(App::Lives { .. }) => {
+                            actions.push(Action::TermApp { worker: process.worker });
+                        }
+                        _ if process.pid.is_some() => {
+                            push_signal(actions, process.worker, StopSignal::Term);
+                        }
+                        _ => {}
                     }
                 }
                 ProcessPhase::Stopping | ProcessPhase::Killed => {}

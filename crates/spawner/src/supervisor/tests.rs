@@ -1,8 +1,12 @@
 //! The machine without processes: one rule each, then random lives with invariants.
 
-use hostler_protocol::control::{FromProxy, IoChoice, ToProxy, Transport, WorkerId, WorkerState};
+use hostler_protocol::control::{
+    FromProxy, IoChoice, PlainAddress, ToProxy, Transport, WorkerId, WorkerState,
+};
 
 use super::*;
+
+mod commands;
 
 const TERM: i32 = 15;
 const INT: i32 = 2;
@@ -10,6 +14,7 @@ const INT: i32 = 2;
 fn settings(workers: u32) -> Settings {
     Settings {
         app: "web".into(),
+        kind: Kind::Script,
         workers,
         shards: 1,
         transport: Transport::Frames,
@@ -69,7 +74,7 @@ impl Bench {
 
     fn ready(&mut self, worker: u32) {
         let worker = WorkerId(worker);
-        self.send(Event::WorkerSpawned { worker, pid: 1000 + worker.0 });
+        self.send(Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer: None });
         let report = Report::Ready { transport: Transport::Frames };
         self.send(Event::Report { worker, report });
         let told = std::mem::take(&mut self.last);
@@ -139,7 +144,7 @@ fn proxy_first_then_all_workers_and_one_ready_notice() {
     bench.ready(1);
     let told = |action: &Action| {
         matches!(action, Action::SendProxy(ToProxy::WorkerReady(address))
-        if address.plain.ends_with("web.0.1.sock") && address.core == Some(0))
+        if address.plain.to_string().ends_with("web.0.1.sock") && address.core == Some(0))
     };
     assert!(bench.last.iter().any(told));
     assert!(bench.last.contains(&Action::Pin { pid: 1001, core: 0 }));
@@ -157,10 +162,10 @@ fn a_first_start_that_dies_ends_the_instance_with_a_report() {
     let mut bench = Bench::new(2);
     bench.send(Event::ProxySpawned { pid: 100 });
     for number in [1, 2] {
-        bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number });
+        bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number, offer: None });
     }
-    bench.report(1, Report::Preload { node: "20.20.2".into() });
-    bench.report(1, Report::SelfTest { ok: true, why: None });
+    bench.report(1, Report::Preload { node: "20.20.2".into(), pid: None });
+    bench.report(1, Report::SelfTest { ok: true, why: None, untested: false });
     bench.report(1, Report::Error { message: "no database".into() });
     bench.exit(1, HowDied::Exit(1));
     let why = &bench.failure().why;
@@ -180,8 +185,8 @@ fn start_failures_are_told_apart() {
         worker: WorkerId(1),
         death: Death { how: HowDied::Exit(code), ..Death::default() },
     };
-    let preload = Report::Preload { node: "20".into() };
-    let test = Report::SelfTest { ok: true, why: None };
+    let preload = Report::Preload { node: "20".into(), pid: None };
+    let test = Report::SelfTest { ok: true, why: None, untested: false };
     let table = [
         (vec![], exit(9), "node exited with code 9 before the loader ran"),
         (
@@ -193,7 +198,7 @@ fn start_failures_are_told_apart() {
     ];
     for (reports, event, expected) in table {
         let mut bench = Bench::new(1);
-        bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+        bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
         reports.into_iter().for_each(|report| bench.report(1, report));
         bench.send(event);
         assert!(bench.failure().why.contains(expected), "{}", bench.failure().why);
@@ -203,8 +208,8 @@ fn start_failures_are_told_apart() {
 #[test]
 fn an_app_that_never_listens_is_killed_and_told_what_it_did_instead() {
     let mut bench = Bench::new(1);
-    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
-    bench.report(1, Report::Preload { node: "20".into() });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
+    bench.report(1, Report::Preload { node: "20".into(), pid: None });
     bench.report(1, Report::OtherListen { what: "https".into() });
     assert_eq!(bench.machine.next_deadline_ms(), Some(61_000));
     assert_eq!(signals(bench.wait(60_000)), [(worker(1), StopSignal::Kill)]);
@@ -305,7 +310,7 @@ fn a_proxy_in_a_crash_loop_ends_the_instance() {
 fn a_proxy_that_says_it_failed_ends_the_instance_with_its_text() {
     let mut bench = Bench::new(1);
     bench.send(Event::ProxySpawned { pid: 100 });
-    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
     bench.send(Event::ProxyMessage(FromProxy::Failed { why: "io_uring is disabled".into() }));
     bench.proxy_exit();
     bench.exit(1, HowDied::Signal { signal: 15, core: false });
@@ -378,7 +383,7 @@ fn a_stop_while_a_process_is_being_made_reaches_it() {
     assert_eq!(signals(&bench.last), []);
     bench.send(Event::ProxySpawned { pid: 100 });
     assert_eq!(signals(&bench.last), [(Target::Proxy, StopSignal::Kill)]);
-    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1 });
+    bench.send(Event::WorkerSpawned { worker: WorkerId(1), pid: 1, offer: None });
     assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
     bench.proxy_exit();
     bench.exit(1, HowDied::Exit(0));
@@ -410,6 +415,7 @@ impl Dice {
 /// A world of processes that do what the dice say.
 struct World {
     machine: Machine,
+    kind: Kind,
     dice: Dice,
     now_ms: u64,
     /// Slot and number of the living workers, whether they were told to the proxy.
@@ -457,9 +463,25 @@ impl World {
                 assert!(self.workers.iter().all(|entry| entry.0 != slot), "two workers in a slot");
                 assert_eq!(self.stop_sent_ms, None, "a worker is started during a stop");
                 self.workers.push((slot, worker, false));
-                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0 });
+                let offer = (self.kind == Kind::Command).then(commands::offer);
+                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer });
             }
             Action::Signal { target, signal } => self.signal(target, signal),
+            Action::Probe { worker, .. } if self.dice.roll(6) == 0 => {
+                let address = PlainAddress::Unix("/run/h/app.on.0.1.sock".into());
+                self.soon(1, Event::Accepts { worker, address });
+            }
+            Action::LookAround { worker } => {
+                let found = vec!["127.0.0.1:8000".to_owned(); self.dice.roll(2) as usize];
+                self.soon(1, Event::LookedAround { worker, found });
+            }
+            // The app ends, and what started it as a rule with it.
+            Action::TermApp { worker } if self.dice.roll(4) > 0 => {
+                self.soon(50, Event::AppEnded { worker });
+                if self.dice.roll(4) > 0 {
+                    self.soon(90, Event::WorkerExited { worker, death: Death::default() });
+                }
+            }
             Action::SendProxy(ToProxy::WorkerReady(address)) => {
                 assert!(
                     self.workers.iter().any(|entry| entry.1 == address.worker),
@@ -509,6 +531,11 @@ impl World {
                 io_reason: String::new(),
             })),
             9 => Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} }),
+            10 if self.kind == Kind::Command => {
+                let report = Report::Preload { node: "22".into(), pid: Some(77) };
+                Some(Event::Report { worker: worker?, report })
+            }
+            11 if self.kind == Kind::Command => Some(Event::AppEnded { worker: worker? }),
             _ => None,
         }
     }
@@ -553,9 +580,14 @@ impl World {
 
 #[test]
 fn random_lives_keep_the_invariants_and_always_end() {
-    for seed in 1..=2_000_u64 {
+    for seed in 1..=4_000_u64 {
+        let kind = if seed % 2 == 0 { Kind::Command } else { Kind::Script };
         let mut world = World {
-            machine: Machine::new(settings(u32::try_from(1 + seed % 4).expect("small"))),
+            machine: Machine::new(Settings {
+                kind,
+                ..settings(u32::try_from(1 + seed % 4).expect("small"))
+            }),
+            kind,
             dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             now_ms: 0,
             workers: Vec::new(),
@@ -583,4 +615,24 @@ fn random_lives_keep_the_invariants_and_always_end() {
         world.live(latest_ms, false);
         assert!(world.exit.is_some(), "seed {seed} did not end: {:?}", world.machine.phase());
     }
+}
+
+#[test]
+fn the_fallback_to_http_is_told_once() {
+    let mut bench = Bench::new(2);
+    for number in [1, 2] {
+        bench.send(Event::WorkerSpawned { worker: WorkerId(number), pid: number, offer: None });
+    }
+    let told = |bench: &mut Bench, worker: u32, why: &str, untested: bool| {
+        bench.report(worker, Report::SelfTest { ok: false, why: Some(why.into()), untested });
+        bench.last.iter().find_map(|action| match action {
+            Action::Log(Level::Warn, text) => Some(text.clone()),
+            _ => None,
+        })
+    };
+    let text = told(&mut bench, 1, "Node 18.0.0 is old", true).expect("told");
+    assert!(text.contains("over http") && text.ends_with("frames: Node 18.0.0 is old"), "{text}");
+    assert_eq!(told(&mut bench, 2, "Node 18.0.0 is old", true), None, "once is enough");
+    let text = told(&mut bench, 2, "event 3", false).expect("something else");
+    assert!(text.ends_with("the self-test differs: event 3"), "{text}");
 }

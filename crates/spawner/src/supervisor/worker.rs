@@ -4,13 +4,16 @@
 
 use hostler_protocol::control::{ToProxy, WorkerId};
 
+use super::command::Search;
 use super::death::{Death, REMARK_CHARS_MAX};
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
+use super::explain::{explain_slow_start, explain_start};
 use super::report::Report;
 use super::slot::{Process, ProcessPhase, SlotState};
-use super::{Machine, Phase, backoff_ms, duration_text, lower};
+use super::{Kind, Machine, Phase, backoff_ms, duration_text, lower};
 use crate::journey::{Journey, StartFailure, Step};
 use crate::outcome::{ExitReason, Notice};
+use crate::worker_command::Offer;
 
 /// A worker that was ready this long is healthy: its next death counts as its first.
 const HEALTHY_MS: u64 = 60_000;
@@ -36,10 +39,13 @@ impl Machine {
             spawned_ms: now_ms,
             ready_ms: None,
             transport: self.settings.transport,
-            journey: Journey::new(now_ms),
+            journey: Journey::new(steps(self.settings.kind), now_ms),
             condemned: None,
             exception: None,
             other_servers: Vec::new(),
+            search: None,
+            accepts: None,
+            app: None,
         }));
         actions.push(Action::SpawnWorker { slot: slot.number, worker });
     }
@@ -48,6 +54,7 @@ impl Machine {
         &mut self,
         worker: WorkerId,
         pid: u32,
+        offer: Option<Offer>,
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
@@ -58,6 +65,7 @@ impl Machine {
             return;
         };
         process.pid = Some(pid);
+        process.search = offer.map(|offer| Search::new(offer, now_ms));
         process.journey.done(Step::Exec, now_ms);
         // A stop that came while the process was being made could not signal it yet.
         match process.phase {
@@ -117,21 +125,23 @@ impl Machine {
             return;
         };
         match report {
-            Report::Preload { node } => {
+            Report::Preload { node, pid } => {
                 process.journey.done(Step::Preload, now_ms);
                 process.journey.note(Step::Preload, format!("Node {node}"));
+                if process.search.is_some()
+                    && let Some(pid) = pid
+                {
+                    process.claimed(&node, pid, actions);
+                }
             }
-            Report::SelfTest { ok, why } => {
+            Report::SelfTest { ok, why, untested } => {
                 process.journey.done(Step::SelfTest, now_ms);
                 if !ok {
                     let why = why.unwrap_or_else(|| "no reason given".to_owned());
                     let why: String = why.chars().take(NOTE_CHARS_MAX).collect();
-                    let text = format!("differs from Node, the plain path is used: {why}");
-                    actions.push(Action::Log(
-                        Level::Warn,
-                        format!("{name}: the loader's self-test {text}"),
-                    ));
-                    process.journey.note(Step::SelfTest, text);
+                    let why = if untested { why } else { format!("the self-test differs: {why}") };
+                    process.journey.note(Step::SelfTest, why.clone());
+                    self.tell_fallback(why, actions);
                 }
             }
             Report::Listen {} => process.journey.done(Step::AppLoad, now_ms),
@@ -158,7 +168,16 @@ impl Machine {
         }
     }
 
-    fn worker_ready(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
+    /// Once for all workers: they are alike.
+    fn tell_fallback(&mut self, why: String, actions: &mut Vec<Action>) {
+        if self.fallback.as_ref() != Some(&why) {
+            let text = format!("requests go over http, which costs more CPU than frames: {why}");
+            actions.push(Action::Log(Level::Warn, text));
+            self.fallback = Some(why);
+        }
+    }
+
+    pub(super) fn worker_ready(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
         let name = self.worker_name(index);
         let core = self.slots[index].pinned_core(&self.settings);
         let Some(process) = self.slots[index].process_mut() else {
@@ -169,8 +188,11 @@ impl Machine {
         process.journey.done(Step::Connect, now_ms);
         let transport = process.transport;
         let took = duration_text(now_ms.saturating_sub(process.spawned_ms));
-        let pid = process.pid.unwrap_or(0);
+        let pid = process.app_pid().unwrap_or(0);
         let mut text = format!("{name} is ready after {took} (pid {pid}, {}", lower(transport));
+        if let Some(address) = &process.accepts {
+            text.push_str(&format!(" on {address}"));
+        }
         if let Some(core) = core {
             // After the start, because V8 sizes its helper threads while it starts, and those
             // should keep all cores.
@@ -256,6 +278,12 @@ impl Machine {
                     self.slots[index].restarts += 1;
                     self.spawn_worker(index, now_ms, actions);
                 }
+                SlotState::Live(process) if process.is_searched(now_ms) => {
+                    self.search_command(index, now_ms, actions);
+                }
+                SlotState::Live(process) if process.ended_ms().is_some() => {
+                    process.kill_headless(now_ms, actions);
+                }
                 SlotState::Live(process) => {
                     let limit_s = self.settings.start_ms_max.div_ceil(1000);
                     process.condemned = Some(explain_slow_start(process, limit_s));
@@ -327,54 +355,13 @@ impl Machine {
     }
 }
 
+fn steps(kind: Kind) -> &'static [Step] {
+    match kind {
+        Kind::Script => Step::SCRIPT,
+        Kind::Command => Step::COMMAND,
+    }
+}
+
 pub(super) fn push_signal(actions: &mut Vec<Action>, worker: WorkerId, signal: StopSignal) {
     actions.push(Action::Signal { target: Target::Worker(worker), signal });
-}
-
-/// What happened, and what to do, when a worker dies before it is ready.
-fn explain_start(process: &Process, death: &Death) -> (String, Option<String>) {
-    if let Some(condemned) = &process.condemned {
-        let hint = "if the app needs longer, raise the start time-out; if it serves by https, http2 or a \
-                    net server, it cannot be taken over yet";
-        return (condemned.clone(), Some(hint.to_owned()));
-    }
-    let words = process.exception.clone().or_else(|| death.last_words());
-    let words = words.map_or(String::new(), |words| format!(": {words}"));
-    let died = death.explained();
-    match (process.journey.current(), death.how) {
-        (Step::Fork | Step::Exec | Step::Preload, _) => {
-            let hint = "node refused its options, or this is not node: try the command below by hand";
-            (format!("node {died} before the loader ran{words}"), Some(hint.to_owned()))
-        }
-        (Step::SelfTest | Step::AppLoad, super::HowDied::Exit(0)) => (
-            "the app exited with code 0 before it called listen(): its code ran to the end and nothing kept it alive"
-                .to_owned(),
-            Some(
-                "if this file only exports the app, name the file that calls listen() (often bin/www or server.js)"
-                    .to_owned(),
-            ),
-        ),
-        (Step::SelfTest | Step::AppLoad, _) => {
-            (format!("the app {died} before it called listen(){words}"), None)
-        }
-        (Step::Connect, _) => {
-            (format!("the app {died} after listen(), before it was connected to the proxy{words}"), None)
-        }
-    }
-}
-
-fn explain_slow_start(process: &Process, limit_s: u32) -> String {
-    match process.journey.current() {
-        Step::Fork | Step::Exec | Step::Preload => {
-            format!("node did not run the loader within {limit_s} s")
-        }
-        Step::SelfTest | Step::AppLoad if process.other_servers.is_empty() => {
-            format!("the app did not call listen() on an http.Server within {limit_s} s")
-        }
-        Step::SelfTest | Step::AppLoad => format!(
-            "the app did not call listen() on an http.Server within {limit_s} s, only on: {}",
-            process.other_servers.join(", ")
-        ),
-        Step::Connect => format!("the app could not be connected to the proxy within {limit_s} s"),
-    }
 }

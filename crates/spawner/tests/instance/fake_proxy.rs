@@ -34,6 +34,7 @@ pub(crate) fn main(scenario: &str) {
             }
             ToProxy::WorkerReady(address) => {
                 println!("proxy: worker {} in slot {}", address.worker.0, address.slot);
+                println!("proxy: plain {}", address.plain);
                 tell(FromProxy::WorkerServing { worker: address.worker });
             }
             ToProxy::WorkerGone { worker } => println!("proxy: worker {} gone", worker.0),

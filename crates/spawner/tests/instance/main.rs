@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "a test program talks through stdout")]
 
 mod bench;
+mod commands;
 mod fake_proxy;
 mod fake_worker;
 mod supervise;
@@ -17,6 +18,7 @@ fn main() {
         Some("supervise") => supervise::main(&args[1]),
         Some("fake-proxy") => fake_proxy::main(&args[1]),
         Some("--require") => fake_worker::main(&args[2..]),
+        Some("serve") => commands::serve(&args[1]),
         _ => run_tests(&args),
     }
 }
@@ -26,7 +28,7 @@ fn run_tests(args: &[String]) {
     let wanted =
         |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
     let mut failed = Vec::new();
-    for (name, test) in tests::ALL {
+    for (name, test) in tests::ALL.iter().chain(commands::ALL) {
         if !wanted(name) {
             continue;
         }

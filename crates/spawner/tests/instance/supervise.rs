@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use hostler_protocol::control::{IoChoice, ProxySetup, Transport};
-use hostler_spawner::{AppSpec, ExitReason, Notice, SupervisorConfig};
+use hostler_spawner::{AppSpec, ExitReason, Launch, Notice, SupervisorConfig};
 use serde_json::Value;
 
 /// Runs an instance and ends with its exit code.
@@ -45,11 +45,16 @@ fn config(given: &Value) -> SupervisorConfig {
         runtime_dir: PathBuf::from(text("dir").expect("dir")),
         app: AppSpec {
             name: "web".to_owned(),
-            script: PathBuf::from(text("script").expect("script")),
+            launch: match text("command") {
+                Some(line) => Launch::Command { line, bin_folders: Vec::new() },
+                None => Launch::Script {
+                    script: PathBuf::from(text("script").expect("script")),
+                    args: args.iter().map(|arg| arg.as_str().expect("text").to_owned()).collect(),
+                    node: text("node").map_or_else(|| me.clone(), PathBuf::from),
+                    node_args: Vec::new(),
+                },
+            },
             cwd: text("cwd").map_or_else(std::env::temp_dir, PathBuf::from),
-            args: args.iter().map(|arg| arg.as_str().expect("text").to_owned()).collect(),
-            node: text("node").map_or_else(|| me.clone(), PathBuf::from),
-            node_args: Vec::new(),
             env: Vec::new(),
             workers: number("workers", 1),
             transport: match given["transport"].as_str() {

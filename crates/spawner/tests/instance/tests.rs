@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::bench::{DEADLINE, Instance, exists, kill, scratch, wait_until};
 
-type Test = (&'static str, fn());
+pub(crate) type Test = (&'static str, fn());
 
 /// All of them.
 pub(crate) const ALL: &[Test] = &[

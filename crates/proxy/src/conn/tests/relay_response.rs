@@ -88,10 +88,15 @@ fn bytes_behind_an_answer_belong_to_nobody() {
     for link in BOTH {
         let mut world = World::in_exchange(GET, link);
         let twice = answer("Content-Length: 2\r\n", "hi").repeat(2);
-        let keep = if link == PLAIN { "cancel" } else { "reuse" };
+        // Over frames they are a fault of this client's connection, on the plain path one of the worker's.
+        let (keep, end) =
+            if link == PLAIN { ("cancel", &[][..]) } else { ("reuse", &["close"][..]) };
         assert_eq!(world.worker(&twice, ResponseEnd::End), [keep]);
         let (out, wishes) = world.flush();
-        assert_eq!((body_of(&out), wishes), ("hi", vec!["close".to_owned()]));
+        assert_eq!(
+            (body_of(&out), wishes.iter().map(String::as_str).collect()),
+            ("hi", end.to_vec())
+        );
     }
 }
 
@@ -288,4 +293,77 @@ fn an_app_that_resets_ends_the_connection() {
     assert_eq!(world.flush().1, ["close"], "what it wrote before goes out");
     let mut world = World::new();
     assert_eq!(world.step(Event::WorkerReset), ["close"], "an idle one too");
+}
+
+const GET_10: &str = "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+
+#[test]
+fn a_client_of_http_1_0_gets_the_content_without_chunks_and_an_end() {
+    let whole = answer(
+        "Transfer-Encoding: chunked\r\nTrailer: A\r\n",
+        "5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nA: b\r\n\r\n",
+    );
+    let expected = format!("HTTP/1.1 200 OK\r\n{ID}Connection: close\r\n\r\nhello!");
+    for cut in 0..=whole.len() {
+        let mut world = World::in_exchange(GET_10, PLAIN);
+        world.worker(&whole[..cut], ResponseEnd::Open);
+        let mut seen = world.flush();
+        if world.conn.phase() == Phase::Exchange {
+            let wishes = world.worker(&whole[cut..], ResponseEnd::Open);
+            assert_eq!(wishes.first().map(String::as_str), Some("reuse"), "cut at {cut}");
+            let (rest, more) = world.flush();
+            seen.0.push_str(&rest);
+            seen.1.extend(wishes.into_iter().chain(more));
+        }
+        assert_eq!(seen.0, expected, "cut at {cut}");
+        assert_eq!(seen.1.last().map(String::as_str), Some("close"), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_head_only_answer_to_http_1_0_names_no_coding() {
+    let head = GET_10.replace("GET", "HEAD");
+    let mut world = World::in_exchange(&head, PLAIN);
+    assert_eq!(
+        world.worker(&answer("Transfer-Encoding: chunked\r\n", ""), ResponseEnd::Open),
+        ["reuse"]
+    );
+    let output = world.output();
+    assert!(!output.contains("Transfer-Encoding"), "{output}");
+    assert!(output.contains("\r\nConnection: keep-alive\r\n"), "there is nothing to end: {output}");
+}
+
+/// Where the end of the connection is the end of the answer, an orderly one would make half an answer look whole.
+#[test]
+fn an_answer_that_ends_with_its_connection_is_never_cut_in_order() {
+    let until_close = answer("", "half of it");
+    let chunked = answer("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n");
+    for (request, text) in [(GET, &until_close), (GET_10, &until_close), (GET_10, &chunked)] {
+        let mut world = World::in_exchange(request, PLAIN);
+        world.worker(text, ResponseEnd::Open);
+        assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"], "{request}");
+        let (out, wishes) = world.flush();
+        assert!(out.contains("hel") || out.contains("half of it"), "what came is passed on: {out}");
+        assert_eq!(wishes, ["reset"], "{request}");
+
+        let mut world = World::in_exchange(request, PLAIN);
+        world.worker(text, ResponseEnd::Open);
+        assert_eq!(
+            world.step(Event::Cut),
+            ["cancel", "reset"],
+            "the server does not wait: {request}"
+        );
+
+        let mut world = World::in_exchange(request, PLAIN);
+        world.worker(text, ResponseEnd::Open);
+        world.output();
+        assert_eq!(world.deadline(60_001), ["cancel", "reset"], "a silent worker: {request}");
+    }
+    let mut world = World::in_exchange(GET_10, PLAIN);
+    world.worker(&answer("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\nx"), ResponseEnd::Open);
+    assert_eq!(world.flush().1, ["reset"], "a broken coding");
+    let mut world = World::in_exchange(GET, PLAIN);
+    world.worker(&answer("Content-Length: 5\r\n", "hell"), ResponseEnd::Open);
+    world.step(Event::WorkerLost { unsent: false });
+    assert_eq!(world.flush().1, ["close"], "a length tells");
 }

@@ -123,3 +123,45 @@ fn a_tunnel_does_not_hold_scarce_buffers() {
     drop(buffer);
     assert_eq!(world.pool.free(PoolClass::Channel), world.pool.capacity(PoolClass::Channel));
 }
+
+#[test]
+fn the_chunks_of_a_request_to_switch_go_on_as_they_came() {
+    let head = "POST /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    let body = "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nA: b\r\n\r\n";
+    for cut in 0..=body.len() {
+        let mut world = World::new();
+        world.receive(&format!("{head}{}", &body[..cut]));
+        let mut seen = world.grant(PLAIN);
+        seen.extend(world.step(Event::BodySent));
+        if cut < body.len() {
+            seen.extend(world.receive(&body[cut..]));
+        }
+        let passed: String = seen.iter().filter_map(|wish| wish.strip_prefix("body ")).collect();
+        assert_eq!(passed, body, "cut at {cut}");
+        assert_eq!(seen.iter().filter(|wish| *wish == "end").count(), 1, "cut at {cut}: {seen:?}");
+        world.worker(AGREED, ResponseEnd::Open);
+        assert_eq!(world.conn.phase(), Phase::Tunnel);
+    }
+}
+
+#[test]
+fn an_app_may_agree_in_the_middle_of_the_chunks() {
+    let head = "POST /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    let mut world = World::in_exchange(&format!("{head}5\r\nhel"), PLAIN);
+    world.step(Event::BodySent);
+    world.worker(AGREED, ResponseEnd::Open);
+    assert_eq!(world.conn.phase(), Phase::Tunnel);
+    assert_eq!(world.receive("lo\r\n0\r\n\r\nmore"), ["pause", "body lo\r\n0\r\n\r\nmore"]);
+}
+
+#[test]
+fn bad_chunks_of_a_request_to_switch_are_refused() {
+    let head = "POST /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    let mut world = World::in_exchange(&format!("{head}5\r\nhello"), PLAIN);
+    world.step(Event::BodySent);
+    world.receive("\n");
+    assert_eq!(status(&world.output()), 400);
+}
