@@ -7,8 +7,12 @@
 const NODE_MIN = 20;
 const NODE_MAX = 25;
 
+const major = Number.parseInt(process.versions.node, 10);
+const tested = major >= NODE_MIN && major <= NODE_MAX;
+
 const settings = take();
 if (settings !== null) start(settings);
+else if (process.env.HOSTLER_EXEC !== undefined && tested) watch(process.env.HOSTLER_EXEC);
 
 /** What the supervisor wrote, removed from everything that the app can see or inherit. */
 function take() {
@@ -28,6 +32,19 @@ function take() {
   }
 }
 
+/** `hostler exec`: the variable stays, for the processes that this one starts. @param {string} text */
+function watch(text) {
+  let settings;
+  try {
+    settings = JSON.parse(text);
+  } catch {
+    return;
+  }
+  require('./natives.cjs');
+  require('./exec.cjs').install(settings);
+  for (const file of [__filename, `${__dirname}/natives.cjs`, `${__dirname}/exec.cjs`]) delete require.cache[file];
+}
+
 /** @param {string} word */
 function isThis(word) {
   try {
@@ -43,9 +60,7 @@ function start(settings) {
   open(settings.report_fd);
   report({ step: 'preload', node: process.versions.node });
   watchExceptions();
-  const major = Number.parseInt(process.versions.node, 10);
   if (settings.transport === 'frames') {
-    const tested = major >= NODE_MIN && major <= NODE_MAX;
     const result = tested ? require('./selftest.cjs').run() :
       { step: 'self_test', ok: false, why: `Node ${major} is not tested` };
     report(result);

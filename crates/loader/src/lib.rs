@@ -13,12 +13,17 @@ pub const ENTRY: &str = "preload.cjs";
 /// Every file of the loader: its name and its text. All of them belong into one directory.
 pub const FILES: &[(&str, &str)] = &[
     ("channel.cjs", include_str!("../js/channel.cjs")),
+    ("connections.cjs", include_str!("../js/connections.cjs")),
     ("constants.cjs", include_str!("../js/constants.cjs")),
     ("dispatch.cjs", include_str!("../js/dispatch.cjs")),
     ("dump.cjs", include_str!("../js/dump.cjs")),
+    ("exec.cjs", include_str!("../js/exec.cjs")),
     ("frame.cjs", include_str!("../js/frame.cjs")),
+    ("handover.cjs", include_str!("../js/handover.cjs")),
     ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
     ("listen.cjs", include_str!("../js/listen.cjs")),
+    ("natives.cjs", include_str!("../js/natives.cjs")),
+    ("offer.cjs", include_str!("../js/offer.cjs")),
     ("outbox.cjs", include_str!("../js/outbox.cjs")),
     ("plain.cjs", include_str!("../js/plain.cjs")),
     ("preload.cjs", include_str!("../js/preload.cjs")),
@@ -28,6 +33,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("selftest.cjs", include_str!("../js/selftest.cjs")),
     ("socket.cjs", include_str!("../js/socket.cjs")),
     ("states.cjs", include_str!("../js/states.cjs")),
+    ("watch.cjs", include_str!("../js/watch.cjs")),
     ("worker.cjs", include_str!("../js/worker.cjs")),
     ("written.cjs", include_str!("../js/written.cjs")),
 ];
