@@ -14,6 +14,7 @@ export async function converse(address, { first = '', pieces }) {
   const socket = typeof address === 'number' ? net.connect(address, '127.0.0.1') : net.connect(address);
   socket.setNoDelay(true);
   let text = '';
+  let from = 0;
   let over = '';
   socket.setEncoding('latin1').on('data', (chunk) => { text += chunk; });
   socket.on('error', (error) => { over = error.code; });
@@ -24,10 +25,11 @@ export async function converse(address, { first = '', pieces }) {
     if (piece === null) socket.end();
     else if (typeof piece === 'string') socket.write(piece, 'latin1');
     else {
-      while (!piece.test(text)) {
+      while (!piece.test(text.slice(from))) {
         if (socket.closed) throw new Error(`closed (${over}) before ${piece}: ${text}`);
         await Promise.race([data(), closed]);
       }
+      from = text.length;
     }
   }
   return { text: () => mask(text), closed, end: () => { socket.destroy(); return closed; }, socket };
