@@ -4,11 +4,10 @@
 // re-connecting with back-off. (Writing: outbox.cjs.)
 // Must never know: HTTP, what the app does with a request.
 
-const net = require('net');
 const C = require('./constants.cjs');
 const dispatch = require('./dispatch.cjs');
 const { FrameReader } = require('./reader.cjs');
-const { clearTimeout, now, root, setImmediate, setTimeout } = require('./natives.cjs');
+const { connectTo, now, root, setImmediate, setTimeout } = require('./natives.cjs');
 const { ProtocolError, jsonFrame, prefix, u24, windowFrame } = require('./frame.cjs');
 const { Outbox } = require('./outbox.cjs');
 
@@ -61,8 +60,7 @@ class Channel extends Outbox {
     this.reader = this.newReader();
     const reader = this.reader;
     // `onread` reads without stream machinery and without an allocation per read.
-    const socket = net.connect({
-      path: this.path,
+    const socket = connectTo(this.path, {
       onread: {
         buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
         callback: (length, buffer) => this.onRead(reader, length, buffer),

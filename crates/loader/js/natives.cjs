@@ -1,13 +1,15 @@
 'use strict';
 
 // Owns Node's own functions as they were before app code could replace them: test suites put fake clocks in
-// the place of timers, and the loader must go on under them. And the way out of the app's async context.
+// the place of timers, agents count what connects, and the loader must go on and not be seen. And the way out of the app's async context.
 // Must never know: what the functions are used for.
 
+const { Socket } = require('net'); // what prints to a pipe or terminal loads it anyway
 const { AsyncResource } = require('async_hooks');
 
 const { setImmediate, setTimeout, clearTimeout } = globalThis;
 const { nextTick } = process;
+const { connect } = Socket.prototype;
 
 // What timers and setImmediate use between two callbacks (runNextTicks in task_queues.js).
 const drainTicks = typeof process._tickCallback === 'function' ? process._tickCallback : () => {};
@@ -52,4 +54,9 @@ function outside(action) {
   }
 }
 
-module.exports = { clearTimeout, drainTicks, nextTick, now, outside, root, setImmediate, setTimeout };
+/** `net.connect({ path })`. @param {string} path @param {object} options of net.Socket */
+function connectTo(path, options) {
+  return connect.call(new Socket(options), /** @type {any} */ ({ path }));
+}
+
+module.exports = { clearTimeout, connectTo, drainTicks, nextTick, now, outside, root, setImmediate, setTimeout };
