@@ -4,11 +4,10 @@
 // re-connecting with back-off. (Writing: outbox.cjs.)
 // Must never know: HTTP, what the app does with a request.
 
-const net = require('net');
-const { performance } = require('perf_hooks');
 const C = require('./constants.cjs');
 const dispatch = require('./dispatch.cjs');
 const { FrameReader } = require('./reader.cjs');
+const { connectTo, now, root, setImmediate, setTimeout } = require('./natives.cjs');
 const { ProtocolError, jsonFrame, prefix, u24, windowFrame } = require('./frame.cjs');
 const { Outbox } = require('./outbox.cjs');
 
@@ -22,7 +21,8 @@ class Channel extends Outbox {
    * @param {string} path of the shard's socket
    * @param {object} hello what this worker says first
    * @param {{ready(channel: Channel): void, failed(channel: Channel, error: Error): void,
-   *          changed(): void, batch(): void}} owner
+   *          changed(): void, batch(): void, virtual(server: any): any[], offered(server: any): any[],
+   *          ownsTimeouts: boolean}} owner
    */
   constructor(path, hello, owner) {
     super();
@@ -31,9 +31,14 @@ class Channel extends Outbox {
     this.owner = owner;
     /** The http.Server that gets the requests; null while none listens. @type {any} */
     this.server = null;
+    /** The async context in which it began to listen. */
+    this.scope = root;
+    /** Under exec. @type {import('./offer.cjs').Offers | null} */
+    this.offers = null;
     /** @type {any[]} virtual sockets by stream number */
     this.streams = [];
-    this.streamCount = 0;
+    /** How many of them keep the process alive, as an open connection does. */
+    this.hanging = 0;
     this.inFlight = 0;
     this.window = C.FRAME_PAYLOAD_BYTES_MAX;
     /** @type {{address?: string, port?: number, family?: string, path?: string}[]} */
@@ -55,8 +60,7 @@ class Channel extends Outbox {
     this.reader = this.newReader();
     const reader = this.reader;
     // `onread` reads without stream machinery and without an allocation per read.
-    const socket = net.connect({
-      path: this.path,
+    const socket = connectTo(this.path, {
       onread: {
         buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
         callback: (length, buffer) => this.onRead(reader, length, buffer),
@@ -84,6 +88,11 @@ class Channel extends Outbox {
       stream._gone = true;
       stream.destroy();
     }
+    this.again();
+  }
+
+  /** @protected */
+  again() {
     this.timer = setTimeout(() => this.connect(), this.backoff);
     if (!this.held) this.timer.unref();
     this.backoff = Math.min(2 * this.backoff, RECONNECT_MS_MAX);
@@ -134,7 +143,7 @@ class Channel extends Outbox {
 
   batch(reader, buffer, length) {
     this.reading = true;
-    this.batchStart = performance.now();
+    this.batchStart = now();
     let done = false;
     try {
       if (buffer === null) reader.resume();
@@ -154,16 +163,35 @@ class Channel extends Outbox {
   // ---- streams ----------------------------------------------------------------------------------
 
   opened() {
-    if (this.streamCount++ === 0) this.owner.changed();
+    if (this.hanging++ === 0) this.owner.changed();
+  }
+
+  /** `socket.ref()` and `unref()`. @param {any} socket @param {boolean} hang */
+  hang(socket, hang) {
+    if (socket._destroyed || socket._unrefed === !hang) return;
+    socket._unrefed = !hang;
+    if (hang) this.opened();
+    else if (--this.hanging === 0) this.owner.changed();
   }
 
   /** A virtual socket is destroyed. @param {any} socket */
   release(socket) {
+    if (!socket._gone && !socket._closeSent) this.reset(socket._stream, socket._generation);
+    this.forgetStream(socket);
+    if (socket._offer !== null) socket._offer.close();
+  }
+
+  /** @param {any} socket */
+  forgetStream(socket) {
     if (socket._responseOpen) this.inFlight--;
     socket._responseOpen = false;
     if (this.streams[socket._stream] === socket) this.streams[socket._stream] = undefined;
-    if (!socket._gone && !socket._closeSent) this.reset(socket._stream, socket._generation);
-    if (--this.streamCount === 0) this.owner.changed();
+    if (!socket._unrefed && --this.hanging === 0) this.owner.changed();
+  }
+
+  /** @param {any} server */
+  virtual(server) {
+    return this.streams.filter((socket) => socket !== undefined && socket.server === server);
   }
 
   /** @param {number} stream @param {number} generation */
@@ -171,9 +199,14 @@ class Channel extends Outbox {
     this.send(prefix(0, TO_PROXY.RESET, u24(stream), generation));
   }
 
-  /** A response is complete. After `server.close()` nobody else would end the connection. @param {any} socket */
+  /** The connection ends with its open response, because nobody else would end it after `server.close()`. @param {any} server */
+  isOver(server) {
+    return this.offers === null && this.server !== server;
+  }
+
+  /** A response is complete. @param {any} socket */
   idle(socket) {
-    if (this.server !== socket.server && !socket._bodyOpen && !socket._responseOpen) socket.destroy();
+    if (this.isOver(socket.server) && !socket._bodyOpen && !socket._responseOpen) socket.destroy();
   }
 
   /** Request bytes are consumed: more may come, in steps that are worth a frame. @param {any} socket */

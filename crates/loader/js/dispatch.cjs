@@ -7,17 +7,18 @@
 
 const diagnostics = require('diagnostics_channel');
 const http = require('http');
+const os = require('os');
+const util = require('util');
 const C = require('./constants.cjs');
+const connections = require('./connections.cjs');
 const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers } = require('./frame.cjs');
+const { drainTicks } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN } = C.FRAMES_TO_WORKER;
 
 const socketChannel = diagnostics.channel('net.server.socket');
-const noTicks = () => {};
-// What timers and setImmediate use between two callbacks (runNextTicks in task_queues.js).
-const drainTicks = typeof process._tickCallback === 'function' ? process._tickCallback : noTicks;
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
 const kIncomingMessage = Object.getOwnPropertySymbols(new http.Server())
   .find((symbol) => symbol.description === 'IncomingMessage');
@@ -48,7 +49,9 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
     channel.pace();
     return;
   }
-  if (stream === 0) {
+  if (type >= OPEN) {
+    onOfferFrame(channel, type, stream, generation, buffer, start, end);
+  } else if (stream === 0) {
     onChannelFrame(channel, type, buffer, start, end);
   } else {
     const socket = channel.streams[stream];
@@ -98,21 +101,38 @@ function onHead(channel, stream, generation, buffer, start, end) {
 /** What `onconnection` of net.js does for an accepted handle. */
 function openConnection(channel, stream, generation) {
   const server = channel.server;
-  if (server === null || (server.maxConnections && server._connections >= server.maxConnections)) {
-    if (server !== null) server.emit('drop');
+  if (server === null) return undefined;
+  if (server.maxConnections && server._connections >= server.maxConnections) {
+    const local = channel.listeners[current.listener];
+    channel.scope.runInAsyncScope(server.emit, server, 'drop', local === undefined || local.port === undefined ? undefined : {
+      localAddress: local.address, localPort: local.port, localFamily: local.family,
+      remoteAddress: current.address, remotePort: current.port, remoteFamily: current.address.includes(':') ? 'IPv6' : 'IPv4',
+    });
     return undefined;
   }
-  const socket = new VirtualSocket(channel, server, stream, current);
+  server._connections++;
+  return channel.scope.runInAsyncScope(connect, undefined, channel, server, stream, generation, current, null);
+}
+
+/**
+ * Called in the async context that the server had when it began to listen.
+ * @param {any} channel @param {any} server @param {number} stream @param {number} generation
+ * @param {{address: string, port: number, listener: number}} from
+ * @param {import('./offer.cjs').Offer | null} offer
+ */
+function connect(channel, server, stream, generation, from, offer) {
+  const socket = new VirtualSocket(channel, server, stream, from);
   socket._generation = generation;
+  if (offer !== null) offer.opened(socket);
   channel.streams[stream] = socket;
   channel.opened();
-  server._connections++;
+  connections.join(server, channel.owner);
   server.emit('connection', socket);
   if (socketChannel.hasSubscribers) socketChannel.publish({ socket });
   const parser = socket.parser;
   if (!parser) return socket;
   // The parser never sees a byte, so the server's list of connections would take it for a client
-  // that sends its head too slowly (checkConnections in _http_server.js). The proxy owns that timer.
+  // that sends its head too slowly (checkConnections in _http_server.js); connections.cjs names it there.
   parser.remove();
   if (kOnBody < 0) {
     kOnBody = parser.constructor.kOnBody | 0;
@@ -132,6 +152,7 @@ function startRequest(channel, socket, generation) {
   socket._bodyOpen = !head.noBody;
   socket._stopped = false;
   socket._owed = 0;
+  socket._since = channel.batchStart;
   if (socket._timed) socket._unrefTimer();
   channel.inFlight++;
 
@@ -189,7 +210,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       break;
     case CLOSE:
       socket._gone = true;
-      socket.destroy();
+      socket.destroy(readError(buffer.latin1Slice(start, end)));
       break;
     case HALF_CLOSE:
       socket._readEnded = true;
@@ -222,6 +243,28 @@ function onEnd(channel, socket, payload) {
   if (!socket._responseOpen) channel.idle(socket);
 }
 
+/** As onStreamRead of stream_base_commons.js makes it. @param {string} name `ECONNRESET`; empty for an orderly end */
+function readError(name) {
+  const number = os.constants.errno[name];
+  return number === undefined ? undefined : new util._errnoException(-number, 'read');
+}
+
+function onOfferFrame(channel, type, stream, generation, buffer, start, end) {
+  const { offers } = channel;
+  if (offers === null) {
+    channel.fail(new ProtocolError(`frame type ${type}, and nothing is offered`));
+    return;
+  }
+  const number = buffer.readUInt32LE(start);
+  try {
+    if (type === OPEN) offers.open(number, stream, generation);
+    else offers.giveBack(number, stream, Buffer.from(buffer.subarray(start + 4, end)));
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    channel.fail(error);
+  }
+}
+
 function onChannelFrame(channel, type, buffer, start, end) {
   if (type === HELLO) {
     try {
@@ -234,4 +277,4 @@ function onChannelFrame(channel, type, buffer, start, end) {
   }
 }
 
-module.exports = { drain, onFrame };
+module.exports = { connect, drain, onFrame };

@@ -8,6 +8,7 @@ const v8 = require('v8');
 const { performance } = require('perf_hooks');
 const C = require('./constants.cjs');
 const { jsonFrame, prefix, u24, u32 } = require('./frame.cjs');
+const { clearTimeout, now, setTimeout } = require('./natives.cjs');
 
 const BUSY_MS = 100;
 const IDLE_MS = 1000;
@@ -43,14 +44,14 @@ class Heartbeat {
 
   /** @private */
   arm(ms) {
-    this.due = performance.now() + ms;
+    this.due = now() + ms;
     this.timer = setTimeout(() => this.beat(), ms);
     this.timer.unref();
   }
 
   /** @private */
   beat() {
-    const late = performance.now() - this.due;
+    const late = now() - this.due;
     let inFlight = 0;
     for (const channel of this.channels) inFlight += channel.inFlight;
     const utilization = performance.eventLoopUtilization(this.utilization).utilization;
@@ -69,23 +70,26 @@ class Heartbeat {
 class Settings {
   constructor() {
     this.keepAlive = this.headers = this.request = this.headerBytes = /** @type {any} */ (null);
+    this.clientError = false;
   }
 
   /** @param {any} server @returns {boolean} whether they differ from the last time */
   changed(server) {
-    if (this.keepAlive === server.keepAliveTimeout && this.headers === server.headersTimeout &&
+    const clientError = server.listenerCount('clientError') > 0;
+    if (this.clientError === clientError && this.keepAlive === server.keepAliveTimeout && this.headers === server.headersTimeout &&
         this.request === server.requestTimeout && this.headerBytes === server.maxHeaderSize) return false;
     this.keepAlive = server.keepAliveTimeout;
     this.headers = server.headersTimeout;
     this.request = server.requestTimeout;
     this.headerBytes = server.maxHeaderSize;
+    this.clientError = clientError;
     return true;
   }
 
   frame() {
     return jsonFrame(C.FRAMES_TO_PROXY.SETTINGS, {
       keep_alive_ms: whole(this.keepAlive), headers_ms: whole(this.headers), request_ms: whole(this.request),
-      header_bytes_max: whole(this.headerBytes),
+      header_bytes_max: whole(this.headerBytes), client_error: this.clientError || undefined,
     });
   }
 }

@@ -8,6 +8,7 @@
 const diagnostics = require('diagnostics_channel');
 const http = require('http');
 const net = require('net');
+const { AsyncResource } = require('async_hooks');
 const { report } = require('./report.cjs');
 const { Worker } = require('./worker.cjs');
 
@@ -112,7 +113,7 @@ function takeOver(worker, wanted, address, port, addressType, backlog, fd, flags
   }
   const handle = new VirtualHandle(worker, this, local);
   this._handle = handle;
-  worker.take(this, handle, wanted, () => {
+  worker.take(this, handle, wanted, new AsyncResource('HOSTLER'), () => {
     // Listening for the app: Node's own code emits it, numbers the handle, publishes diagnostics.
     if (this._handle === handle) bind.call(this, address, port, addressType, backlog, fd, flags);
   }, (error) => {

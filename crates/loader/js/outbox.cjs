@@ -3,7 +3,7 @@
 // Owns the writing side of a channel: frames collect and leave in one write per batch.
 // Must never know: what a frame means, how the connection is made.
 
-const { performance } = require('perf_hooks');
+const { now, setImmediate } = require('./natives.cjs');
 const { release } = require('./written.cjs');
 
 // A batch leaves early when it is this large, so that the proxy can work on it.
@@ -48,9 +48,9 @@ class Outbox {
 
   /** Between two requests of a batch. */
   pace() {
-    if (this.reading && performance.now() - this.batchStart > BATCH_MS_MAX) {
+    if (this.reading && now() - this.batchStart > BATCH_MS_MAX) {
       this.flush();
-      this.batchStart = performance.now();
+      this.batchStart = now();
     }
   }
 

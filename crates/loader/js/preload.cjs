@@ -7,8 +7,12 @@
 const NODE_MIN = 20;
 const NODE_MAX = 25;
 
+const major = Number.parseInt(process.versions.node, 10);
+const tested = major >= NODE_MIN && major <= NODE_MAX;
+
 const settings = take();
 if (settings !== null) start(settings);
+else if (process.env.HOSTLER_EXEC !== undefined && tested) watch(process.env.HOSTLER_EXEC);
 
 /** What the supervisor wrote, removed from everything that the app can see or inherit. */
 function take() {
@@ -29,6 +33,19 @@ function take() {
     delete process.env.HOSTLER_WORKER;
     return null;
   }
+}
+
+/** `hostler exec`: the variable stays, for the processes that this one starts. @param {string} text */
+function watch(text) {
+  let settings;
+  try {
+    settings = JSON.parse(text);
+  } catch {
+    return;
+  }
+  require('./natives.cjs');
+  require('./exec.cjs').install(settings);
+  for (const file of [__filename, `${__dirname}/natives.cjs`, `${__dirname}/exec.cjs`]) delete require.cache[file];
 }
 
 /** @param {string} word */
@@ -73,9 +90,7 @@ function begin(settings, test) {
 /** @param {any} settings */
 function selfTest(settings) {
   if (settings.transport !== 'frames') return null;
-  const { node } = process.versions;
-  const major = Number.parseInt(node, 10);
-  if (major >= NODE_MIN && major <= NODE_MAX) return require('./selftest.cjs').run();
-  const why = `Node ${node} is outside of the tested versions ${NODE_MIN} to ${NODE_MAX}`;
+  if (tested) return require('./selftest.cjs').run();
+  const why = `Node ${process.versions.node} is outside of the tested versions ${NODE_MIN} to ${NODE_MAX}`;
   return { step: 'self_test', ok: false, untested: true, why };
 }

@@ -77,7 +77,7 @@ function flush(socket) {
     socket._messageEnds = false;
     socket._endedMessage = message;
     // Nobody will ask a closed server again, and END_CLOSE lets the client read the answer first.
-    const last = (message !== null && message._last) || socket._channel.server !== socket.server;
+    const last = (message !== null && message._last) || socket._channel.isOver(socket.server);
     type = last ? END_CLOSE : END;
   }
   if (socket._ending) type = END_CLOSE;

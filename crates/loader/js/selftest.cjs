@@ -6,6 +6,8 @@
 // handler there). No socket, timer or listener stays behind.
 
 const http = require('http');
+const net = require('net');
+const util = require('util');
 const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
 const dispatch = require('./dispatch.cjs');
@@ -44,6 +46,28 @@ function run() {
   return why === '' ? { step: 'self_test', ok: true, us } : { step: 'self_test', ok: false, us, why };
 }
 
+/**
+ * The short form, for a process whose app code runs already: a request through a server would be seen by the app's diagnostics
+ * and patches. It only looks whether the internals are where they are expected.
+ * @returns {string} what is missing; empty if nothing is
+ */
+function missing() {
+  const server = new http.Server();
+  const symbol = (/** @type {object} */ of, /** @type {string} */ name) =>
+    Object.getOwnPropertySymbols(of).some((key) => key.description === name);
+  const { prototype } = http.IncomingMessage;
+  const found = {
+    'IncomingMessage symbol': symbol(server, 'IncomingMessage'),
+    '_connectionListener': typeof http._connectionListener === 'function',
+    '_addHeaderLines': typeof prototype._addHeaderLines === 'function' && typeof prototype._addHeaderLine === 'function',
+    '_dump': typeof prototype._dump === 'function',
+    '_emitCloseIfDrained': typeof server._emitCloseIfDrained === 'function' && typeof server._connections === 'number',
+    '_unrefTimer': typeof net.Socket.prototype._unrefTimer === 'function',
+    '_errnoException': typeof util._errnoException === 'function',
+  };
+  return Object.entries(found).filter(([, there]) => !there).map(([name]) => name).join(', ');
+}
+
 /** The app of the self-test. @param {string[]} events */
 function listener(events) {
   return (/** @type {any} */ req, /** @type {any} */ res) => {
@@ -75,7 +99,7 @@ function exercise() {
   const events = [];
   const server = new http.Server({ keepAliveTimeout: 5000 }, listener(events));
   const channel = new Channel('', {}, {
-    ready() {}, changed() {}, batch() {},
+    ready() {}, changed() {}, batch() {}, virtual() { return []; }, offered() { return []; }, ownsTimeouts: false,
     failed(_channel, error) { throw error; },
   });
   channel.server = server;
@@ -115,4 +139,4 @@ function head(generation, flags, method, target, headers) {
     u16(target.length) + byte(address.length) + byte(0) + u16(0) + u16(0) + table + text);
 }
 
-module.exports = { run, listener, EVENTS };
+module.exports = { missing, run, listener, EVENTS };

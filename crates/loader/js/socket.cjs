@@ -10,6 +10,7 @@ const EventEmitter = require('events');
 const net = require('net');
 const { AsyncResource } = require('async_hooks');
 const { u24 } = require('./frame.cjs');
+const { setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const written = require('./written.cjs');
 const { ReadableStandIn, WritableStandIn } = require('./states.cjs');
@@ -31,7 +32,9 @@ function VirtualSocket(channel, server, stream, head) {
   this._generation = 0;
   this._address = head.address;
   this._port = head.port;
-  this._listener = head.listener;
+  this._local = channel.listeners[head.listener]; // what `address()` says
+  this._offer = null; // under exec: the connection as Node accepted it (offer.cjs)
+  this._unrefed = false;
 
   this.server = server;
   this._server = server;
@@ -71,6 +74,7 @@ function VirtualSocket(channel, server, stream, head) {
   this._bodyless = null; // the request, while it has no body and its response is not finished
   this._stopped = false; // Node asked to stop reading: request bytes are owed until it resumes
   this._owed = 0;
+  this._since = 0; // when the request with a body began
   this._readEnded = false;
   this._bytesIn = 0;
 
@@ -124,6 +128,7 @@ const methods = {
   },
 
   resetAndDestroy() {
+    if (this._offer !== null) this._offer.reset = true;
     return this.destroy();
   },
 
@@ -150,10 +155,10 @@ const methods = {
 
   /**
    * Node calls this after each answer with the keep-alive time (resOnFinish in _http_server.js).
-   * The proxy owns that timer, so exactly that call ends any timer and starts none.
+   * Where the proxy owns that timer, exactly that call ends any timer and starts none.
    */
   setTimeout(ms, callback) {
-    if (callback === undefined && this._httpMessage === null && isKeepAlive(this.server, ms)) ms = 0;
+    if (callback === undefined && this._offer === null && this._httpMessage === null && isKeepAlive(this.server, ms)) ms = 0;
     if (ms === 0 && callback === undefined && !this._timed) {
       this.timeout = undefined;
       return this;
@@ -162,19 +167,23 @@ const methods = {
     return SocketPrototype.setTimeout.call(this, ms, callback);
   },
 
-  setNoDelay() {
+  setNoDelay(enable) {
+    if (this._offer !== null) this._offer.setNoDelay(enable);
     return this;
   },
 
-  setKeepAlive() {
+  setKeepAlive(enable, initialDelay) {
+    if (this._offer !== null) this._offer.setKeepAlive(enable, initialDelay);
     return this;
   },
 
   ref() {
+    this._channel.hang(this, true);
     return this;
   },
 
   unref() {
+    this._channel.hang(this, false);
     return this;
   },
 
@@ -184,7 +193,7 @@ const methods = {
   },
 
   _getsockname() {
-    const local = this._channel.listeners[this._listener];
+    const local = this._local;
     return local === undefined || local.port === undefined ? {} :
       { address: local.address, family: local.family || family(local.address), port: local.port };
   },

@@ -10,6 +10,7 @@ const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
 const { jsonFrame } = require('./frame.cjs');
 const { Heartbeat, Settings } = require('./heartbeat.cjs');
+const { outside, root } = require('./natives.cjs');
 const { PlainPath } = require('./plain.cjs');
 const { report } = require('./report.cjs');
 
@@ -34,6 +35,7 @@ class Worker {
     this.server = null;
     /** @type {any} */
     this.handle = null;
+    this.scope = root;
     /** @type {PlainPath | null} */
     this.plain = null;
     this.plainOpen = false;
@@ -45,18 +47,30 @@ class Worker {
 
   /**
    * @param {any} server @param {any} handle @param {object} wanted
+   * @param {import('async_hooks').AsyncResource} scope in which the app called `listen`
    * @param {() => void} onListening when requests may come
    * @param {(error: Error) => void} onError
    */
-  take(server, handle, wanted, onListening, onError) {
+  take(server, handle, wanted, scope, onListening, onError) {
     this.server = server;
     this.handle = handle;
+    this.scope = scope;
     this.wanted = wanted;
     this.onListening = onListening;
     report({ step: 'listen', requested: wanted });
-    wrapConnectionMethods(this, server);
-    this.frames = this.transport === 'frames' && listensItself(server);
-    const plain = this.plain = new PlainPath(this.settings.plain, server);
+    this.frames = this.transport === 'frames' && readsByNode(server);
+    outside(() => {
+      this.openPlainPath(server, handle, onError);
+      startThreadPool();
+      if (this.frames) this.connect();
+    });
+    this.changed();
+  }
+
+  /** @private @param {any} server @param {any} handle @param {(error: Error) => void} onError */
+  openPlainPath(server, handle, onError) {
+    const plain = this.plain = new PlainPath(this.settings.plain, server, this.scope, this.frames,
+      () => this.channels[0].listeners);
     plain.open((error) => {
       if (this.plain !== plain) return;
       if (error !== null) {
@@ -67,10 +81,6 @@ class Worker {
       this.plainOpen = true;
       this.proceed();
     });
-    startThreadPool();
-    if (this.frames) this.connect();
-    this.changed();
-    this.proceed();
   }
 
   /** @private */
@@ -101,7 +111,7 @@ class Worker {
       this.heartbeat.start();
     }
     report({ step: 'ready', transport: this.frames ? 'frames' : 'http' });
-    this.onListening();
+    this.scope.runInAsyncScope(this.onListening);
     // Requests can only be read in a later turn: the app has seen 'listening' by then.
     if (this.frames) for (const channel of this.channels) this.announce(channel);
   }
@@ -109,6 +119,7 @@ class Worker {
   /** @private @param {Channel} channel */
   announce(channel) {
     channel.server = this.server;
+    channel.scope = this.scope;
     this.lastSettings.changed(this.server);
     channel.send(jsonFrame(LISTEN, { requested: this.wanted }) + this.lastSettings.frame());
   }
@@ -126,6 +137,7 @@ class Worker {
     if (this.plain !== null) this.plain.close();
     this.server = null;
     this.handle = null;
+    this.scope = root;
     this.plain = null;
     this.plainOpen = false;
     this.listening = false;
@@ -141,8 +153,25 @@ class Worker {
   changed() {
     const handle = this.handle;
     const refed = handle !== null && handle.refed;
-    for (const channel of this.channels) channel.hold(refed || channel.streamCount > 0);
+    for (const channel of this.channels) channel.hold(refed || channel.hanging > 0);
     if (this.plain !== null) refed ? this.plain.ref() : this.plain.unref();
+  }
+
+  // ---- for connections.cjs ----
+
+  /** Virtual sockets of all shards. @param {any} server */
+  virtual(server) {
+    return this.channels.flatMap((channel) => channel.virtual(server));
+  }
+
+  /** The proxy accepts, and connections come with their first request. */
+  offered() {
+    return [];
+  }
+
+  /** The proxy keeps the time-outs, see SETTINGS. */
+  get ownsTimeouts() {
+    return false;
   }
 
   /** Called once per batch of frames. */
@@ -158,35 +187,8 @@ class Worker {
  * A server whose 'connection' listeners are not Node's (port sharing, own parsers) wants sockets.
  * @param {any} server
  */
-function listensItself(server) {
+function readsByNode(server) {
   return server.listeners('connection').includes(http._connectionListener);
-}
-
-/**
- * Node finds a server's connections in a list of parsers that have read bytes; virtual ones are not
- * in it (dispatch.cjs takes them out, because its time-outs are the proxy's).
- * @param {Worker} worker @param {any} server
- */
-function wrapConnectionMethods(worker, server) {
-  for (const [name, which] of [['closeAllConnections', () => true], ['closeIdleConnections', isIdle]]) {
-    if (Object.hasOwn(server, name) || typeof server[name] !== 'function') continue;
-    Object.defineProperty(server, name, {
-      value() {
-        http.Server.prototype[name].call(this);
-        for (const channel of worker.channels) {
-          for (const socket of channel.streams.slice()) {
-            if (socket !== undefined && socket.server === this && which(socket)) socket.destroy();
-          }
-        }
-      },
-      writable: true, configurable: true, enumerable: false,
-    });
-  }
-}
-
-/** @param {any} socket */
-function isIdle(socket) {
-  return !socket._responseOpen && !socket._bodyOpen;
 }
 
 /**
@@ -197,4 +199,4 @@ function startThreadPool() {
   fs.stat('/', () => {});
 }
 
-module.exports = { Worker };
+module.exports = { Worker, readsByNode };

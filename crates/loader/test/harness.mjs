@@ -109,7 +109,7 @@ export class ProxyChannel extends EventEmitter {
 
   sayHello(extra = {}) {
     this.write(frame('HELLO', 0, 0, JSON.stringify({
-      protocol: 1, shard: 0, shards: this.proxy.shards, window: C.WINDOW_BYTES,
+      protocol: C.PROTOCOL, shard: 0, shards: this.proxy.shards, window: C.WINDOW_BYTES,
       listeners: [{ address: '127.0.0.1', port: 3000, family: 'IPv4' }], ...extra,
     })));
   }
@@ -255,21 +255,36 @@ export class FakeProxy extends EventEmitter {
   /** Starts `node --require preload SCRIPT`, as the supervisor does. */
   worker(script, { args = [], nodeArgs = [], env = {}, settings = {} } = {}) {
     const plain = path.join(this.folder, `plain.${this.workers.length}.sock`);
-    const worker = new EventEmitter();
+    const worker = this.start(['--require', PRELOAD, ...nodeArgs, script, ...args], script, {
+      ...env,
+      HOSTLER_WORKER: JSON.stringify({
+        protocol: C.PROTOCOL, parent_pid: process.pid, worker: this.workers.length, app: 'test', slot: 0, transport: 'frames',
+        channels: this.paths, plain, report_fd: 3, ...settings,
+      }),
+    });
     worker.plain = plain;
+    return worker;
+  }
+
+  /** Starts `node SCRIPT` in the environment that `hostler exec` makes. */
+  exec(script, { args = [], nodeArgs = [], env = {}, settings = {}, nodeOptions = '' } = {}) {
+    return this.start([...nodeArgs, script, ...args], script, {
+      ...env,
+      NODE_OPTIONS: `--require ${PRELOAD} ${nodeOptions}`.trim(),
+      HOSTLER_EXEC: JSON.stringify({ protocol: C.PROTOCOL, channel: this.paths[0], ...settings }),
+    });
+  }
+
+  /** @private */
+  start(args, script, env) {
+    const worker = new EventEmitter();
     worker.reports = [];
     worker.stderr = '';
     worker.stdout = '';
-    worker.child = spawn(NODE, ['--require', PRELOAD, ...nodeArgs, script, ...args], {
+    worker.child = spawn(NODE, args, {
       cwd: path.dirname(script),
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      env: {
-        ...process.env, NODE_TEST_CONTEXT: undefined, ...env,
-        HOSTLER_WORKER: JSON.stringify({
-          protocol: 1, parent_pid: process.pid, worker: this.workers.length, app: 'test', slot: 0, transport: 'frames',
-          channels: this.paths, plain, report_fd: 3, ...settings,
-        }),
-      },
+      env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
     });
     this.workers.push(worker);
     worker.child.stdout.setEncoding('utf8').on('data', (text) => { worker.stdout += text; worker.emit('stdout'); });

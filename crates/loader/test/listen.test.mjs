@@ -205,10 +205,10 @@ test('the channel comes back after the proxy went away', async () => {
 });
 
 test('a proxy that speaks another protocol is refused, and the report says why', async () => {
-  const proxy = await start({ hello: { protocol: 2 } });
+  const proxy = await start({ hello: { protocol: 1 } });
   const worker = proxy.worker(fixture('hello.cjs'));
   const report = await worker.report('channel');
-  assert.match(report.why, /protocol 2, this worker 1/);
+  assert.match(report.why, /protocol 1, this worker 2/);
 });
 
 test('DRAIN changes nothing for connections that exist', async () => {
@@ -238,56 +238,6 @@ test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () 
   assert.equal(beat.payload.length, 20);
   assert.ok(beat.payload.readUInt32LE(4) > 300 && beat.payload.readUInt32LE(4) <= 1000);
   assert.ok(beat.payload.readUInt32LE(16) > beat.payload.readUInt32LE(12));
-});
-
-test('the plain path: WebSocket upgrade on a real socket', async () => {
-  const proxy = await start();
-  const { worker } = await proxy.ready(fixture('control.cjs'));
-  const socket = net.connect(worker.plain);
-  socket.write('GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
-  let text = '';
-  socket.setEncoding('latin1').on('data', (chunk) => { text += chunk; });
-  while (!text.includes('\r\n\r\n')) await once(socket, 'data');
-  assert.match(text, /^HTTP\/1.1 101 .*Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n\r\n$/s);
-  socket.write('ping');
-  while (!text.endsWith('ping')) await once(socket, 'data');
-  socket.destroy();
-});
-
-test('the plain path: keep-alive requests, counted like others', async () => {
-  const proxy = await start();
-  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
-  const client = new RawClient(worker.plain);
-  const first = await client.request({});
-  assert.equal(mask(first.text), mask((await channel.client().request()).text));
-  assert.equal(bodyOf((await client.request({})).text), 'control');
-  await run(channel, 'server.getConnections((e, n) => note(`connections ${n}`)), 1');
-  await worker.line('connections 3');
-  worker.child.kill('SIGTERM');
-  await worker.exited;
-  assert.equal(worker.code, 0);
-});
-
-test('transport "http": only the plain path', async () => {
-  const proxy = await start();
-  const worker = proxy.worker(fixture('control.cjs'), { settings: { transport: 'http' }, env: { LISTEN: '[8123, "127.0.0.1"]' } });
-  assert.equal((await worker.report('ready')).transport, 'http');
-  await worker.line('listening {"address":"127.0.0.1","family":"IPv4","port":8123} true');
-  assert.equal(proxy.channels.length, 0);
-  const socket = net.connect(worker.plain);
-  socket.write('GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
-  let text = '';
-  for await (const chunk of socket) text += chunk;
-  assert.match(text, /control$/);
-});
-
-test('a server whose connections are not handled by Node gets the plain path only', async () => {
-  const proxy = await start();
-  const worker = proxy.worker(fixture('own-connection.cjs'));
-  assert.equal((await worker.report('ready')).transport, 'http');
-  const socket = net.connect(worker.plain);
-  assert.equal(String((await once(socket, 'data'))[0]), 'raw');
-  socket.destroy();
 });
 
 for (const name of ['state.mjs', 'state.cjs']) {
@@ -347,7 +297,7 @@ test('the proxy may come later than the worker', async () => {
   const worker = proxy.worker(fixture('hello.cjs'));
   await worker.report('listen');
   const server = net.createServer((socket) => {
-    socket.once('data', () => socket.write(frame('HELLO', 0, 0, JSON.stringify({ protocol: 1, shard: 0, shards: 1, window: 262144, listeners: [{ address: '::', port: 1, family: 'IPv6' }] }))));
+    socket.once('data', () => socket.write(frame('HELLO', 0, 0, JSON.stringify({ protocol: 2, shard: 0, shards: 1, window: 262144, listeners: [{ address: '::', port: 1, family: 'IPv6' }] }))));
   });
   server.listen(proxy.paths[0]);
   await worker.report('ready');

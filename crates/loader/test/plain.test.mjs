@@ -1,0 +1,158 @@
+// The plain path: real sockets for the app, named by the proxy's line; everything on them as under Node alone.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { CONVERSATIONS, GET, converse, notes } from './conversation.mjs';
+import { FakeProxy, mask } from './harness.mjs';
+import { RawClient, plainNode } from './raw.mjs';
+
+const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
+const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
+const LINE = 'HOSTLER 127.0.0.1 4711 0\n';
+const run = (channel, code) => channel.client().request({ target: `/run?${encodeURIComponent(code)}` }).then(({ text }) => bodyOf(text));
+let proxy;
+let shared;
+before(async () => {
+  proxy = await FakeProxy.start();
+  shared = await pair();
+});
+after(async () => {
+  await shared.alone.stop();
+  await proxy.stop();
+});
+
+/** The app behind the plain path and the same app alone. */
+async function pair(env = {}) {
+  const { worker } = await proxy.ready(fixture('handover.cjs'), { env });
+  const alone = await plainNode(fixture('handover.cjs'), { env });
+  return { worker, alone };
+}
+
+/** Notes of both sides until `count` are there, or the connection is known to be closed. */
+async function compare({ worker, alone }, talk, closes) {
+  const ours = await converse(worker.plain, { first: LINE, ...talk });
+  const theirs = await converse(alone.port, talk);
+  if (closes) await Promise.all([ours.closed, theirs.closed]);
+  else await Promise.all([ours.end(), theirs.end()]);
+  assert.equal(ours.text(), theirs.text());
+  const settle = async (address, first) => {
+    const all = [];
+    // The close of the connection is noted when the server sees it.
+    while (!all.some((one) => one.startsWith('close '))) all.push(...await notes(address, first));
+    // The connections that asked for the notes are noted too.
+    return all.slice(0, all.findIndex((one) => one.startsWith('close ')) + 1).filter((one, i) => i === 0 || !one.startsWith('connection'));
+  };
+  assert.deepEqual(await settle(worker.plain, LINE), await settle(alone.port));
+}
+
+for (const [name, { closes = false, ...talk }] of Object.entries(CONVERSATIONS)) {
+  test(name, () => compare(shared, talk, closes));
+}
+
+for (const mode of ['data', 'readable', 'paused', 'throws', 'destroys', 'full']) {
+  test(`the app at 'connection': ${mode}`, async () => {
+    const two = await pair({ MODE: mode });
+    const closes = mode === 'destroys';
+    const pieces = closes ? [GET('/a')] : [GET('/a'), ...(mode === 'readable' ? [] : [/GET \/a$/])];
+    if (mode === 'readable') {
+      // Such an app reads the request away from Node; it notes what it got.
+      const ours = await converse(two.worker.plain, { first: LINE, pieces });
+      const theirs = await converse(two.alone.port, { pieces });
+      await Promise.all([ours.end(), theirs.end()]);
+    } else {
+      await compare(two, { pieces }, closes);
+    }
+    await two.alone.stop();
+  });
+}
+
+test('maxConnections counts frames and plain connections', async () => {
+  const { worker, channel } = await proxy.ready(fixture('handover.cjs'), { env: { MODE: 'full' } });
+  const client = channel.client();
+  await client.request();
+  const dropped = await converse(worker.plain, { first: LINE, pieces: [GET('/a')] });
+  await dropped.closed;
+  assert.equal(dropped.text(), '');
+  const events = JSON.parse(bodyOf((await client.request({ target: '/notes' })).text));
+  assert.ok(events.includes('drop number'), String(events));
+});
+
+test('the client of the line is the client of the app', async () => {
+  const { worker } = await proxy.ready(fixture('handover.cjs'));
+  const ask = async (line) => {
+    const talk = await converse(worker.plain, { first: line, pieces: [GET('/socket'), /\]$/] });
+    talk.end();
+    return JSON.parse(bodyOf(talk.text()));
+  };
+  const bytes = GET('/socket').length;
+  assert.deepEqual(await ask('HOSTLER 2001:db8::1 65535 0\n'),
+    ['2001:db8::1', 'number', 'IPv6', '127.0.0.1', true, 'IPv4', bytes, 'Socket', true, null, 'IPv4']);
+  assert.deepEqual(await ask('HOSTLER - 0 7\n'), [null, 'undefined', null, null, false, null, bytes, 'Socket', true, null, null]);
+});
+
+test('the line in single bytes', async () => {
+  const { worker } = await proxy.ready(fixture('handover.cjs'));
+  const talk = await converse(worker.plain, { pieces: [] });
+  for (const byte of LINE + GET('/a')) {
+    talk.socket.write(byte);
+    await new Promise(setImmediate);
+  }
+  while (!talk.text().endsWith('GET /a')) await once(talk.socket, 'data');
+  talk.end();
+});
+
+for (const line of ['GET / HTTP/1.1\r\nHost: h\r\n\r\n', 'HOSTLER 127.0.0.1 80\n', 'x'.repeat(200), 'HOSTLER 127.0.0.1 1234567 0\n', '']) {
+  test(`not a line: ${JSON.stringify(line.slice(0, 30))}`, async () => {
+    const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+    const talk = await converse(worker.plain, { pieces: line === '' ? [null] : [line] });
+    await talk.closed;
+    assert.equal(talk.text(), '');
+    assert.equal(await run(channel, 'server._connections'), '1');
+  });
+}
+
+test('a connection without a line does not hold server.close', async () => {
+  const { worker } = await proxy.ready(fixture('control.cjs'));
+  const talk = await converse(worker.plain, { pieces: ['HOSTLER 127'] });
+  worker.child.kill('SIGTERM');
+  await talk.closed;
+  assert.equal((await worker.exited).code, 0);
+});
+
+test('keep-alive requests, counted like others', async () => {
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const client = new RawClient(worker.plain);
+  client.socket.write(LINE);
+  const first = await client.request({});
+  assert.equal(mask(first.text), mask((await channel.client().request()).text));
+  assert.equal(bodyOf((await client.request({})).text), 'control');
+  await run(channel, 'server.getConnections((e, n) => note(`connections ${n}`)), 1');
+  await worker.line('connections 3');
+  worker.child.kill('SIGTERM');
+  await worker.exited;
+  assert.equal(worker.code, 0);
+});
+
+test('transport "http": only the plain path, without lines', async () => {
+  const worker = proxy.worker(fixture('control.cjs'), { settings: { transport: 'http' }, env: { LISTEN: '[8123, "127.0.0.1"]' } });
+  const channels = proxy.channels.length;
+  assert.equal((await worker.report('ready')).transport, 'http');
+  await worker.line('listening {"address":"127.0.0.1","family":"IPv4","port":8123} true');
+  assert.equal(proxy.channels.length, channels);
+  const socket = net.connect(worker.plain);
+  socket.write('GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+  let text = '';
+  for await (const chunk of socket) text += chunk;
+  assert.match(text, /control$/);
+});
+
+test('a server whose connections are not handled by Node gets the plain path only', async () => {
+  const worker = proxy.worker(fixture('own-connection.cjs'));
+  assert.equal((await worker.report('ready')).transport, 'http');
+  const socket = net.connect(worker.plain);
+  assert.equal(String((await once(socket, 'data'))[0]), 'raw');
+  socket.destroy();
+});
