@@ -109,7 +109,7 @@ export class ProxyChannel extends EventEmitter {
 
   sayHello(extra = {}) {
     this.write(frame('HELLO', 0, 0, JSON.stringify({
-      protocol: 1, shard: 0, shards: this.proxy.shards, window: C.WINDOW_BYTES,
+      protocol: C.PROTOCOL, shard: 0, shards: this.proxy.shards, window: C.WINDOW_BYTES,
       listeners: [{ address: '127.0.0.1', port: 3000, family: 'IPv4' }], ...extra,
     })));
   }
@@ -266,7 +266,7 @@ export class FakeProxy extends EventEmitter {
       env: {
         ...process.env, NODE_TEST_CONTEXT: undefined, ...env,
         HOSTLER_WORKER: JSON.stringify({
-          protocol: 1, parent_pid: process.pid, worker: this.workers.length, app: 'test', slot: 0, transport: 'frames',
+          protocol: C.PROTOCOL, parent_pid: process.pid, worker: this.workers.length, app: 'test', slot: 0, transport: 'frames',
           channels: this.paths, plain, report_fd: 3, ...settings,
         }),
       },
