@@ -9,6 +9,7 @@ const diagnostics = require('diagnostics_channel');
 const http = require('http');
 const C = require('./constants.cjs');
 const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers } = require('./frame.cjs');
+const errors = require('./errors.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
 
@@ -27,9 +28,13 @@ const kIncomingMessage = Object.getOwnPropertySymbols(new http.Server())
  * node_http_parser.cc leaves ticks and microtasks to what follows in the segment, so does this.
  */
 let undrained = 0;
+/** Names and values. */
+const FIELDS_AT_ONCE = 2 * 31;
+
 /** The request that is being started; see `Head` for why there is only one. */
 const current = new Head();
 /** Keys of HTTPParser under which a parser keeps Node's own callbacks. */
+let kOnHeaders = -1;
 let kOnBody = -1;
 let kOnMessageComplete = -1;
 
@@ -115,6 +120,7 @@ function openConnection(channel, stream, generation) {
   // that sends its head too slowly (checkConnections in _http_server.js). The proxy owns that timer.
   parser.remove();
   if (kOnBody < 0) {
+    kOnHeaders = parser.constructor.kOnHeaders | 0;
     kOnBody = parser.constructor.kOnBody | 0;
     kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
   }
@@ -135,6 +141,8 @@ function startRequest(channel, socket, generation) {
   if (socket._timed) socket._unrefTimer();
   channel.inFlight++;
 
+  const over = parser.maxHeaderPairs > 0 && head.rawHeaders.length > parser.maxHeaderPairs;
+  if (over && refused(socket, parser)) return;
   const request = new server[kIncomingMessage](socket);
   request.httpVersionMajor = 1;
   request.httpVersionMinor = head.http10 ? 0 : 1;
@@ -142,7 +150,8 @@ function startRequest(channel, socket, generation) {
   request.joinDuplicateHeaders = server.joinDuplicateHeaders || parser.joinDuplicateHeaders;
   request.url = head.target;
   request.upgrade = false;
-  addHeaders(request, head, parser.maxHeaderPairs);
+  if (over) addSomeHeaders(request, head.rawHeaders, parser);
+  else addHeaders(request, head);
   request.method = head.method;
   parser.incoming = request;
   socket._bodyless = head.noBody ? request : null;
@@ -150,16 +159,37 @@ function startRequest(channel, socket, generation) {
   socket._resource.runInAsyncScope(incoming, parser);
 }
 
-/** `maxHeaderPairs` counts names and values (connectionListenerInternal). */
-function addHeaders(request, head, maxHeaderPairs) {
+function addHeaders(request, head) {
   const raw = head.rawHeaders;
-  const count = maxHeaderPairs > 0 && maxHeaderPairs < raw.length ? maxHeaderPairs : raw.length;
-  request._addHeaderLines(raw, count);
-  // A class with its own idea of headers, or a limit that cuts: Node's getter builds them.
-  if (count !== raw.length || request._addHeaderLine !== addHeaderLine) return;
+  request._addHeaderLines(raw, raw.length);
+  if (request._addHeaderLine !== addHeaderLine) return; // a class with its own idea of headers
   const headers = head.headers;
-  for (let i = head.headersDone; i < count; i += 2) request._addHeaderLine(raw[i], raw[i + 1], headers);
+  for (let i = head.headersDone; i < raw.length; i += 2) request._addHeaderLine(raw[i], raw[i + 1], headers);
   request.headers = headers;
+}
+
+/** More than `maxHeaderPairs` (names and values) allow: Node's getter builds what the limit leaves. */
+function addSomeHeaders(request, raw, parser) {
+  const kept = raw.length > FIELDS_AT_ONCE ? collect(parser, raw) : raw;
+  request._addHeaderLines(kept, Math.min(kept.length, parser.maxHeaderPairs));
+}
+
+/** Newer versions of Node answer too many headers with 431. @returns {boolean} whether this one did */
+function refused(socket, parser) {
+  if (!errors.countsPairs(parser.constructor)) return false;
+  socket._resource.runInAsyncScope(errors.raise, undefined, socket, errors.tooManyHeaders());
+  return true;
+}
+
+/**
+ * The lines as node_http_parser.cc gives them to Node's own callback, which applies the limit: 31 at a time, because its table
+ * (kMaxHeaderFieldsCount) is emptied when the name of the 32nd begins.
+ */
+function collect(parser, raw) {
+  for (let i = 0; i < raw.length; i += FIELDS_AT_ONCE) parser[kOnHeaders](raw.slice(i, i + FIELDS_AT_ONCE), '');
+  const collected = parser._headers;
+  parser._headers = [];
+  return collected;
 }
 
 /** @this {any} Node's parser, inside the connection's async resource */
@@ -189,18 +219,26 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       break;
     case CLOSE:
       socket._gone = true;
-      socket.destroy();
+      socket.destroy(start === end ? undefined : errors.readError(buffer.latin1Slice(start, end)));
       break;
     case HALF_CLOSE:
-      socket._readEnded = true;
-      // Node's own socketOnEnd decides what becomes of an open response.
-      socket._resource.runInAsyncScope(socket.emit, socket, 'end');
+      onHalfClose(socket);
       break;
     case WINDOW:
       socket._credit += buffer.readUInt32LE(start);
       socket._resource.runInAsyncScope(response.pump, undefined, socket);
       break;
   }
+}
+
+/** Node's own socketOnEnd decides what becomes of an open response, after it asked the parser whether the request is whole. */
+function onHalfClose(socket) {
+  if (socket._readEnded) return;
+  socket._readEnded = true;
+  const { parser } = socket;
+  if (parser && socket._bodyOpen) parser.finish = errors.unexpectedEnd;
+  socket._resource.runInAsyncScope(socket.emit, socket, 'end');
+  if (parser) delete parser.finish;
 }
 
 function onEnd(channel, socket, payload) {
@@ -216,7 +254,8 @@ function onEnd(channel, socket, payload) {
   const parser = socket.parser;
   if (parser) {
     // Where parserOnMessageComplete looks for trailers.
-    if (trailers.length > 0) parser._headers = trailers;
+    if (parser.maxHeaderPairs > 0 && trailers.length > parser.maxHeaderPairs && refused(socket, parser)) return;
+    if (trailers.length > 0) parser._headers = collect(parser, trailers);
     socket._resource.runInAsyncScope(parser[kOnMessageComplete], parser);
   }
   if (!socket._responseOpen) channel.idle(socket);

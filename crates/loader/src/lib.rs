@@ -16,6 +16,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("constants.cjs", include_str!("../js/constants.cjs")),
     ("dispatch.cjs", include_str!("../js/dispatch.cjs")),
     ("dump.cjs", include_str!("../js/dump.cjs")),
+    ("errors.cjs", include_str!("../js/errors.cjs")),
     ("frame.cjs", include_str!("../js/frame.cjs")),
     ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
     ("listen.cjs", include_str!("../js/listen.cjs")),

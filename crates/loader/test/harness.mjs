@@ -145,6 +145,12 @@ export class ProxyChannel extends EventEmitter {
   }
 }
 
+/** What llhttp's `shouldKeepAlive` would be. */
+function keepsAlive(headers, http10) {
+  const options = headers.filter(([name]) => name.toLowerCase() === 'connection').map(([, value]) => value.toLowerCase()).join();
+  return http10 ? /\bkeep-alive\b/.test(options) : !/\bclose\b/.test(options);
+}
+
 /** One client connection: requests, one after the other, and what comes back. */
 export class Client {
   constructor(channel, stream, { address = '127.0.0.9', port = 4711 } = {}) {
@@ -158,12 +164,12 @@ export class Client {
   }
 
   /** The frames of a request; `send` writes them. */
-  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, end = true, keepAlive = true, http10 = false, trailers = '', numbers = true } = {}) {
+  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, end = true, keepAlive, http10 = false, trailers = '', numbers = true } = {}) {
     this.generation = (this.generation + 1) & 255;
     this.channel.generations.set(this.stream, this.generation);
     const flags = [];
     if (body === undefined) flags.push('NO_BODY');
-    if (keepAlive) flags.push('KEEP_ALIVE');
+    if (keepAlive ?? keepsAlive(headers, http10)) flags.push('KEEP_ALIVE');
     if (http10) flags.push('HTTP_1_0');
     let client;
     if (this.fresh) {
@@ -253,7 +259,7 @@ export class FakeProxy extends EventEmitter {
   }
 
   /** Starts `node --require preload SCRIPT`, as the supervisor does. */
-  worker(script, { args = [], nodeArgs = [], env = {}, settings = {} } = {}) {
+  worker(script, { args = [], nodeArgs = [], env = {}, settings = {}, stdin = 'ignore' } = {}) {
     const plain = path.join(this.folder, `plain.${this.workers.length}.sock`);
     const worker = new EventEmitter();
     worker.plain = plain;
@@ -262,7 +268,7 @@ export class FakeProxy extends EventEmitter {
     worker.stdout = '';
     worker.child = spawn(NODE, ['--require', PRELOAD, ...nodeArgs, script, ...args], {
       cwd: path.dirname(script),
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe', 'pipe'],
       env: {
         ...process.env, NODE_TEST_CONTEXT: undefined, ...env,
         HOSTLER_WORKER: JSON.stringify({
