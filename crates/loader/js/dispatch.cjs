@@ -28,6 +28,8 @@ const kIncomingMessage = Object.getOwnPropertySymbols(new http.Server())
  * node_http_parser.cc leaves ticks and microtasks to what follows in the segment, so does this.
  */
 let undrained = 0;
+/** The socket of the DATA just handled: Node's parser would finish the segment even if the app destroyed the socket meanwhile. */
+let segment = null;
 /** Names and values. */
 const FIELDS_AT_ONCE = 2 * 31;
 
@@ -56,7 +58,9 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
   if (stream === 0) {
     onChannelFrame(channel, type, buffer, start, end);
   } else {
-    const socket = channel.streams[stream];
+    let socket = channel.streams[stream];
+    if (type === END && socket === undefined && segment !== null && segment._stream === stream) socket = segment;
+    segment = null;
     // Late: the stream, or this request of it, is over. CLOSE is about the connection, whose requests in
     // between may have gone to other workers.
     const late = socket === undefined || (socket._generation !== generation && type !== CLOSE);
@@ -69,6 +73,7 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
 function drain(stream = 0) {
   const waits = undrained;
   undrained = 0;
+  segment = null;
   if (waits !== stream) drainTicks();
 }
 
@@ -208,6 +213,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       socket._owed += bytes;
       if (socket._timed) socket._unrefTimer();
       if (socket.parser) {
+        segment = socket;
         const body = owned ? buffer.subarray(start, end) : Buffer.from(buffer.subarray(start, end));
         socket._resource.runInAsyncScope(socket.parser[kOnBody], socket.parser, body);
       }
@@ -239,6 +245,7 @@ function onHalfClose(socket) {
   if (parser && socket._bodyOpen) parser.finish = errors.unexpectedEnd;
   socket._resource.runInAsyncScope(socket.emit, socket, 'end');
   if (parser) delete parser.finish;
+  if (socket._finished) socket.destroy(); // as endReadableNT: both directions are over
 }
 
 function onEnd(channel, socket, payload) {

@@ -2,7 +2,8 @@
 // the client got, what the app noted and what became of the connections must be equal.
 // Must never know: what a case is about.
 //
-// A case is { app(req, res, tools), client(side), group, versions, server(server, tools) }; `client` is one GET if there is none.
+// A case is { app(req, res, tools), client(side), group, versions, server(server, tools), but(outcome) }. `client` is one GET if there is
+// none; `but` takes out of both outcomes what is allowed to differ.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -83,8 +84,18 @@ class Side {
     return this.clients[0] ?? this.open();
   }
 
+  /** One request and its answer, and what it left behind in the app. */
   async request(request) {
-    return mask((await this.client.request(request)).text);
+    const { text } = await this.client.request(request);
+    await this.app.tell('settle', 'settled');
+    return text;
+  }
+
+  /** What is here when the app has done what it had to. */
+  async settled() {
+    await this.app.tell('settle', 'settled');
+    for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+    return this.client.take().text;
   }
 
   /** Waits until the app has noted `text` (`times` times). */
@@ -107,8 +118,8 @@ async function run(app, name, one, framed) {
     await app.tell('end', 'done');
     for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
     return {
-      result: typeof result === 'string' ? mask(result) : result,
-      notes: app.notes,
+      result: masked(result),
+      notes: [...app.notes],
       connections: side.clients.map((client) => client.state),
       exit: app.exit,
     };
@@ -116,6 +127,11 @@ async function run(app, name, one, framed) {
     for (const client of side.clients) client.drop();
     await app.tell('end', 'done');
   }
+}
+
+function masked(value) {
+  if (typeof value === 'string') return mask(value);
+  return Array.isArray(value) ? value.map(masked) : value;
 }
 
 /** Both apps of one group. */
@@ -126,7 +142,7 @@ async function pair(file, groupName, group) {
   const { worker, channel } = await proxy.ready(HOST, { args: [file, groupName], stdin: 'pipe', env, nodeArgs });
   const framed = new App(worker.child, (options) => new FramedClient(channel, options));
   const plain = await plainNode(HOST, { args: [file, groupName], stdin: 'pipe', env, nodeArgs });
-  const alone = new App(plain.child, (options) => new RawClient(plain.port, options));
+  const alone = new App(plain.child, (options) => new RawClient(plain.port, { halfOpen: true, ...options }));
   return {
     framed, alone, fresh: group.fresh === true,
     async stop() {
@@ -156,6 +172,8 @@ export function compareAll(topicName) {
         const alone = await run(both.alone, name, one, false);
         const framed = await run(both.framed, name, one, true);
         one.check?.(alone);
+        one.but?.(framed);
+        one.but?.(alone);
         assert.deepEqual(framed, alone);
       } finally {
         if (both.fresh) await both.stop();

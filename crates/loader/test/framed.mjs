@@ -124,7 +124,7 @@ export class FramedClient extends Client {
   }
 
   drop() {
-    if (this.state === 'open') this.write(this.frame('CLOSE'));
+    if (this.state !== 'left') this.write(this.frame('CLOSE'));
     this.channel.off(`frame ${this.stream}`, this.listener);
   }
 }

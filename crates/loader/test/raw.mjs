@@ -41,8 +41,9 @@ export async function plainNode(script, { args = [], nodeArgs = [], env = {}, st
 /** A raw HTTP/1.1 connection. */
 export class RawClient {
   /** @param {number | string} address port or path @param {{window?: boolean}} [options] `window: false`: reads nothing */
-  constructor(address, { window = true } = {}) {
-    this.socket = typeof address === 'number' ? net.connect(address, '127.0.0.1') : net.connect(address);
+  constructor(address, { window = true, halfOpen = false } = {}) {
+    const where = typeof address === 'number' ? { port: address, host: '127.0.0.1' } : { path: address };
+    this.socket = net.connect({ ...where, allowHalfOpen: halfOpen });
     this.bytes = Buffer.alloc(0);
     this.ended = false;
     this.state = 'open';

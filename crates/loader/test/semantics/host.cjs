@@ -2,7 +2,7 @@
 
 // Owns the app side of a comparison: one http.Server whose listener is the case that the test names on stdin. It runs under
 // Node alone and over frames.
-//   node host.cjs TOPIC.cjs GROUP     stdin: "case NAME" | "end"     stdout: "port N" | "note JSON" | "ready" | "done"
+//   node host.cjs TOPIC.cjs GROUP     stdin: "case NAME" | "settle" | "end"     stdout: "port N" | "note JSON" | "ready" | "settled" | "done"
 // Must never know: which of the two it is.
 
 const fs = require('fs');
@@ -67,12 +67,16 @@ function command(line) {
     say('ready');
     return;
   }
-  settle(8);
+  settle(8, line === 'end' ? end : () => say('settled'));
 }
 
-/** A few turns of the event loop: what a case left behind has happened then. */
-function settle(turns) {
-  if (turns > 0) return void setImmediate(settle, turns - 1);
+/** A few turns of the event loop: what a request left behind has happened then. */
+function settle(turns, then) {
+  if (turns > 0) setImmediate(settle, turns - 1, then);
+  else then();
+}
+
+function end() {
   current = null;
   for (const work of undo.splice(0)) work();
   say('done');
