@@ -80,21 +80,40 @@ class Side {
     return client;
   }
 
+  /** The first connection. */
   get client() {
     return this.clients[0] ?? this.open();
   }
 
+  /** The last connection, or a new one if it is closed. */
+  get current() {
+    const last = this.clients.at(-1);
+    return last?.state === 'open' ? last : this.open();
+  }
+
   /** One request and its answer, and what it left behind in the app. */
   async request(request) {
-    const { text } = await this.client.request(request);
-    await this.app.tell('settle', 'settled');
+    const { text } = await this.current.request(request);
+    await this.settle();
     return text;
+  }
+
+  /** Sends a request to which nothing may come back; what came. */
+  async probe(request) {
+    const client = this.current;
+    client.send(request);
+    await client.connected;
+    return this.settled();
+  }
+
+  async settle() {
+    await this.app.tell('settle', 'settled');
+    for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
   }
 
   /** What is here when the app has done what it had to. */
   async settled() {
-    await this.app.tell('settle', 'settled');
-    for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+    await this.settle();
     return this.client.take().text;
   }
 

@@ -48,6 +48,8 @@ export class RawClient {
     this.ended = false;
     this.state = 'open';
     this.changed = new EventEmitter();
+    this.connected = once(this.socket, 'connect');
+    this.connected.catch(() => {});
     this.socket.on('data', (chunk) => {
       this.bytes = Buffer.concat([this.bytes, chunk]);
       this.changed.emit('change');
@@ -185,6 +187,7 @@ function messageEnd(text, method, ended) {
         const line = text.indexOf('\r\n', at);
         if (line < 0) return -1;
         const size = parseInt(text.slice(at, line), 16);
+        if (Number.isNaN(size)) return -1;
         if (size === 0) {
           const end = text.indexOf('\r\n\r\n', line);
           return end < 0 ? -1 : end + 4;
