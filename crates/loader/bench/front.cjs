@@ -62,7 +62,7 @@ const server = net.createServer((socket) => {
         out.push(again);
       } else if (type === C.FRAMES_TO_PROXY.HELLO) {
         socket.write(frame(HELLO, 0, 0, Buffer.from(JSON.stringify({
-          protocol: 1, shard: 0, shards: 1, window: 262144, listeners: [{ address: '127.0.0.1', port: 3000, family: 'IPv4' }],
+          protocol: C.PROTOCOL, shard: 0, shards: 1, window: 262144, listeners: [{ address: '127.0.0.1', port: 3000, family: 'IPv4' }],
         }))));
       } else if (type === C.FRAMES_TO_PROXY.LISTEN) {
         for (let stream = 1; stream <= STREAMS; stream++) {

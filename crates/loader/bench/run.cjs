@@ -61,7 +61,7 @@ async function behindFrames(app) {
     env: {
       ...process.env, PORT: '3000',
       HOSTLER_WORKER: JSON.stringify({
-        protocol: 1, parent_pid: process.pid, worker: 1, app: 'bench', slot: 0, transport: 'frames', channels: [shard],
+        protocol: require('../js/constants.cjs').PROTOCOL, parent_pid: process.pid, worker: 1, app: 'bench', slot: 0, transport: 'frames', channels: [shard],
         plain: path.join(folder, 'plain.sock'), ...(process.env.LOADER_EXTRA ? JSON.parse(process.env.LOADER_EXTRA) : {}),
       }),
     },

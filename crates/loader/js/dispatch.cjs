@@ -7,11 +7,10 @@
 
 const diagnostics = require('diagnostics_channel');
 const http = require('http');
-const os = require('os');
-const util = require('util');
 const C = require('./constants.cjs');
 const connections = require('./connections.cjs');
 const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers } = require('./frame.cjs');
+const errors = require('./errors.cjs');
 const { drainTicks } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
@@ -28,9 +27,15 @@ const kIncomingMessage = Object.getOwnPropertySymbols(new http.Server())
  * node_http_parser.cc leaves ticks and microtasks to what follows in the segment, so does this.
  */
 let undrained = 0;
+/** The socket of the DATA just handled: Node's parser would finish the segment even if the app destroyed the socket meanwhile. */
+let segment = null;
+/** Names and values. */
+const FIELDS_AT_ONCE = 2 * 31;
+
 /** The request that is being started; see `Head` for why there is only one. */
 const current = new Head();
 /** Keys of HTTPParser under which a parser keeps Node's own callbacks. */
+let kOnHeaders = -1;
 let kOnBody = -1;
 let kOnMessageComplete = -1;
 
@@ -54,7 +59,9 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
   } else if (stream === 0) {
     onChannelFrame(channel, type, buffer, start, end);
   } else {
-    const socket = channel.streams[stream];
+    let socket = channel.streams[stream];
+    if (type === END && socket === undefined && segment !== null && segment._stream === stream) socket = segment;
+    segment = null;
     // Late: the stream, or this request of it, is over. CLOSE is about the connection, whose requests in
     // between may have gone to other workers.
     const late = socket === undefined || (socket._generation !== generation && type !== CLOSE);
@@ -67,6 +74,7 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
 function drain(stream = 0) {
   const waits = undrained;
   undrained = 0;
+  segment = null;
   if (waits !== stream) drainTicks();
 }
 
@@ -135,6 +143,7 @@ function connect(channel, server, stream, generation, from, offer) {
   // that sends its head too slowly (checkConnections in _http_server.js); connections.cjs names it there.
   parser.remove();
   if (kOnBody < 0) {
+    kOnHeaders = parser.constructor.kOnHeaders | 0;
     kOnBody = parser.constructor.kOnBody | 0;
     kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
   }
@@ -156,6 +165,8 @@ function startRequest(channel, socket, generation) {
   if (socket._timed) socket._unrefTimer();
   channel.inFlight++;
 
+  const over = parser.maxHeaderPairs > 0 && head.rawHeaders.length > parser.maxHeaderPairs;
+  if (over && refused(socket, parser)) return;
   const request = new server[kIncomingMessage](socket);
   request.httpVersionMajor = 1;
   request.httpVersionMinor = head.http10 ? 0 : 1;
@@ -163,7 +174,8 @@ function startRequest(channel, socket, generation) {
   request.joinDuplicateHeaders = server.joinDuplicateHeaders || parser.joinDuplicateHeaders;
   request.url = head.target;
   request.upgrade = false;
-  addHeaders(request, head, parser.maxHeaderPairs);
+  if (over) addSomeHeaders(request, head.rawHeaders, parser);
+  else addHeaders(request, head);
   request.method = head.method;
   parser.incoming = request;
   socket._bodyless = head.noBody ? request : null;
@@ -171,16 +183,37 @@ function startRequest(channel, socket, generation) {
   socket._resource.runInAsyncScope(incoming, parser);
 }
 
-/** `maxHeaderPairs` counts names and values (connectionListenerInternal). */
-function addHeaders(request, head, maxHeaderPairs) {
+function addHeaders(request, head) {
   const raw = head.rawHeaders;
-  const count = maxHeaderPairs > 0 && maxHeaderPairs < raw.length ? maxHeaderPairs : raw.length;
-  request._addHeaderLines(raw, count);
-  // A class with its own idea of headers, or a limit that cuts: Node's getter builds them.
-  if (count !== raw.length || request._addHeaderLine !== addHeaderLine) return;
+  request._addHeaderLines(raw, raw.length);
+  if (request._addHeaderLine !== addHeaderLine) return; // a class with its own idea of headers
   const headers = head.headers;
-  for (let i = head.headersDone; i < count; i += 2) request._addHeaderLine(raw[i], raw[i + 1], headers);
+  for (let i = head.headersDone; i < raw.length; i += 2) request._addHeaderLine(raw[i], raw[i + 1], headers);
   request.headers = headers;
+}
+
+/** More than `maxHeaderPairs` (names and values) allow: Node's getter builds what the limit leaves. */
+function addSomeHeaders(request, raw, parser) {
+  const kept = raw.length > FIELDS_AT_ONCE ? collect(parser, raw) : raw;
+  request._addHeaderLines(kept, Math.min(kept.length, parser.maxHeaderPairs));
+}
+
+/** Newer versions of Node answer too many headers with 431. @returns {boolean} whether this one did */
+function refused(socket, parser) {
+  if (!errors.countsPairs(parser.constructor)) return false;
+  socket._resource.runInAsyncScope(errors.raise, undefined, socket, errors.tooManyHeaders());
+  return true;
+}
+
+/**
+ * The lines as node_http_parser.cc gives them to Node's own callback, which applies the limit: 31 at a time, because its table
+ * (kMaxHeaderFieldsCount) is emptied when the name of the 32nd begins.
+ */
+function collect(parser, raw) {
+  for (let i = 0; i < raw.length; i += FIELDS_AT_ONCE) parser[kOnHeaders](raw.slice(i, i + FIELDS_AT_ONCE), '');
+  const collected = parser._headers;
+  parser._headers = [];
+  return collected;
 }
 
 /** @this {any} Node's parser, inside the connection's async resource */
@@ -199,6 +232,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       socket._owed += bytes;
       if (socket._timed) socket._unrefTimer();
       if (socket.parser) {
+        segment = socket;
         const body = owned ? buffer.subarray(start, end) : Buffer.from(buffer.subarray(start, end));
         socket._resource.runInAsyncScope(socket.parser[kOnBody], socket.parser, body);
       }
@@ -210,18 +244,27 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       break;
     case CLOSE:
       socket._gone = true;
-      socket.destroy(readError(buffer.latin1Slice(start, end)));
+      socket.destroy(start === end ? undefined : errors.readError(buffer.latin1Slice(start, end)));
       break;
     case HALF_CLOSE:
-      socket._readEnded = true;
-      // Node's own socketOnEnd decides what becomes of an open response.
-      socket._resource.runInAsyncScope(socket.emit, socket, 'end');
+      onHalfClose(socket);
       break;
     case WINDOW:
       socket._credit += buffer.readUInt32LE(start);
       socket._resource.runInAsyncScope(response.pump, undefined, socket);
       break;
   }
+}
+
+/** Node's own socketOnEnd decides what becomes of an open response, after it asked the parser whether the request is whole. */
+function onHalfClose(socket) {
+  if (socket._readEnded) return;
+  socket._readEnded = true;
+  const { parser } = socket;
+  if (parser && socket._bodyOpen) parser.finish = errors.unexpectedEnd;
+  socket._resource.runInAsyncScope(socket.emit, socket, 'end');
+  if (parser) delete parser.finish;
+  if (socket._finished) socket.destroy(); // as endReadableNT: both directions are over
 }
 
 function onEnd(channel, socket, payload) {
@@ -237,16 +280,11 @@ function onEnd(channel, socket, payload) {
   const parser = socket.parser;
   if (parser) {
     // Where parserOnMessageComplete looks for trailers.
-    if (trailers.length > 0) parser._headers = trailers;
+    if (parser.maxHeaderPairs > 0 && trailers.length > parser.maxHeaderPairs && refused(socket, parser)) return;
+    if (trailers.length > 0) parser._headers = collect(parser, trailers);
     socket._resource.runInAsyncScope(parser[kOnMessageComplete], parser);
   }
   if (!socket._responseOpen) channel.idle(socket);
-}
-
-/** As onStreamRead of stream_base_commons.js makes it. @param {string} name `ECONNRESET`; empty for an orderly end */
-function readError(name) {
-  const number = os.constants.errno[name];
-  return number === undefined ? undefined : new util._errnoException(-number, 'read');
 }
 
 function onOfferFrame(channel, type, stream, generation, buffer, start, end) {

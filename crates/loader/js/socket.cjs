@@ -66,6 +66,7 @@ function VirtualSocket(channel, server, stream, head) {
   this._endedMessage = null;
   this._closeSent = false;
   this._ending = false;
+  this._shutdown = false; // everything is written after `end`, 'finish' is on its way
   this._finished = false;
   this._bytesOut = 0;
 
@@ -121,7 +122,9 @@ const methods = {
       server._connections--;
       server._emitCloseIfDrained();
       if (this._error !== null) process.nextTick(emitError, this);
-      setImmediate(emitClose, this);
+      // uv closes handles behind the check phase, in which 'finish' is emitted here.
+      if (this._finished) process.nextTick(emitClose, this);
+      else setImmediate(emitClose, this);
     }
     if (typeof callback === 'function') callback(error);
     return this;

@@ -66,15 +66,28 @@ function done(socket) {
   }
   if (socket._queue !== null || socket._held > 0) return;
   socket._endedMessage = null;
-  if (socket._ending && !socket._finished && !socket._destroyed) finish(socket);
-  else if (!socket._responseOpen) socket._channel.idle(socket);
+  if (socket._ending) {
+    if (!socket._shutdown) setImmediate(ending, socket);
+    socket._shutdown = true;
+  } else if (!socket._responseOpen) {
+    socket._channel.idle(socket);
+  }
 }
 
-/** Both directions of a client connection end together: the proxy closes it after END_CLOSE. */
+/** Node waits for the kernel here (`_final` of net.js: shutdown), so 'finish' comes in a later turn. */
+function ending(socket) {
+  socket._resource.runInAsyncScope(finish, undefined, socket);
+}
+
+/**
+ * With both directions over the socket goes away by itself (`autoDestroy`); else the client's FIN is still to come, if the proxy
+ * knows that it has to send ours: after the end of a response only RESET says so, and that ends both.
+ */
 function finish(socket) {
+  if (socket._destroyed) return;
   socket._finished = true;
   socket.emit('finish');
-  socket.destroy();
+  if (socket._readEnded || !socket._closeSent) socket.destroy();
 }
 
 /** The socket is destroyed: writes that did not get away fail, as errorBuffer of Writable does. */

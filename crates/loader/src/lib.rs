@@ -18,6 +18,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("constants.cjs", include_str!("../js/constants.cjs")),
     ("dispatch.cjs", include_str!("../js/dispatch.cjs")),
     ("dump.cjs", include_str!("../js/dump.cjs")),
+    ("errors.cjs", include_str!("../js/errors.cjs")),
     ("exec.cjs", include_str!("../js/exec.cjs")),
     ("frame.cjs", include_str!("../js/frame.cjs")),
     ("handover.cjs", include_str!("../js/handover.cjs")),

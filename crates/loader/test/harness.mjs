@@ -145,6 +145,12 @@ export class ProxyChannel extends EventEmitter {
   }
 }
 
+/** What llhttp's `shouldKeepAlive` would be. */
+function keepsAlive(headers, http10) {
+  const options = headers.filter(([name]) => name.toLowerCase() === 'connection').map(([, value]) => value.toLowerCase()).join();
+  return http10 ? /\bkeep-alive\b/.test(options) : !/\bclose\b/.test(options);
+}
+
 /** One client connection: requests, one after the other, and what comes back. */
 export class Client {
   constructor(channel, stream, { address = '127.0.0.9', port = 4711 } = {}) {
@@ -158,12 +164,12 @@ export class Client {
   }
 
   /** The frames of a request; `send` writes them. */
-  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, end = true, keepAlive = true, http10 = false, trailers = '', numbers = true } = {}) {
+  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, end = true, keepAlive, http10 = false, trailers = '', numbers = true } = {}) {
     this.generation = (this.generation + 1) & 255;
     this.channel.generations.set(this.stream, this.generation);
     const flags = [];
     if (body === undefined) flags.push('NO_BODY');
-    if (keepAlive) flags.push('KEEP_ALIVE');
+    if (keepAlive ?? keepsAlive(headers, http10)) flags.push('KEEP_ALIVE');
     if (http10) flags.push('HTTP_1_0');
     let client;
     if (this.fresh) {
@@ -253,9 +259,9 @@ export class FakeProxy extends EventEmitter {
   }
 
   /** Starts `node --require preload SCRIPT`, as the supervisor does. */
-  worker(script, { args = [], nodeArgs = [], env = {}, settings = {} } = {}) {
+  worker(script, { args = [], nodeArgs = [], env = {}, settings = {}, stdin = 'ignore' } = {}) {
     const plain = path.join(this.folder, `plain.${this.workers.length}.sock`);
-    const worker = this.start(['--require', PRELOAD, ...nodeArgs, script, ...args], script, {
+    const worker = this.start(['--require', PRELOAD, ...nodeArgs, script, ...args], script, stdin, {
       ...env,
       HOSTLER_WORKER: JSON.stringify({
         protocol: C.PROTOCOL, parent_pid: process.pid, worker: this.workers.length, app: 'test', slot: 0, transport: 'frames',
@@ -268,7 +274,7 @@ export class FakeProxy extends EventEmitter {
 
   /** Starts `node SCRIPT` in the environment that `hostler exec` makes. */
   exec(script, { args = [], nodeArgs = [], env = {}, settings = {}, nodeOptions = '' } = {}) {
-    return this.start([...nodeArgs, script, ...args], script, {
+    return this.start([...nodeArgs, script, ...args], script, 'ignore', {
       ...env,
       NODE_OPTIONS: `--require ${PRELOAD} ${nodeOptions}`.trim(),
       HOSTLER_EXEC: JSON.stringify({ protocol: C.PROTOCOL, channel: this.paths[0], ...settings }),
@@ -276,14 +282,14 @@ export class FakeProxy extends EventEmitter {
   }
 
   /** @private */
-  start(args, script, env) {
+  start(args, script, stdin, env) {
     const worker = new EventEmitter();
     worker.reports = [];
     worker.stderr = '';
     worker.stdout = '';
     worker.child = spawn(NODE, args, {
       cwd: path.dirname(script),
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe', 'pipe'],
       env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
     });
     this.workers.push(worker);

@@ -9,9 +9,9 @@ import path from 'node:path';
 import { NODE } from './harness.mjs';
 
 /** Starts `script`, which prints `port N` when it listens. */
-export async function plainNode(script, { nodeArgs = [], env = {} } = {}) {
-  const child = spawn(NODE, [...nodeArgs, script], {
-    cwd: path.dirname(script), stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
+export async function plainNode(script, { args = [], nodeArgs = [], env = {}, stdin = 'ignore' } = {}) {
+  const child = spawn(NODE, [...nodeArgs, script, ...args], {
+    cwd: path.dirname(script), stdio: [stdin, 'pipe', 'pipe'], env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
   });
   const app = { child, stdout: '', stderr: '' };
   const changed = new EventEmitter();
@@ -40,60 +40,126 @@ export async function plainNode(script, { nodeArgs = [], env = {} } = {}) {
 
 /** A raw HTTP/1.1 connection. */
 export class RawClient {
-  /** @param {number | string} address port or path */
-  constructor(address) {
-    this.socket = typeof address === 'number' ? net.connect(address, '127.0.0.1') : net.connect(address);
+  /** @param {number | string} address port or path @param {{window?: boolean}} [options] `window: false`: reads nothing */
+  constructor(address, { window = true, halfOpen = false } = {}) {
+    const where = typeof address === 'number' ? { port: address, host: '127.0.0.1' } : { path: address };
+    this.socket = net.connect({ ...where, allowHalfOpen: halfOpen });
     this.bytes = Buffer.alloc(0);
     this.ended = false;
+    this.state = 'open';
     this.changed = new EventEmitter();
+    this.connected = once(this.socket, 'connect');
+    this.connected.catch(() => {});
     this.socket.on('data', (chunk) => {
       this.bytes = Buffer.concat([this.bytes, chunk]);
       this.changed.emit('change');
     });
-    const end = () => { this.ended = true; this.changed.emit('change'); };
+    if (!window) this.socket.pause();
+    const end = () => {
+      this.ended = true;
+      if (this.state === 'open') this.state = 'closed';
+      this.changed.emit('change');
+    };
     this.socket.on('end', end).on('error', end).on('close', end);
   }
 
   /** The same request description as `Client` of harness.mjs takes. */
-  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, http10 = false, trailers = '' }) {
+  encode({ method = 'GET', target = '/', headers = [['Host', 'h']], body, end = true, http10 = false, trailers = '' }) {
     const lines = [`${method} ${target} HTTP/1.${http10 ? 0 : 1}`, ...headers.map(([name, value]) => `${name}: ${value}`)];
-    let text = lines.join('\r\n') + '\r\n\r\n';
+    this.chunked = headers.some(([name]) => name.toLowerCase() === 'transfer-encoding');
+    let text = `${lines.join('\r\n')}\r\n\r\n`;
     if (body !== undefined) {
-      const chunked = headers.some(([name]) => name.toLowerCase() === 'transfer-encoding');
-      const latin1 = Buffer.from(body).toString('latin1');
-      if (!chunked) {
-        text += latin1;
-      } else {
-        const fields = trailers.split('\0').slice(0, -1);
-        let lines = '';
-        for (let i = 0; i < fields.length; i += 2) lines += `${fields[i]}: ${fields[i + 1]}\r\n`;
-        text += (latin1 === '' ? '' : `${latin1.length.toString(16)}\r\n${latin1}\r\n`) + `0\r\n${lines}\r\n`;
-      }
+      text += this.piece(Buffer.from(body).toString('latin1'));
+      if (end) text += this.lastPiece(trailers);
     }
     return Buffer.from(text, 'latin1');
   }
 
-  async request(request) {
+  piece(latin1) {
+    return !this.chunked || latin1 === '' ? latin1 : `${latin1.length.toString(16)}\r\n${latin1}\r\n`;
+  }
+
+  lastPiece(trailers) {
+    if (!this.chunked) return '';
+    const fields = trailers.split('\0').slice(0, -1);
+    let lines = '';
+    for (let i = 0; i < fields.length; i += 2) lines += `${fields[i]}: ${fields[i + 1]}\r\n`;
+    return `0\r\n${lines}\r\n`;
+  }
+
+  send(request = {}) {
+    this.method = request.method;
     this.socket.write(this.encode(request));
-    return this.answer(request.method);
+    return this;
+  }
+
+  /** More of the request's body. @param {string} latin1 */
+  body(latin1) {
+    this.socket.write(this.piece(latin1), 'latin1');
+    return this;
+  }
+
+  endBody(trailers = '') {
+    this.socket.write(this.lastPiece(trailers), 'latin1');
+    return this;
+  }
+
+  async request(request = {}) {
+    return this.send(request).answer(request.method);
+  }
+
+  take(length = this.bytes.length) {
+    const text = this.bytes.toString('latin1', 0, length);
+    this.bytes = this.bytes.subarray(length);
+    return { text };
   }
 
   /** All bytes up to the end of the final response. */
-  async answer(method = 'GET') {
-    while (true) {
-      const end = messageEnd(this.bytes.toString('latin1'), method, this.ended);
-      if (end >= 0) {
-        const text = this.bytes.toString('latin1', 0, end);
-        this.bytes = this.bytes.subarray(end);
-        return { text };
-      }
-      if (this.ended) return { text: this.bytes.toString('latin1') };
-      await once(this.changed, 'change');
+  async answer(method = this.method) {
+    const end = () => messageEnd(this.bytes.toString('latin1'), method, this.ended);
+    await this.settle(() => this.ended || end() >= 0, 'the answer');
+    return this.take(end() < 0 ? undefined : end());
+  }
+
+  /** Part of an answer, up to and with `text`. */
+  async upTo(text) {
+    const at = () => this.bytes.toString('latin1').indexOf(text);
+    await this.settle(() => this.ended || at() >= 0, text);
+    return this.take(at() < 0 ? undefined : at() + text.length).text;
+  }
+
+  /** All bytes until the server closes. */
+  async closed() {
+    await this.settle(() => this.ended, 'the end of the connection');
+    return this.bytes.toString('latin1');
+  }
+
+  async settle(test, what) {
+    const signal = AbortSignal.timeout(8000);
+    while (!test()) {
+      await once(this.changed, 'change', { signal }).catch((error) => {
+        throw new Error(`waited too long for ${what} after ${JSON.stringify(this.bytes.toString('latin1').slice(-500))}`, { cause: error });
+      });
     }
   }
 
-  async closed() {
-    while (!this.ended) await once(this.changed, 'change');
+  readAll() {
+    this.socket.resume();
+  }
+
+  /** FIN. */
+  half() {
+    this.socket.end();
+  }
+
+  /** RST. */
+  reset() {
+    this.state = 'left';
+    this.socket.resetAndDestroy();
+  }
+
+  drop() {
+    this.socket.destroy();
   }
 
   close() {
@@ -121,6 +187,7 @@ function messageEnd(text, method, ended) {
         const line = text.indexOf('\r\n', at);
         if (line < 0) return -1;
         const size = parseInt(text.slice(at, line), 16);
+        if (Number.isNaN(size)) return -1;
         if (size === 0) {
           const end = text.indexOf('\r\n\r\n', line);
           return end < 0 ? -1 : end + 4;

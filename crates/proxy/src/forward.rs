@@ -136,6 +136,15 @@ impl<'a> Forwarding<'a> {
             .with(HeadFlags::EXPECT_CONTINUE, self.head.expect_continue)
     }
 
+    /// Writes the line that tells a worker of frames who the client of this plain connection is, so that its real socket has
+    /// the client's address (`docs/worker-protocol.md`, "The plain path").
+    pub fn write_client_line(&self, out: &mut Outbox, pool: &Pool) {
+        let ip = if self.client.ip().is_empty() { b"-" } else { self.client.ip() };
+        out.write(pool, b"HOSTLER ");
+        out.write(pool, ip);
+        out.write(pool, format!(" {} {}\n", self.client.port(), self.listener_index).as_bytes());
+    }
+
     /// Writes the head as HTTP/1.1 text for a plain worker connection.
     pub fn write_text(&self, out: &mut Outbox, pool: &Pool) {
         out.write(pool, self.head.method.as_str().as_bytes());

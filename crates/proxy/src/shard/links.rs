@@ -3,6 +3,7 @@
 //! Owns: the two forms of each wish. Must never know: why the connection wishes it. Part of the shard.
 
 use hostler_driver::{Driver, Part};
+use hostler_protocol::control::Transport;
 use hostler_protocol::http1::{BodyFraming, encode_chunk_head};
 use hostler_protocol::worker::{FrameWriter, NoRoom, StreamTag};
 
@@ -62,6 +63,13 @@ impl<D: Driver> Shard<D> {
                 let Some(entry) = self.plains.get_mut(plain) else {
                     return;
                 };
+                let framed = self
+                    .dispatch
+                    .get(entry.worker)
+                    .is_some_and(|worker| worker.address.transport == Transport::Frames);
+                if framed {
+                    forwarding.write_client_line(&mut entry.outbox, self.driver.pool());
+                }
                 forwarding.write_text(&mut entry.outbox, self.driver.pool());
                 // The chunks of a request that asks for another protocol come as the client wrote them.
                 let head = &self.request_head;

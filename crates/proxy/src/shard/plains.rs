@@ -11,6 +11,7 @@
 use std::io;
 
 use hostler_driver::{Buffer, Completion, Driver, Operation, PoolClass, ReceiveMode};
+use hostler_protocol::control::Transport;
 
 use super::Shard;
 use super::owner::Owner;
@@ -259,6 +260,10 @@ impl<D: Driver> Shard<D> {
             return;
         };
         let idle_ms = self.dispatch.get(plain.worker).map_or(0, |worker| {
+            if worker.address.transport == Transport::Frames {
+                // It bears this client's address, and the next upgrade is another client's.
+                return 0;
+            }
             let full = worker.plain_idle.len() >= IDLE_PER_WORKER_MAX;
             if full { 0 } else { idle_ms_max(worker.address.plain_idle_ms_max, worker_idle_ms) }
         });

@@ -1,0 +1,55 @@
+'use strict';
+
+// Owns the errors that Node's parser or socket would have raised had they read the connection, and their way into Node's own
+// handler of them (`socketOnError` in _http_server.js: 'clientError', or an answer and the end).
+// Must never know: frames, how a connection came to its error.
+
+const os = require('os');
+
+/** llhttp's errors carry these fields; the bytes themselves (`rawPacket`) never were here. */
+function parseError(message, code, reason) {
+  return Object.assign(new Error(message), { bytesParsed: 0, code, reason });
+}
+
+/** FIN before the request was whole: what `parser.finish()` returns then. */
+function unexpectedEnd() {
+  return parseError('Parse Error', 'HPE_INVALID_EOF_STATE', 'Invalid EOF state');
+}
+
+function tooManyHeaders() {
+  return parseError('Parse Error: Header overflow', 'HPE_HEADER_OVERFLOW', 'Header overflow');
+}
+
+/** As onStreamRead of stream_base_commons.js. @param {string} name ECONNRESET, ... */
+function readError(name) {
+  const number = os.constants.errno[name];
+  return Object.assign(new Error(`read ${name}`), { errno: number === undefined ? undefined : -number, code: name, syscall: 'read' });
+}
+
+/** Calls Node's own handler, which takes itself off the list of 'error' listeners first. */
+function raise(socket, error) {
+  const handler = socket.listeners('error').find((listener) => listener.name === 'socketOnError');
+  if (handler === undefined) socket.destroy(error);
+  else handler.call(socket, error);
+}
+
+/** @type {boolean | null} */
+let counts = null;
+
+/**
+ * Whether this Node refuses more headers than `maxHeaderPairs` instead of dropping them (a security fix of 2026 in
+ * node_http_parser.cc). Asked of a parser of its own, and only when a request is over a limit.
+ * @param {any} HTTPParser
+ */
+function countsPairs(HTTPParser) {
+  if (counts === null) {
+    const parser = new HTTPParser();
+    parser.initialize(HTTPParser.REQUEST, {});
+    parser.maxHeaderPairs = 2;
+    counts = parser.execute(Buffer.from('GET / HTTP/1.1\r\nA: b\r\nC: d\r\n\r\n')) instanceof Error;
+    parser.close();
+  }
+  return counts;
+}
+
+module.exports = { countsPairs, raise, readError, tooManyHeaders, unexpectedEnd };

@@ -1,0 +1,202 @@
+// Owns a comparison: the cases of one topic (semantics/TOPIC.cjs), each run under Node alone over TCP and over frames. What
+// the client got, what the app noted and what became of the connections must be equal.
+// Must never know: what a case is about.
+//
+// A case is { app(req, res, tools), client(side), group, versions, server(server, tools), but(outcome) }. `client` is one GET if there is
+// none; `but` takes out of both outcomes what is allowed to differ.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { FakeProxy, NODE, mask } from './harness.mjs';
+import { FramedClient } from './framed.mjs';
+import { RawClient, plainNode } from './raw.mjs';
+
+const require = createRequire(import.meta.url);
+const FOLDER = path.join(import.meta.dirname, 'semantics');
+const HOST = path.join(FOLDER, 'host.cjs');
+const MAJOR = Number.parseInt(execFileSync(NODE, ['-p', 'process.versions.node'], { encoding: 'utf8' }), 10);
+
+/** One of the two apps: a child process that takes cases and notes. */
+class App extends EventEmitter {
+  constructor(child, connect) {
+    super();
+    this.child = child;
+    this.connect = connect;
+    this.notes = [];
+    this.exit = null;
+    this.rest = '';
+    this.stderr = '';
+    child.stdout.on('data', (text) => this.read(text));
+    child.stderr.on('data', (text) => { this.stderr += text; });
+    child.on('close', (code, signal) => {
+      this.exit = signal ?? code;
+      this.emit('change');
+    });
+  }
+
+  read(text) {
+    const lines = (this.rest + text).split('\n');
+    this.rest = lines.pop();
+    for (const line of lines) {
+      if (line.startsWith('note ')) this.notes.push(JSON.parse(line.slice(5)));
+      else this.said = line;
+    }
+    this.emit('change');
+  }
+
+  async until(test, what) {
+    const signal = AbortSignal.timeout(8000);
+    while (!test()) {
+      await once(this, 'change', { signal }).catch((error) => {
+        throw new Error(`waited too long for ${what} after ${JSON.stringify(this.notes)} ${this.stderr}`, { cause: error });
+      });
+    }
+  }
+
+  async tell(line, answer) {
+    if (this.exit !== null) return;
+    this.said = '';
+    this.child.stdin.write(`${line}\n`);
+    await this.until(() => this.said === answer || this.exit !== null, answer);
+  }
+}
+
+/** What a case's client works with. */
+class Side {
+  constructor(app, framed) {
+    this.app = app;
+    this.framed = framed;
+    this.clients = [];
+  }
+
+  /** A new connection. @param {object} [options] for `net.connect` */
+  open(options) {
+    const client = this.app.connect(options);
+    this.clients.push(client);
+    return client;
+  }
+
+  /** The first connection. */
+  get client() {
+    return this.clients[0] ?? this.open();
+  }
+
+  /** The last connection, or a new one if it is closed. */
+  get current() {
+    const last = this.clients.at(-1);
+    return last?.state === 'open' ? last : this.open();
+  }
+
+  /** One request and its answer, and what it left behind in the app. */
+  async request(request) {
+    const { text } = await this.current.request(request);
+    await this.settle();
+    return text;
+  }
+
+  /** Sends a request to which nothing may come back; what came. */
+  async probe(request) {
+    const client = this.current;
+    client.send(request);
+    await client.connected;
+    return this.settled();
+  }
+
+  async settle() {
+    await this.app.tell('settle', 'settled');
+    for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+  }
+
+  /** What is here when the app has done what it had to. */
+  async settled() {
+    await this.settle();
+    return this.client.take().text;
+  }
+
+  /** Waits until the app has noted `text` (`times` times). */
+  noted(text, times = 1) {
+    const count = () => this.app.notes.filter((note) => note.includes(text)).length;
+    return this.app.until(() => count() >= times, `note "${text}"`);
+  }
+
+  exited() {
+    return this.app.until(() => this.app.exit !== null, 'the exit');
+  }
+}
+
+async function run(app, name, one, framed) {
+  app.notes = [];
+  await app.tell(`case ${name}`, 'ready');
+  const side = new Side(app, framed);
+  try {
+    const result = one.client ? await one.client(side) : [await side.request()];
+    await app.tell('end', 'done');
+    for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+    return {
+      result: masked(result),
+      notes: [...app.notes],
+      connections: side.clients.map((client) => client.state),
+      exit: app.exit,
+    };
+  } finally {
+    for (const client of side.clients) client.drop();
+    await app.tell('end', 'done');
+  }
+}
+
+function masked(value) {
+  if (typeof value === 'string') return mask(value);
+  return Array.isArray(value) ? value.map(masked) : value;
+}
+
+/** Both apps of one group. */
+async function pair(file, groupName, group) {
+  const proxy = await FakeProxy.start();
+  const env = group.env;
+  const nodeArgs = group.nodeArgs;
+  const { worker, channel } = await proxy.ready(HOST, { args: [file, groupName], stdin: 'pipe', env, nodeArgs });
+  const framed = new App(worker.child, (options) => new FramedClient(channel, options));
+  const plain = await plainNode(HOST, { args: [file, groupName], stdin: 'pipe', env, nodeArgs });
+  const alone = new App(plain.child, (options) => new RawClient(plain.port, { halfOpen: true, ...options }));
+  return {
+    framed, alone, fresh: group.fresh === true,
+    async stop() {
+      await proxy.stop();
+      await plain.stop();
+    },
+  };
+}
+
+/** @param {string} topicName */
+export function compareAll(topicName) {
+  const file = path.join(FOLDER, `${topicName}.cjs`);
+  const topic = require(file);
+  const pairs = new Map();
+  after(async () => {
+    for (const one of pairs.values()) await (await one).stop();
+  });
+  for (const [name, one] of Object.entries(topic.cases)) {
+    const skip = one.versions !== undefined && !one.versions.includes(MAJOR) && `not for Node ${MAJOR}`;
+    test(`${topicName}: ${name}`, { skip }, async () => {
+      const groupName = one.group ?? '';
+      const group = topic.groups?.[groupName] ?? {};
+      if (!pairs.has(groupName)) pairs.set(groupName, pair(file, groupName, group));
+      const both = await pairs.get(groupName);
+      if (both.fresh) pairs.delete(groupName);
+      try {
+        const alone = await run(both.alone, name, one, false);
+        const framed = await run(both.framed, name, one, true);
+        one.check?.(alone);
+        one.but?.(framed);
+        one.but?.(alone);
+        assert.deepEqual(framed, alone);
+      } finally {
+        if (both.fresh) await both.stop();
+      }
+    });
+  }
+}

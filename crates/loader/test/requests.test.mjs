@@ -1,0 +1,4 @@
+// Requests as the app sees them, under Node alone and over frames.
+import { compareAll } from './compare.mjs';
+
+compareAll('requests');
