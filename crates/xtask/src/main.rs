@@ -1,15 +1,17 @@
-//! Developer commands: `cargo xtask test`, `lint`, `loadtest`, ...
+//! Developer commands: `cargo xtask test`, `lint`, `compat`, `loadtest`, ...
 //!
 //! Owns: the list of commands and their help. Must never know: how a command works; each has its file.
 //! Called by people and by `.ci/run`, which call the same commands.
 #![forbid(unsafe_code)]
 
 mod codegen;
+mod compat;
 mod fixtures;
 mod functions;
 mod fuzz_smoke;
 mod lint;
 mod loadtest;
+mod nodes;
 mod run;
 mod test;
 mod tidy;
@@ -20,13 +22,16 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test [FILTER]       all tests: Rust (unit, property, simulation, end to end) and the loader's; sets up
-                      the npm and Python fixtures itself; FILTER is passed on as a part of test names
+  test [FILTER]       all tests: Rust (unit, property, simulation, end to end) and the loader's, on Node 24;
+                      end to end (frames) and the loader's on Node 20 and 22 too; sets up the Node versions
+                      (target/node), the npm and the Python fixtures itself; FILTER is a part of test names
   fixtures            that set-up alone
   lint                rustfmt, clippy with warnings as errors, tidy, codegen --check, cargo-deny if installed
   tidy                rules of this code base that clippy does not know
   codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
   loadtest [ARGS]     builds for release and measures against Node alone and nginx; `loadtest help` for more
+  compat [SUITE...]   other people's test suites under plain Node and under `hostler exec`, compared; writes
+                      docs/compatibility.md; `compat help` for more
   fuzz-smoke [SECS]   each fuzz target for some seconds (needs cargo-fuzz and a nightly toolchain)
   help                this text
 ";
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::tidy(),
         "codegen" => codegen::codegen(rest.iter().any(|argument| argument == "--check")),
         "loadtest" => loadtest::loadtest(&rest),
+        "compat" => compat::compat(&rest),
         "fuzz-smoke" => fuzz_smoke::fuzz_smoke(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
