@@ -14,6 +14,7 @@ mod bad_input_tables;
 mod below;
 mod bodies;
 mod commands;
+mod exec;
 mod exhaustion;
 mod frameworks;
 mod headers;

@@ -133,6 +133,21 @@ pub(crate) fn block_signals() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Lets `command` receive the signals that this thread has blocked. Ignored ones stay ignored, as a shell's `nohup` wants.
+pub(crate) fn unblock_in_child(command: &mut Command) {
+    // SAFETY: the hook runs in the forked child; it makes one system call, takes no lock and allocates nothing.
+    unsafe { command.pre_exec(unblock_all) };
+}
+
+fn unblock_all() -> io::Result<()> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the pointer is valid for writes; the call initialises the whole set.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: the set is initialised; the old mask is not wanted.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    Ok(())
+}
+
 /// Runs in the child, before `exec`.
 #[expect(
     clippy::disallowed_methods,
@@ -146,11 +161,7 @@ fn prepare_child(parent: Pid) -> io::Result<()> {
         // is fine.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the pointer is valid for writes; the call initialises the whole set.
-    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
-    // SAFETY: the set is initialised; the old mask is not wanted.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    unblock_all()?;
     // SIGKILL, because a worker that ignores SIGTERM would outlive a killed supervisor.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // If the supervisor died before that call, no signal will ever come.

@@ -106,12 +106,10 @@ impl ExecSession {
 
     /// Starts `program`.
     pub fn start(&self, program: &OsStr, args: &[OsString]) -> Result<Child, ExecError> {
-        Command::new(program)
-            .args(args)
-            .env(VARIABLE, &self.variable)
-            .env(NODE_OPTIONS, &self.node_options)
-            .spawn()
-            .map_err(|source| ExecError::Program { program: program.into(), source })
+        let mut command = Command::new(program);
+        command.args(args).env(VARIABLE, &self.variable).env(NODE_OPTIONS, &self.node_options);
+        exec::unblock_in_child(&mut command);
+        command.spawn().map_err(|source| ExecError::Program { program: program.into(), source })
     }
 
     /// Waits for the command's end and passes on the signals that are meant for it.
