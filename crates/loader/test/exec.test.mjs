@@ -91,9 +91,17 @@ for (const mode of ['data', 'readable', 'paused', 'throws', 'destroys', 'timeout
       await plainNode(fixture('handover.cjs'), { env: { MODE: mode } })];
     const closes = mode === 'destroys' || mode === 'timeout';
     const pieces = mode === 'readable' || mode === 'destroys' ? [GET('/a')] : [GET('/a'), /GET \/a$/];
-    const { offer, read, talking } = await givenBack(ours.port, pieces);
-    offer.giveBack(read);
+    // What the app reads itself, or does not want, is never offered.
+    const raw = mode === 'data' || mode === 'readable' || mode === 'destroys';
+    const offers = front.offers.length;
+    let talking = raw ? converse(ours.port, { pieces }) : null;
+    if (!raw) {
+      const { offer, read, talking: rest } = await givenBack(ours.port, pieces);
+      offer.giveBack(read);
+      talking = rest;
+    }
     const [a, b] = [await talking, await converse(theirs.port, { pieces })];
+    assert.equal(front.offers.length - offers, raw ? 0 : 1);
     await Promise.all([end(a, closes), end(b, closes)]);
     assert.equal(a.text(), b.text());
     if (mode !== 'readable') assert.deepEqual(await settle(ours.port), await settle(theirs.port));
@@ -276,7 +284,7 @@ test('close waits for offers and requests, closes idle connections', async () =>
 test('closeAllConnections takes offers too; their handles wait for the answer', async () => {
   const worker = await app();
   const offered = [await front.connect(worker.port), await front.connect(worker.port)];
-  const last = await opened(worker, run('server.close(() => note("callback")), server.closeAllConnections(), 1'));
+  const last = await opened(worker, run('server.close(() => note("callback")), server.closeAllConnections(), setInterval(() => {}, 1000), 1'));
   assert.equal((await last.client.answer()).end, 'RESET');
   await worker.line('note callback');
   // Both are closed only now: a descriptor that was closed could mean another connection.
@@ -284,8 +292,7 @@ test('closeAllConnections takes offers too; their handles wait for the answer', 
   const client = offered[1].offer.open();
   assert.equal((await client.answer()).end, 'RESET');
   await Promise.all(offered.map(({ closed }) => closed));
-  assert.equal((await worker.exited).code, 0);
-  assert.ok(!worker.stdout.includes('note connection at listen 127.0.0.1 ' + offered[0].socket.localPort));
+  assert.equal(worker.stdout.match(/note close false/g).length, 3);
 });
 
 test('an idle connection keeps the process alive as under Node; unref lets it go', async () => {
