@@ -154,6 +154,15 @@ const methods = {
     return null;
   },
 
+  // What the app itself puts in front of Node's parser; see Offer.used.
+  push(chunk, encoding) {
+    return this._offer !== null && this._offer.used() && this.push(chunk, encoding);
+  },
+
+  unshift(chunk, encoding) {
+    return this._offer !== null && this._offer.used() && this.unshift(chunk, encoding);
+  },
+
   /**
    * Node calls this after each answer with the keep-alive time (resOnFinish in _http_server.js).
    * Where the proxy owns that timer, exactly that call ends any timer and starts none.
