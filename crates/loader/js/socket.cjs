@@ -88,6 +88,7 @@ function VirtualSocket(channel, server, from) {
 }
 Object.setPrototypeOf(VirtualSocket.prototype, SocketPrototype);
 Object.setPrototypeOf(VirtualSocket, net.Socket);
+Object.defineProperty(VirtualSocket.prototype, 'constructor', { value: net.Socket, writable: true, configurable: true });
 
 const methods = {
   write: response.write,

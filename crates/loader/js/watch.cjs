@@ -8,6 +8,7 @@ const http = require('http');
 const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
 const connections = require('./connections.cjs');
+const dump = require('./dump.cjs');
 const { jsonFrame } = require('./frame.cjs');
 const { outside, setTimeout } = require('./natives.cjs');
 const { Offers } = require('./offer.cjs');
@@ -94,6 +95,7 @@ class Exec {
   /** @private */
   connect() {
     this.connected = true;
+    dump.install(); // as in a worker, so that what is proved here holds there
     // Node writes an answer at once, so that `res.end(); process.exit()` still answers. Here the batch is written then.
     process.on('exit', () => {
       this.report();
