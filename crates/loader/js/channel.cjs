@@ -21,7 +21,7 @@ class Channel extends Outbox {
    * @param {string} path of the shard's socket
    * @param {object} hello what this worker says first
    * @param {{ready(channel: Channel): void, failed(channel: Channel, error: Error): void,
-   *          changed(): void, batch(): void, virtual(server: any): any[], offered(server: any): any[],
+   *          changed(): void, batch(): void, virtual(server: any): any[],
    *          ownsTimeouts: boolean}} owner
    */
   constructor(path, hello, owner) {
@@ -176,7 +176,7 @@ class Channel extends Outbox {
 
   /** A virtual socket is destroyed. @param {any} socket */
   release(socket) {
-    if (!socket._gone && !socket._closeSent) this.reset(socket._stream, socket._generation);
+    if (socket._stream !== 0 && !socket._gone && !socket._closeSent) this.reset(socket._stream, socket._generation);
     this.forgetStream(socket);
     if (socket._offer !== null) socket._offer.close();
   }

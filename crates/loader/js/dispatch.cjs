@@ -9,7 +9,7 @@ const diagnostics = require('diagnostics_channel');
 const http = require('http');
 const C = require('./constants.cjs');
 const connections = require('./connections.cjs');
-const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers } = require('./frame.cjs');
+const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers, u24 } = require('./frame.cjs');
 const errors = require('./errors.cjs');
 const { drainTicks } = require('./natives.cjs');
 const response = require('./response.cjs');
@@ -119,30 +119,29 @@ function openConnection(channel, stream, generation) {
     return undefined;
   }
   server._connections++;
-  return channel.scope.runInAsyncScope(connect, undefined, channel, server, stream, generation, current, null);
+  return channel.scope.runInAsyncScope(connect, undefined, channel, server, current, (socket) => {
+    socket._stream = stream;
+    socket._streamText = u24(stream);
+    socket._generation = generation;
+    channel.streams[stream] = socket;
+  });
 }
 
 /**
  * Called in the async context that the server had when it began to listen.
- * @param {any} channel @param {any} server @param {number} stream @param {number} generation
+ * @param {any} channel @param {any} server
  * @param {{address: string, port: number, listener: number}} from
- * @param {import('./offer.cjs').Offer | null} offer
+ * @param {(socket: any) => void} prepare before the app hears of it
  */
-function connect(channel, server, stream, generation, from, offer) {
-  const socket = new VirtualSocket(channel, server, stream, from);
-  socket._generation = generation;
-  if (offer !== null) offer.opened(socket);
-  channel.streams[stream] = socket;
+function connect(channel, server, from, prepare) {
+  const socket = new VirtualSocket(channel, server, from);
+  prepare(socket);
   channel.opened();
   connections.join(server, channel.owner);
   server.emit('connection', socket);
   if (socketChannel.hasSubscribers) socketChannel.publish({ socket });
-  const parser = socket.parser;
-  if (!parser) return socket;
-  // The parser never sees a byte, so the server's list of connections would take it for a client
-  // that sends its head too slowly (checkConnections in _http_server.js); connections.cjs names it there.
-  parser.remove();
-  if (kOnBody < 0) {
+  const { parser } = socket;
+  if (parser && kOnBody < 0) {
     kOnHeaders = parser.constructor.kOnHeaders | 0;
     kOnBody = parser.constructor.kOnBody | 0;
     kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;

@@ -9,14 +9,15 @@ const net = require('net');
 const { drainTicks, root, setImmediate } = require('./natives.cjs');
 
 /**
- * One way into a server.
- * @typedef {object} Entrance
+ * @typedef {object} Owner
  * @property {any} server
- * @property {any} handle `this` of `onconnection`
  * @property {Function} onconnection Node's own (net.js)
+ * @property {(() => void) | null} onRequest called for each request that Node's parser reads
+ *
+ * @typedef {object} Entrance one way into a server, for handles that the app does not know yet
+ * @property {any} handle `this` of `onconnection`
  * @property {symbol} owner key under which a handle keeps its server or socket
  * @property {import('async_hooks').AsyncResource} scope the server's async context
- * @property {(() => void) | null} onRequest called for each request that Node's parser reads
  */
 
 /** The key under which net.js keeps who owns a handle (`owner_symbol`). @param {any} handle @param {any} server */
@@ -26,7 +27,7 @@ function ownerKey(handle, server) {
 
 /**
  * Node's own `onconnection`: limits, `net.Socket`, 'connection', diagnostics.
- * @param {Entrance} entrance @param {any} client handle @param {Buffer} bytes
+ * @param {Owner & Entrance} entrance @param {any} client handle @param {Buffer} bytes
  */
 function accept(entrance, client, bytes) {
   let done = false;
@@ -41,7 +42,7 @@ function accept(entrance, client, bytes) {
   accepted(entrance, client, bytes);
 }
 
-/** @param {Entrance} entrance @param {any} client @param {Buffer} bytes */
+/** @param {Owner & Entrance} entrance @param {any} client @param {Buffer} bytes */
 function accepted(entrance, client, bytes) {
   const socket = client[entrance.owner];
   if (!(socket instanceof net.Socket)) return; // dropped: too many connections
@@ -49,7 +50,7 @@ function accepted(entrance, client, bytes) {
   deliver(client, socket, bytes);
 }
 
-/** @param {Entrance} entrance @param {any} socket */
+/** @param {Owner & Entrance} entrance @param {any} socket */
 function watch(entrance, socket) {
   const { parser } = socket;
   const { onRequest } = entrance;
@@ -88,19 +89,22 @@ function count(client, name, more) {
 
 /**
  * A virtual socket becomes the real one, in place: the app's listeners, its own properties and every `req.socket` stay
- * valid, and so does Node's state of the connection (its parser and closures), which has seen the earlier requests.
- * @param {Entrance} entrance @param {any} client @param {any} socket @param {Buffer} bytes
+ * valid, and so does Node's state of the connection (its parser and closures), which may have seen requests.
+ * @param {Owner} owner @param {any} client @param {any} socket @param {Buffer} bytes
  */
-function takeOver(entrance, client, socket, bytes) {
-  socket._resource.runInAsyncScope(becomeReal, undefined, entrance.server, client, socket);
+function takeOver(owner, client, socket, bytes) {
+  socket._resource.runInAsyncScope(becomeReal, undefined, owner.server, client, socket);
+  watch(owner, socket);
+  if (bytes.length === 0) return;
   drainTicks();
-  watch(entrance, socket);
   deliver(client, socket, bytes);
 }
 
 /** What `onconnection` of net.js and `connectionListenerInternal` of _http_server.js do, where it is not done yet. */
 function becomeReal(server, client, socket) {
   const { bytesRead, bytesWritten, parser, timeout } = socket;
+  const paused = socket.isPaused();
+  const raw = rawListeners(socket);
   socket.setTimeout(0);
   Object.setPrototypeOf(socket, net.Socket.prototype);
   net.Socket.call(socket, {
@@ -112,32 +116,37 @@ function becomeReal(server, client, socket) {
   count(client, 'bytesRead', bytesRead);
   count(client, 'bytesWritten', bytesWritten);
   if (timeout > 0) socket.setTimeout(timeout);
-  // The constructor made new stream state, which does not know the listeners: one more tells it of 'data'.
-  net.Socket.prototype.on.call(socket, 'data', noop);
-  socket.removeListener('data', noop);
   if (!parser) return;
-  // Again, because only this puts a parser among the server's connections, from which dispatch.cjs took it.
-  parser.initialize(parser.constructor.REQUEST, socket._resource, server.maxHeaderSize || 0,
-    lenientFlags(server, parser.constructor), server[connectionsKey(server)]);
+  tell(socket, ['data', ...raw]);
   if (client.isStreamBase && !client._consumed) {
     parser._consumed = true;
     client._consumed = true;
     parser.consume(client);
   }
+  // Node's own wrapper of `on` (generateSocketListenerWrapper) ends that again.
+  if (raw.length > 0) {
+    socket.on('data', noop);
+    socket.removeListener('data', noop);
+  }
+  if (paused) socket.pause();
+}
+
+/** The constructor made new stream state, which learns of listeners when they come. @param {any} socket @param {string[]} events */
+function tell(socket, events) {
+  for (const event of events) net.Socket.prototype.on.call(socket, event, noop);
+  for (const event of events) socket.removeListener(event, noop);
 }
 
 function noop() {}
 
-/** As calculateLenientFlags of _http_common.js, which has the command line's option from the same two places. */
-function lenientFlags(server, HTTPParser) {
-  switch (server.httpValidation) {
-    case 'strict': return HTTPParser.kLenientNone | 0;
-    case 'relaxed': return HTTPParser.kLenientHeaderValueRelaxed | 0;
-    case 'insecure': return HTTPParser.kLenientAll | 0;
-  }
-  const words = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)];
-  const lenient = server.insecureHTTPParser ?? words.includes('--insecure-http-parser');
-  return (lenient ? HTTPParser.kLenientAll : HTTPParser.kLenientNone) | 0;
+/** What the app, and not Node's http code, reads the socket with. @param {any} socket @returns {string[]} */
+function rawListeners(socket) {
+  return ['data', 'readable'].filter((event) => socket.listenerCount(event) > (event === 'data' && socket.parser ? 1 : 0));
+}
+
+/** Whether the app reads the socket itself. @param {any} socket */
+function isRaw(socket) {
+  return rawListeners(socket).length > 0;
 }
 
 /** The key of the server's list of connections (_http_server.js). @param {any} server */
@@ -145,4 +154,4 @@ function connectionsKey(server) {
   return Object.getOwnPropertySymbols(server).find((key) => key.description === 'http.server.connections');
 }
 
-module.exports = { accept, connectionsKey, count, ownerKey, takeOver };
+module.exports = { accept, connectionsKey, count, isRaw, ownerKey, takeOver };

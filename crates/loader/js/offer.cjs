@@ -1,49 +1,63 @@
 'use strict';
 
 // Owns the connections that Node accepted and the proxy may take (`hostler exec`): the offer, the answer, and
-// the handle, unread, until the connection is over.
+// the handle, unread, until the connection is over. The app knows the connection from the moment of its acceptance, as
+// a virtual socket.
 // Must never know: how a server came to be watched, what is in a request.
 
 const dispatch = require('./dispatch.cjs');
 const handover = require('./handover.cjs');
 const { clearTimeout, setImmediate, setTimeout } = require('./natives.cjs');
-const { ProtocolError, offerFrame } = require('./frame.cjs');
+const { ProtocolError, offerFrame, u24 } = require('./frame.cjs');
 
 // More at once are Node's own from the start.
 const OFFERS_MAX = 4096;
 // The proxy answers when a head is whole, or after 20 ms; at worst when it has a turn.
 const ANSWER_MS_MAX = 10_000;
 const NOTHING = Buffer.alloc(0);
+const FROM = { address: '', port: 0, listener: 0 }; // the handle knows, see `name`
 
 /**
- * WAITING -> OFFERED -> OPEN -> OVER, or back to Node from each of the first three (also OVER).
- * DROPPED: the app destroyed it while it was offered. The handle stays until the proxy has answered: once it is closed, its
- * descriptor may mean another connection.
+ * NEW -> WAITING (for the channel) -> OFFERED -> OPEN -> OVER. Back to Node, and so OVER, from each of them.
+ * NEW: the app hears of the connection. DROPPED: the app destroyed it while it was offered; the handle stays until the
+ * proxy has answered, because once it is closed its descriptor may mean another connection.
  */
-const STATES = { WAITING: 'waiting', OFFERED: 'offered', DROPPED: 'dropped', OPEN: 'open', OVER: 'over' };
+const STATES = { NEW: 'new', WAITING: 'waiting', OFFERED: 'offered', DROPPED: 'dropped', OPEN: 'open', OVER: 'over' };
 
 class Offer {
-  /** @param {Offers} offers @param {number} number @param {import('./exec.cjs').Watched} watched @param {any} client handle */
-  constructor(offers, number, watched, client) {
+  /** @param {Offers} offers @param {import('./watch.cjs').Watched} watched @param {any} client handle */
+  constructor(offers, watched, client) {
     this.offers = offers;
-    this.number = number;
     this.watched = watched;
     this.client = client;
-    this.state = STATES.WAITING;
+    this.number = 0;
+    this.state = STATES.NEW;
+    /** The virtual socket. @type {any} */
+    this.socket = null;
     /** The connection is to end with RST. */
     this.reset = false;
+    this.peername = this.sockname = null;
   }
 
   /** What `onconnection` of net.js does with the handle. @param {any} socket */
-  opened(socket) {
-    const { client, watched: { server } } = this;
-    this.state = STATES.OPEN;
+  begin(socket) {
+    const { watched: { server }, client } = this;
+    this.socket = socket;
     socket._offer = this;
-    socket._local = undefined;
-    if (typeof client.getsockname !== 'function') return;
-    client.getsockname(socket._local = {});
     if (server.noDelay) this.setNoDelay(true);
-    if (server.keepAlive) client.setKeepAlive(true, server.keepAliveInitialDelay);
+    if (server.keepAlive) client.setKeepAlive?.(true, server.keepAliveInitialDelay);
+  }
+
+  /**
+   * As _getpeername and _getsockname of net.Socket, which ask once.
+   * @param {'peername' | 'sockname'} which
+   */
+  name(which) {
+    if (this[which] !== null) return this[which];
+    const out = {};
+    const failed = this.client[`get${which}`]?.(out);
+    if (failed === 0) this[which] = out;
+    return out;
   }
 
   /** A unix socket has neither. @param {boolean} [enable] as net.Socket.setNoDelay takes it */
@@ -56,26 +70,37 @@ class Offer {
     this.client.setKeepAlive?.(Boolean(enable), ~~(/** @type {any} */ (initialDelayMs) / 1000));
   }
 
-  /** The virtual socket is destroyed; what is left to send is the proxy's, whose descriptor is open still. */
+  /**
+   * The app uses the socket itself, not only through Node's http code. Before the connection is offered it can simply
+   * become the real socket.
+   * @returns {boolean} whether it has
+   */
+  used() {
+    if (this.state !== STATES.NEW) return false;
+    this.toNode(NOTHING);
+    return true;
+  }
+
+  /** The virtual socket is destroyed. What is left to send is the proxy's, whose descriptor is open still. */
   close() {
+    if (this.state === STATES.OFFERED) {
+      this.state = STATES.DROPPED;
+      return;
+    }
+    if (this.state === STATES.WAITING) this.offers.remove(this);
     this.state = STATES.OVER;
     // SO_LINGER belongs to the socket, not to the descriptor: the last one that is closed sends RST.
     if (this.reset && typeof this.client.reset === 'function' && this.client.reset() === 0) return;
     this.client.close();
   }
 
-  /** `closeAllConnections` before the answer; `destroy` is what Node calls. */
-  destroy() {
-    if (this.state !== STATES.WAITING && this.state !== STATES.OFFERED) return;
-    const { server } = this.watched;
-    server._connections--;
-    if (this.state === STATES.OFFERED) {
-      this.state = STATES.DROPPED;
-    } else {
-      this.offers.remove(this);
-      this.close();
-    }
-    server._emitCloseIfDrained();
+  /** @param {Buffer} bytes that were read from it */
+  toNode(bytes) {
+    const { socket } = this;
+    this.state = STATES.OVER;
+    socket._channel.forgetStream(socket);
+    socket._offer = null;
+    handover.takeOver(this.watched, this.client, socket, bytes);
   }
 }
 
@@ -83,7 +108,7 @@ class Offers {
   /** @param {import('./channel.cjs').Channel} channel */
   constructor(channel) {
     this.channel = channel;
-    /** Not answered yet. @type {Map<number, Offer>} */
+    /** @type {Map<number, Offer>} */
     this.unanswered = new Map();
     this.next = 0;
     /** @type {any} */
@@ -91,27 +116,37 @@ class Offers {
     this.oldest = -1;
   }
 
-  get size() {
-    return this.unanswered.size;
+  /** @returns {boolean} false: too many, it is Node's */
+  hasRoom() {
+    return this.unanswered.size < OFFERS_MAX;
   }
 
-  /** @param {any} server */
-  of(server) {
-    return [...this.unanswered.values()].filter((offer) => offer.watched.server === server && offer.state !== STATES.DROPPED);
-  }
-
-  /** @param {import('./exec.cjs').Watched} watched @param {any} client @returns {boolean} false: it is Node's */
-  add(watched, client) {
-    if (this.unanswered.size >= OFFERS_MAX) return false;
-    this.next = (this.next + 1) >>> 0;
-    const offer = new Offer(this, this.next, watched, client);
-    this.unanswered.set(offer.number, offer);
-    if (this.unanswered.size === 1) {
-      this.channel.owner.changed();
-      this.watch();
+  /** Called by Node, in the server's async context. @param {import('./watch.cjs').Watched} watched @param {any} client */
+  accept(watched, client) {
+    const offer = new Offer(this, watched, client);
+    watched.server._connections++;
+    try {
+      dispatch.connect(this.channel, watched.server, FROM, (/** @type {any} */ socket) => offer.begin(socket));
+    } finally {
+      // What a listener of 'connection' throws is the app's; the connection goes on.
+      this.make(offer);
     }
+  }
+
+  /** @private @param {Offer} offer */
+  make(offer) {
+    const { socket } = offer;
+    if (offer.state !== STATES.NEW) return;
+    if (handover.isRaw(socket)) {
+      offer.used();
+      return;
+    }
+    this.next = (this.next + 1) >>> 0;
+    offer.number = this.next;
+    offer.state = STATES.WAITING;
+    this.unanswered.set(offer.number, offer);
+    if (this.timer === null) this.watch();
     if (this.channel.ready) this.send(offer);
-    return true;
   }
 
   /** The proxy's HELLO is here. */
@@ -130,70 +165,58 @@ class Offers {
   open(number, stream, generation) {
     if (stream === 0 || this.channel.streams[stream] !== undefined) throw new ProtocolError(`OPEN on stream ${stream}`);
     const offer = this.answered(number);
-    // The HEAD that follows finds no stream and is answered with RESET.
-    if (offer.state === STATES.DROPPED) return offer.close();
-    const { client, watched: { server, scope } } = offer;
-    const peer = /** @type {any} */ ({});
-    client.getpeername?.(peer);
-    const from = { address: peer.address ?? '', port: peer.port ?? 0, listener: 0 };
-    scope.runInAsyncScope(dispatch.connect, undefined, this.channel, server, stream, generation, from, offer);
+    // If it was dropped, the HEAD that follows finds no stream and is answered with RESET.
+    if (offer === null) return;
+    const { socket } = offer;
+    offer.state = STATES.OPEN;
+    socket._stream = stream;
+    socket._streamText = u24(stream);
+    socket._generation = generation;
+    this.channel.streams[stream] = socket;
   }
 
   /** GIVE_BACK. @param {number} number @param {number} stream @param {Buffer} bytes */
   giveBack(number, stream, bytes) {
-    if (stream !== 0) {
-      this.giveBackStream(number, stream, bytes);
-      return;
-    }
-    const offer = this.answered(number);
-    if (offer.state === STATES.DROPPED) offer.close();
-    else toNode(offer, bytes);
+    const offer = stream === 0 ? this.answered(number) : this.opened(number, stream);
+    if (offer !== null) offer.toNode(bytes);
   }
 
-  /** @private @param {number} number @param {number} stream @param {Buffer} bytes */
-  giveBackStream(number, stream, bytes) {
+  /** @private @param {number} number @param {number} stream @returns {Offer | null} */
+  opened(number, stream) {
     const socket = this.channel.streams[stream];
-    if (socket === undefined) return; // destroyed meanwhile, and its handle is closed
+    if (socket === undefined) return null; // destroyed meanwhile, and its handle is closed
     const offer = socket._offer;
     if (offer.number !== number) throw new ProtocolError(`GIVE_BACK of offer ${number} on the stream of ${offer.number}`);
     if (socket._responseOpen || socket._bodyOpen) throw new ProtocolError(`GIVE_BACK of stream ${stream} in the middle of a request`);
-    this.channel.forgetStream(socket);
-    offer.state = STATES.OVER;
-    socket._offer = null;
-    handover.takeOver(offer.watched, offer.client, socket, bytes);
+    return offer;
   }
 
   /** The channel is gone for good: what is not answered is Node's. */
   lost() {
     const offers = [...this.unanswered.values()];
-    this.unanswered.clear();
-    this.changed();
     for (const offer of offers) {
-      if (offer.state === STATES.DROPPED) offer.close();
-      else setImmediate(toNode, offer, NOTHING); // each in its own turn, as it would have been accepted
+      if (this.answered(offer.number) === null) continue;
+      offer.state = STATES.NEW; // not offered any more
+      setImmediate(() => offer.used()); // each in its own turn, as it would have been accepted
     }
   }
 
-  /** @private @param {number} number */
+  /** @private @param {number} number @returns {Offer | null} null if the app dropped it */
   answered(number) {
     const offer = this.unanswered.get(number);
     if (offer === undefined) throw new ProtocolError(`no offer ${number}`);
     this.remove(offer);
-    return offer;
+    if (offer.state !== STATES.DROPPED) return offer;
+    offer.close();
+    return null;
   }
 
   /** @param {Offer} offer */
   remove(offer) {
     this.unanswered.delete(offer.number);
-    this.changed();
-  }
-
-  /** @private */
-  changed() {
-    if (this.unanswered.size > 0) return;
+    if (this.unanswered.size > 0 || this.timer === null) return;
     clearTimeout(this.timer);
     this.timer = null;
-    this.channel.owner.changed();
   }
 
   /** @private Every wait has a deadline: a proxy that does not answer at all is as good as gone. */
@@ -202,20 +225,13 @@ class Offers {
     this.timer = setTimeout(() => {
       // A process that was stopped finds its timers due first: what the proxy wrote meanwhile is read before the verdict.
       setImmediate(() => {
+        this.timer = null;
         if (this.unanswered.has(this.oldest)) this.channel.fail(new ProtocolError(`no answer to offer ${this.oldest}`));
         else if (this.unanswered.size > 0) this.watch();
       });
     }, ANSWER_MS_MAX);
     this.timer.unref();
   }
-}
-
-/** @param {Offer} offer @param {Buffer} bytes that were read from it */
-function toNode(offer, bytes) {
-  if (offer.state === STATES.OVER) return;
-  offer.state = STATES.OVER;
-  offer.watched.server._connections--; // Node's `onconnection` counts it
-  handover.accept(offer.watched, offer.client, bytes);
 }
 
 module.exports = { Offer, Offers };

@@ -14,6 +14,7 @@ const COPY_BYTES_MAX = 2048;
 
 /** As Writable.write; `_length` and 'drain' follow writeOrBuffer and afterWrite there. */
 function write(chunk, encoding, callback) {
+  if (this._stream === 0 && this._offer !== null && this._offer.used()) return this.write(chunk, encoding, callback);
   if (typeof encoding === 'function') {
     callback = encoding;
     encoding = undefined;
@@ -47,6 +48,7 @@ function uncork() {
 }
 
 function end(chunk, encoding, callback) {
+  if (this._stream === 0 && this._offer !== null && this._offer.used()) return this.end(chunk, encoding, callback);
   if (typeof chunk === 'function') {
     callback = chunk;
     chunk = undefined;
@@ -85,6 +87,7 @@ function flush(socket) {
     if (socket._callback1 !== null) written.sent(socket);
     return;
   }
+  if (socket._stream === 0 && type === DATA) return; // offered: they are in front of the first answer, or go out when Node has it back
   if (!socket._responseOpen) { // nobody asked: there is no place for bytes
     socket._text = '';
     socket._parts = null;

@@ -99,7 +99,7 @@ function exercise() {
   const events = [];
   const server = new http.Server({ keepAliveTimeout: 5000 }, listener(events));
   const channel = new Channel('', {}, {
-    ready() {}, changed() {}, batch() {}, virtual() { return []; }, offered() { return []; }, ownsTimeouts: false,
+    ready() {}, changed() {}, batch() {}, virtual() { return []; }, ownsTimeouts: false,
     failed(_channel, error) { throw error; },
   });
   channel.server = server;

@@ -9,7 +9,6 @@
 const EventEmitter = require('events');
 const net = require('net');
 const { AsyncResource } = require('async_hooks');
-const { u24 } = require('./frame.cjs');
 const { setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const written = require('./written.cjs');
@@ -21,18 +20,17 @@ const MANUAL = { requireManualDestroy: true };
 /**
  * @param {import('./channel.cjs').Channel} channel
  * @param {any} server the app's http.Server
- * @param {number} stream
- * @param {import('./frame.cjs').Head} head of the first request
+ * @param {{address: string, port: number, listener: number}} from
  */
-function VirtualSocket(channel, server, stream, head) {
+function VirtualSocket(channel, server, from) {
   EventEmitter.call(this);
   this._channel = channel;
-  this._stream = stream;
-  this._streamText = u24(stream);
+  this._stream = 0; // of the channel; 0 while it has none
+  this._streamText = '';
   this._generation = 0;
-  this._address = head.address;
-  this._port = head.port;
-  this._local = channel.listeners[head.listener]; // what `address()` says
+  this._address = from.address;
+  this._port = from.port;
+  this._listener = from.listener;
   this._offer = null; // under exec: the connection as Node accepted it (offer.cjs)
   this._unrefed = false;
 
@@ -90,6 +88,7 @@ function VirtualSocket(channel, server, stream, head) {
 }
 Object.setPrototypeOf(VirtualSocket.prototype, SocketPrototype);
 Object.setPrototypeOf(VirtualSocket, net.Socket);
+Object.defineProperty(VirtualSocket.prototype, 'constructor', { value: net.Socket, writable: true, configurable: true });
 
 const methods = {
   write: response.write,
@@ -156,6 +155,15 @@ const methods = {
     return null;
   },
 
+  // What the app itself puts in front of Node's parser; see Offer.used.
+  push(chunk, encoding) {
+    return this._offer !== null && this._offer.used() && this.push(chunk, encoding);
+  },
+
+  unshift(chunk, encoding) {
+    return this._offer !== null && this._offer.used() && this.unshift(chunk, encoding);
+  },
+
   /**
    * Node calls this after each answer with the keep-alive time (resOnFinish in _http_server.js).
    * Where the proxy owns that timer, exactly that call ends any timer and starts none.
@@ -191,12 +199,14 @@ const methods = {
   },
 
   _getpeername() {
+    if (this._offer !== null) return this._offer.name('peername');
     return this._address === '' ? {} :
       { address: this._address, family: family(this._address), port: this._port };
   },
 
   _getsockname() {
-    const local = this._local;
+    if (this._offer !== null) return this._offer.name('sockname');
+    const local = this._channel.listeners[this._listener];
     return local === undefined || local.port === undefined ? {} :
       { address: local.address, family: local.family || family(local.address), port: local.port };
   },

@@ -5,13 +5,12 @@
 // Must never know: what becomes of an offer (offer.cjs), requests.
 
 const http = require('http');
-const { AsyncResource } = require('async_hooks');
 const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
 const connections = require('./connections.cjs');
+const dump = require('./dump.cjs');
 const { jsonFrame } = require('./frame.cjs');
-const handover = require('./handover.cjs');
-const { outside, root, setTimeout } = require('./natives.cjs');
+const { outside, setTimeout } = require('./natives.cjs');
 const { Offers } = require('./offer.cjs');
 const { missing } = require('./selftest.cjs');
 
@@ -19,9 +18,8 @@ const { LISTEN, UNLISTEN, COUNT } = C.FRAMES_TO_PROXY;
 const NODE_20 = process.versions.node.startsWith('20.');
 const COUNT_MS = 100;
 const NEWS_CHARS_MAX = 64 * 1024;
-const NOTHING = Buffer.alloc(0);
 
-/** @typedef {import('./handover.cjs').Entrance & {number: number, open: boolean}} Watched */
+/** @typedef {import('./handover.cjs').Owner & {number: number, handle: any, open: boolean}} Watched */
 
 /** @param {any} settings HOSTLER_EXEC */
 function fits(settings) {
@@ -57,13 +55,12 @@ class Exec {
   /** A server listens. @param {any} server @param {any[]} args of setupListenHandle in net.js */
   listens(server, args) {
     const { _handle: handle } = server;
-    const owner = handover.ownerKey(handle, server);
     const { onconnection } = handle;
-    if (this.over || owner === undefined || typeof onconnection !== 'function') return;
+    if (this.over || typeof onconnection !== 'function') return;
     this.servers = (this.servers + 1) >>> 0;
     /** @type {Watched} */
     const watched = {
-      number: this.servers, server, handle, onconnection, owner, scope: root, onRequest: () => this.count(), open: true,
+      number: this.servers, server, handle, onRequest: () => this.count(), open: true,
     };
     const exec = this;
     handle.onconnection = function(/** @type {any[]} */ ...accepted) {
@@ -89,21 +86,16 @@ class Exec {
   /** @private @param {Watched} watched @param {number} error @param {any} client @returns {boolean} false: it is Node's */
   offer(watched, error, client) {
     const { server } = watched;
-    if (error || this.over || !(client.fd >= 0) || !isTaken(server)) return false;
-    // The context that Node calls in is the server's; the answer comes in another.
-    if (watched.scope === root) watched.scope = new AsyncResource('HOSTLER');
-    if (isFull(server)) return false;
+    if (error || this.over || !(client.fd >= 0) || !isTaken(server) || isFull(server) || !this.offers.hasRoom()) return false;
     connections.join(server, this);
-    server._connections++;
-    if (this.offers.add(watched, client)) return true;
-    server._connections--;
-    handover.accept(watched, client, NOTHING);
+    this.offers.accept(watched, client);
     return true;
   }
 
   /** @private */
   connect() {
     this.connected = true;
+    dump.install(); // as in a worker, so that what is proved here holds there
     // Node writes an answer at once, so that `res.end(); process.exit()` still answers. Here the batch is written then.
     process.on('exit', () => {
       this.report();
@@ -128,7 +120,7 @@ class Exec {
   }
 
   changed() {
-    this.channel.hold(this.channel.hanging > 0 || this.offers.size > 0);
+    this.channel.hold(this.channel.hanging > 0);
   }
 
   batch() {
@@ -147,11 +139,6 @@ class Exec {
   /** @param {any} server */
   virtual(server) {
     return this.channel.virtual(server);
-  }
-
-  /** @param {any} server */
-  offered(server) {
-    return this.offers.of(server);
   }
 
   get ownsTimeouts() {

@@ -164,11 +164,6 @@ class Worker {
     return this.channels.flatMap((channel) => channel.virtual(server));
   }
 
-  /** The proxy accepts, and connections come with their first request. */
-  offered() {
-    return [];
-  }
-
   /** The proxy keeps the time-outs, see SETTINGS. */
   get ownsTimeouts() {
     return false;

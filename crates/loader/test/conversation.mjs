@@ -65,6 +65,14 @@ export async function notes(address, first = '') {
   const talk = await converse(address, { first, pieces: [GET('/notes', 'Connection: close\r\n')] });
   await talk.closed;
   const text = talk.text();
+  if (text === '') return []; // dropped: the connection before is still counted
   const list = JSON.parse(text.slice(text.indexOf('[', text.indexOf('\r\n\r\n'))).replace(/\r\n0\r\n\r\n$/, ''));
   return list.filter((one) => one !== 'GET /notes');
+}
+
+/** Notes of the app until a connection is closed, without the connections that asked for notes. */
+export async function settle(address, first = '') {
+  const all = [];
+  while (!all.some((one) => one.startsWith('close '))) all.push(...await notes(address, first));
+  return all.slice(0, all.findIndex((one) => one.startsWith('close ')) + 1).filter((one, i) => i === 0 || one !== 'connection');
 }

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { CONVERSATIONS, GET, converse, notes } from './conversation.mjs';
+import { CONVERSATIONS, GET, converse, settle } from './conversation.mjs';
 import { FakeProxy, mask } from './harness.mjs';
 import { RawClient, plainNode } from './raw.mjs';
 
@@ -38,13 +38,6 @@ async function compare({ worker, alone }, talk, closes) {
   if (closes) await Promise.all([ours.closed, theirs.closed]);
   else await Promise.all([ours.end(), theirs.end()]);
   assert.equal(ours.text(), theirs.text());
-  const settle = async (address, first) => {
-    const all = [];
-    // The close of the connection is noted when the server sees it.
-    while (!all.some((one) => one.startsWith('close '))) all.push(...await notes(address, first));
-    // The connections that asked for the notes are noted too.
-    return all.slice(0, all.findIndex((one) => one.startsWith('close ')) + 1).filter((one, i) => i === 0 || !one.startsWith('connection'));
-  };
   assert.deepEqual(await settle(worker.plain, LINE), await settle(alone.port));
 }
 
