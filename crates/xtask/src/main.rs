@@ -10,6 +10,7 @@ mod functions;
 mod fuzz_smoke;
 mod lint;
 mod loadtest;
+mod nodes;
 mod run;
 mod test;
 mod tidy;
@@ -20,8 +21,10 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test [FILTER]       all tests: Rust (unit, property, simulation, end to end) and the loader's; sets up
-                      the npm and Python fixtures itself; FILTER is passed on as a part of test names
+  test [FILTER]       all tests: Rust (unit, property, simulation, end to end) and the loader's, on Node 24;
+                      end to end (frames) and the loader's on Node 20 and 22 too; sets up the Node versions
+                      (target/node) and the npm and Python fixtures itself; FILTER is passed on as a part of
+                      test names
   fixtures            that set-up alone
   lint                rustfmt, clippy with warnings as errors, tidy, codegen --check, cargo-deny if installed
   tidy                rules of this code base that clippy does not know
