@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask test`, `lint`, `loadtest`, ...
+//! Developer commands: `cargo xtask test`, `lint`, `compat`, `loadtest`, ...
 //!
 //! Owns: the list of commands and their help. Must never know: how a command works; each has its file.
 //! Called by people and by `.ci/run`, which call the same commands.
 #![forbid(unsafe_code)]
 
 mod codegen;
+mod compat;
 mod fixtures;
 mod functions;
 mod fuzz_smoke;
@@ -30,6 +31,8 @@ cargo xtask COMMAND
   tidy                rules of this code base that clippy does not know
   codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
   loadtest [ARGS]     builds for release and measures against Node alone and nginx; `loadtest help` for more
+  compat [SUITE...]   other people's test suites under plain Node and under `hostler exec`, compared; writes
+                      docs/compatibility.md; `compat help` for more
   fuzz-smoke [SECS]   each fuzz target for some seconds (needs cargo-fuzz and a nightly toolchain)
   help                this text
 ";
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::tidy(),
         "codegen" => codegen::codegen(rest.iter().any(|argument| argument == "--check")),
         "loadtest" => loadtest::loadtest(&rest),
+        "compat" => compat::compat(&rest),
         "fuzz-smoke" => fuzz_smoke::fuzz_smoke(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -1,0 +1,136 @@
+//! Getting a suite's files into `target/compat/suites`.
+//!
+//! Owns: where sources are looked for, in which order, and the folder that a suite has. Must never know: packages
+//! and tests. Nothing of this is ever committed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::options::Options;
+use super::suite::{Source, Suite, bench};
+use crate::run::{root, run};
+
+/// The place of everything that the bench makes.
+pub(crate) fn work() -> PathBuf {
+    root().join("target/compat")
+}
+
+/// Why there is no source.
+#[derive(Debug)]
+pub(crate) enum Missing {
+    /// Not asked for: the suite is left out, and the report says so.
+    Skipped(String),
+    /// Could not be had.
+    Broken(String),
+}
+
+/// The folder with the suite's files, fetched unless it is there at that version.
+pub(crate) fn provide(suite: &Suite, options: &Options) -> Result<PathBuf, Missing> {
+    let folder = work().join("suites").join(&suite.name);
+    let stamp = folder.with_extension("source");
+    let wanted = format!("{:?}", suite.source);
+    // An app's files are ours and change; what is installed beside them stays.
+    let is_app = matches!(suite.source, Source::App { .. });
+    let is_there = fs::read_to_string(&stamp).is_ok_and(|found| found == wanted);
+    if is_there && folder.is_dir() && !is_app {
+        return Ok(folder);
+    }
+    if !is_there {
+        let _ = fs::remove_file(&stamp);
+        let _ = fs::remove_dir_all(&folder);
+    }
+    let broken = |error: std::io::Error| Missing::Broken(format!("{}: {error}", folder.display()));
+    fs::create_dir_all(&folder).map_err(broken)?;
+    match &suite.source {
+        Source::Repository { repository, tag } => repository_at(repository, tag, options, &folder)
+            .map_err(|why| Missing::Broken(format!("{repository} {tag}: {why}")))?,
+        Source::Package { package, version } => {
+            package_at(package, version, &folder).map_err(Missing::Broken)?;
+        }
+        Source::App { app, .. } => {
+            copy(&bench().join("apps").join(app), &folder).map_err(Missing::Broken)?;
+            copy(&bench().join("apps/common"), &folder).map_err(Missing::Broken)?;
+        }
+        Source::NodeTests { .. } => {
+            let given = options.node_tests.as_ref().ok_or_else(|| {
+                Missing::Skipped("needs --node-tests DIR, a folder with Node's test/".to_owned())
+            })?;
+            node_tests(given, &folder).map_err(Missing::Broken)?;
+        }
+    }
+    fs::write(stamp, wanted).map_err(broken)?;
+    Ok(folder)
+}
+
+fn repository_at(
+    repository: &str,
+    tag: &str,
+    options: &Options,
+    folder: &Path,
+) -> Result<(), String> {
+    let joined = repository.replace('/', "+");
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let local = options.sources.iter().flat_map(|base| [base.join(&joined), base.join(name)]);
+    if let Some(found) = local.into_iter().find(|path| path.is_dir()) {
+        return archive(&found, tag, folder);
+    }
+    let mut clone = Command::new("git");
+    clone.args(["clone", "--quiet", "--depth", "1", "--branch", tag]);
+    clone.arg(format!("https://github.com/{repository}")).arg(folder);
+    // Never a question on the terminal.
+    clone.env("GIT_TERMINAL_PROMPT", "0");
+    run(clone).map_err(|why| format!("{why}; --sources DIR can name a folder with {joined}"))
+}
+
+/// The files of a commit of a checkout or of a bare git folder.
+fn archive(git: &Path, commit: &str, folder: &Path) -> Result<(), String> {
+    let mut archive = Command::new("git");
+    archive.arg("-C").arg(git).args(["archive", "--format=tar", commit]);
+    let mut archive =
+        archive.stdout(Stdio::piped()).spawn().map_err(|error| format!("git archive: {error}"))?;
+    let bytes = archive.stdout.take().expect("piped");
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "-C"]).arg(folder).stdin(bytes);
+    run(tar)?;
+    let status = archive.wait().map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(format!("no {commit} in {}", git.display())) }
+}
+
+fn package_at(package: &str, version: &str, folder: &Path) -> Result<(), String> {
+    let mut pack = Command::new("npm");
+    pack.args(["pack", "--silent", &format!("{package}@{version}"), "--pack-destination"]);
+    pack.arg(folder);
+    run(pack)?;
+    let packed = fs::read_dir(folder).map_err(|error| error.to_string())?.flatten();
+    let packed =
+        packed.map(|entry| entry.path()).find(|path| path.extension() == Some("tgz".as_ref()));
+    let packed = packed.ok_or_else(|| format!("npm pack {package}@{version} left no file"))?;
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(&packed).args(["--strip-components=1", "-C"]).arg(folder);
+    run(tar)?;
+    fs::remove_file(packed).map_err(|error| error.to_string())
+}
+
+/// `test/` as it lies in Node's repository, from a folder that has it at the top or is one level up or down.
+fn node_tests(given: &Path, folder: &Path) -> Result<(), String> {
+    let has_tests = |path: &Path| path.join("parallel").is_dir() && path.join("common").is_dir();
+    if has_tests(&given.join("test")) {
+        return copy(&given.join("test"), &folder.join("test"));
+    }
+    if has_tests(given) {
+        return copy(given, &folder.join("test"));
+    }
+    archive(given, "HEAD", folder)?;
+    if has_tests(&folder.join("test")) {
+        return Ok(());
+    }
+    Err(format!("{} has no test/parallel and test/common", given.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    fs::create_dir_all(to).map_err(|error| format!("{}: {error}", to.display()))?;
+    let mut copy = Command::new("cp");
+    copy.args(["-a", "--"]).arg(from.join(".")).arg(to);
+    run(copy)
+}
