@@ -61,7 +61,8 @@ pub(crate) fn run_watching(mut command: Command, mut look: impl FnMut(&str)) -> 
     if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}")) }
 }
 
-fn say(command: &Command) {
+/// Shows a command line.
+pub(crate) fn say(command: &Command) {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
     eprintln!("$ {}", words.join(" "));

@@ -71,8 +71,8 @@ fn end_to_end_tests(node: &Node, arguments: &[String]) -> Command {
 
 fn node_tests(node: &Node, files: &[PathBuf], filter: Option<&str>) -> Command {
     let mut command = Command::new(node.program());
-    // The limit is for a file that hangs; none takes a fifth of it.
-    command.args(["--test", "--test-reporter=spec", "--test-timeout=300000"]).current_dir(root());
+    // The limit is for a test that hangs; none takes a tenth of it.
+    command.args(["--test", "--test-reporter=spec", "--test-timeout=60000"]).current_dir(root());
     if let Some(filter) = filter {
         command.arg(format!("--test-name-pattern={filter}"));
     }

@@ -4,45 +4,50 @@
 //! suite is run.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use glob::Pattern;
 use serde_json::Value;
 
+use super::process::{Ended, run_logged};
+use super::sources::{beside, work};
 use super::suite::Suite;
 use crate::nodes::Node;
-use crate::run::run;
+use crate::run::say;
 
 /// Nothing newer than this is installed where no lock file decides: the same suite gives the same result next year.
 const NEWEST: &str = "2026-11-20";
 
-/// Installs packages and runs the preparations, unless both have been done. Gives the folder in which the tests run.
-pub(crate) fn install(suite: &Suite, source: &Path, node: &Node) -> Result<PathBuf, String> {
-    let folder = source.join(&suite.folder);
-    let stamp = source.with_extension("installed");
+/// One step of an install. The largest takes two minutes here.
+const DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// Installs packages and runs the preparations at the top of the source, unless both have been done.
+pub(crate) fn install(suite: &Suite, source: &Path, node: &Node) -> Result<(), String> {
+    let stamp = beside(source, "installed");
     let wanted = format!("{} {:?}", node.version, (&suite.without, &suite.with, &suite.prepare))
-        + &lock(suite, &folder);
+        + &lock(suite, source);
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(folder);
+        return Ok(());
     }
     let _ = fs::remove_file(&stamp);
-    if folder.join("package.json").exists() {
-        trim(suite, &folder.join("package.json"))?;
-        packages(suite, &folder, node)?;
+    if source.join("package.json").exists() {
+        trim(suite, &source.join("package.json"))?;
+        packages(suite, source, node)?;
     }
     for line in &suite.prepare {
         let mut command = Command::new("sh");
-        command.args(["-ec", line]).current_dir(&folder).env("PATH", search_path(&folder, node));
-        run(command).map_err(|why| format!("preparing {}: {why}", suite.name))?;
+        command.args(["-ec", line]).current_dir(source).env("PATH", search_path(&[source], node));
+        logged(suite, command)?;
     }
-    fs::write(stamp, wanted).map_err(|error| error.to_string())?;
-    Ok(folder)
+    fs::write(stamp, wanted).map_err(|error| error.to_string())
 }
 
-/// `PATH` of everything that belongs to a suite.
-pub(crate) fn search_path(folder: &Path, node: &Node) -> std::ffi::OsString {
-    node.path(&[folder.join("node_modules/.bin")])
+/// `PATH` of everything that belongs to a suite: the programs of its packages, then its Node.
+pub(crate) fn search_path(folders: &[&Path], node: &Node) -> std::ffi::OsString {
+    let bins: Vec<_> = folders.iter().map(|folder| folder.join("node_modules/.bin")).collect();
+    node.path(&bins)
 }
 
 fn lock(suite: &Suite, folder: &Path) -> String {
@@ -72,13 +77,26 @@ fn trim(suite: &Suite, file: &Path) -> Result<(), String> {
 /// No package's own scripts run: a suite's file names what must be built.
 fn packages(suite: &Suite, folder: &Path, node: &Node) -> Result<(), String> {
     let mut npm = Command::new("npm");
-    npm.current_dir(folder).env("PATH", search_path(folder, node));
-    if suite.locked {
+    npm.current_dir(folder).env("PATH", search_path(&[folder], node));
+    if suite.locked && suite.without.is_empty() {
         npm.arg("ci");
+    } else if suite.locked {
+        // Takes what is left out away and keeps the versions of the rest.
+        npm.arg("install");
     } else {
         npm.args(["install", "--no-package-lock", "--before", NEWEST]);
         npm.args(&suite.with);
     }
     npm.args(["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-    run(npm).map_err(|why| format!("the packages of {}: {why}", suite.name))
+    logged(suite, npm)
+}
+
+fn logged(suite: &Suite, command: Command) -> Result<(), String> {
+    let log = work().join("logs").join(format!("{}.install.log", suite.name));
+    fs::create_dir_all(work().join("logs")).map_err(|error| error.to_string())?;
+    say(&command);
+    match run_logged(command, &log, DEADLINE)? {
+        Ended::Code(0) => Ok(()),
+        ended => Err(format!("installing ended with {ended:?}; see {}", log.display())),
+    }
 }

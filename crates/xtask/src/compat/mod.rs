@@ -134,8 +134,10 @@ fn ready(
     node: &Node,
 ) -> Result<Ready, Missing> {
     let source = sources::provide(suite, options)?;
-    let folder = install::install(suite, &source, node).map_err(Missing::Broken)?;
-    Ok(Ready { suite: suite.clone(), node: node.clone(), folder, hostler: hostler.to_owned() })
+    install::install(suite, &source, node).map_err(Missing::Broken)?;
+    let folder = source.join(&suite.folder);
+    let (suite, node, hostler) = (suite.clone(), node.clone(), hostler.to_owned());
+    Ok(Ready { suite, node, source, folder, hostler })
 }
 
 fn broken(suite: &Suite, why: String) -> (State, Vec<String>) {

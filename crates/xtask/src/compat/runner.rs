@@ -39,6 +39,8 @@ impl Side {
 pub(crate) struct Ready {
     pub(crate) suite: Suite,
     pub(crate) node: Node,
+    /// The top of its files.
+    pub(crate) source: PathBuf,
     /// The folder in which the tests run.
     pub(crate) folder: PathBuf,
     pub(crate) hostler: PathBuf,
@@ -94,7 +96,8 @@ impl Ready {
                 command
             }
         };
-        command.current_dir(&self.folder).env("PATH", search_path(&self.folder, &self.node));
+        let path = search_path(&[&self.folder, &self.source], &self.node);
+        command.current_dir(&self.folder).env("PATH", path);
         // What a developer has set for himself must not decide.
         for variable in ["NODE_OPTIONS", "NODE_ENV", "NODE_PATH", "PORT", "HOSTLER_EXEC"] {
             command.env_remove(variable);

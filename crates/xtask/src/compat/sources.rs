@@ -1,4 +1,4 @@
-//! Getting a suite's files into `target/compat/suites`.
+//! Getting a suite's files into `target/compat/sources`.
 //!
 //! Owns: where sources are looked for, in which order, and the folder that a suite has. Must never know: packages
 //! and tests. Nothing of this is ever committed.
@@ -27,8 +27,8 @@ pub(crate) enum Missing {
 
 /// The folder with the suite's files, fetched unless it is there at that version.
 pub(crate) fn provide(suite: &Suite, options: &Options) -> Result<PathBuf, Missing> {
-    let folder = work().join("suites").join(&suite.name);
-    let stamp = folder.with_extension("source");
+    let folder = work().join("sources").join(folder_name(&suite.source));
+    let stamp = beside(&folder, "source");
     let wanted = format!("{:?}", suite.source);
     // An app's files are ours and change; what is installed beside them stays.
     let is_app = matches!(suite.source, Source::App { .. });
@@ -61,6 +61,23 @@ pub(crate) fn provide(suite: &Suite, options: &Options) -> Result<PathBuf, Missi
     }
     fs::write(stamp, wanted).map_err(broken)?;
     Ok(folder)
+}
+
+/// Suites of one repository at one version share a folder.
+fn folder_name(source: &Source) -> String {
+    let name = match source {
+        Source::Repository { repository, tag } => format!("{repository}@{tag}"),
+        Source::Package { package, version } => format!("npm+{package}@{version}"),
+        Source::App { app, .. } => format!("app+{app}"),
+        Source::NodeTests { .. } => "node-tests".to_owned(),
+    };
+    name.replace('/', "+")
+}
+
+/// A file about a folder that is not in it.
+pub(crate) fn beside(folder: &Path, kind: &str) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!("{name}.{kind}"))
 }
 
 fn repository_at(
