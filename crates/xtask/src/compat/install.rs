@@ -33,7 +33,7 @@ pub(crate) fn install(suite: &Suite, source: &Path, node: &Node) -> Result<(), S
     }
     let _ = fs::remove_file(&stamp);
     if source.join("package.json").exists() {
-        trim(suite, &source.join("package.json"))?;
+        trim(suite, source)?;
         packages(suite, source, node)?;
     }
     for line in &suite.prepare {
@@ -56,11 +56,12 @@ fn lock(suite: &Suite, folder: &Path) -> String {
 }
 
 /// Takes the packages out that no test needs: linters bring hundreds of packages and their own demands.
-fn trim(suite: &Suite, file: &Path) -> Result<(), String> {
-    if suite.without.is_empty() {
-        return Ok(());
+fn trim(suite: &Suite, source: &Path) -> Result<(), String> {
+    let (file, original) = (source.join("package.json"), beside(source, "package.json"));
+    if !original.exists() {
+        fs::copy(&file, &original).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = fs::read_to_string(&original).map_err(|error| error.to_string())?;
     let mut package: Value =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let patterns: Vec<Pattern> = suite

@@ -118,6 +118,8 @@ impl Ready {
                 "--test".into(),
                 format!("--test-reporter={}", reporter("node-test.mjs")),
                 "--test-reporter-destination=stdout".into(),
+                // Node's own choice depends on the machine.
+                "--test-concurrency=2".into(),
             ],
             Runner::Lab => vec!["lab".into(), "--reporter".into(), reporter("lab.cjs")],
             Runner::Jest => vec!["jest".into(), format!("--reporters={}", reporter("jest.cjs"))],
