@@ -22,7 +22,7 @@ pub(crate) fn all() -> Outcome {
 }
 
 /// Node and npm are there, else the exact command that installs them.
-fn check_node() -> Outcome {
+pub(crate) fn check_node() -> Outcome {
     let install = "apt-get install -y nodejs npm   (or Node 20 or later from nodejs.org)";
     let Some(node) = version("node", "--version") else {
         return Err(format!("Node.js is missing. Install it: {install}"));
