@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::process::{Ended, run_logged};
 use super::sources::{beside, work};
-use super::suite::Suite;
+use super::suite::{Source, Suite, bench};
 use crate::nodes::Node;
 use crate::run::say;
 
@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(15 * 60);
 pub(crate) fn install(suite: &Suite, source: &Path, node: &Node) -> Result<(), String> {
     let stamp = beside(source, "installed");
     let wanted = format!("{} {:?}", node.version, (&suite.without, &suite.with, &suite.prepare))
-        + &lock(suite, source);
+        + &own_files(suite)?;
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
@@ -50,9 +50,20 @@ pub(crate) fn search_path(folders: &[&Path], node: &Node) -> std::ffi::OsString 
     node.path(&bins)
 }
 
-fn lock(suite: &Suite, folder: &Path) -> String {
-    let text = suite.locked.then(|| fs::read_to_string(folder.join("package-lock.json")));
-    text.and_then(Result::ok).unwrap_or_default()
+/// What an app of ours is made of: it is built again when a file changes.
+fn own_files(suite: &Suite) -> Result<String, String> {
+    let Source::App { app, .. } = &suite.source else {
+        return Ok(String::new());
+    };
+    let pattern = bench().join("apps").join(app).join("**/*");
+    let paths = glob::glob(&pattern.to_string_lossy()).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    for path in paths.flatten().filter(|path| path.is_file() && !path.ends_with("check.mjs")) {
+        let content = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        text.push_str(&path.to_string_lossy());
+        text.push_str(&String::from_utf8_lossy(&content));
+    }
+    Ok(text)
 }
 
 /// Takes the packages out that no test needs: linters bring hundreds of packages and their own demands.
