@@ -12,6 +12,8 @@ use crate::rng::Rng;
 /// What the connection is reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
+    /// The line that tells a worker of frames who the client is.
+    Client,
     Head,
     Length(usize),
     ChunkSize,
@@ -43,15 +45,22 @@ pub struct PlainSide {
 }
 
 impl PlainSide {
-    /// A connection just accepted.
-    pub fn new(peer: FakePeer, worker: u32, wishes: AppWishes, rng: Rng, now_ms: u64) -> Self {
+    /// A connection just accepted; `announced` when it begins with the line about its client.
+    pub fn new(
+        peer: FakePeer,
+        worker: u32,
+        announced: bool,
+        wishes: AppWishes,
+        rng: Rng,
+        now_ms: u64,
+    ) -> Self {
         Self {
             peer,
             worker,
             rng,
             wishes,
             bytes: Vec::new(),
-            reading: Reading::Head,
+            reading: if announced { Reading::Client } else { Reading::Head },
             exchange: None,
             upgrade: false,
             trailers: Vec::new(),
@@ -164,6 +173,18 @@ impl PlainSide {
     fn understand(&mut self, ledger: &mut Ledger) -> Result<(), String> {
         loop {
             match self.reading {
+                Reading::Client => {
+                    let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') else {
+                        return Ok(());
+                    };
+                    let line: Vec<u8> = self.bytes.drain(..=end).collect();
+                    if !line.starts_with(b"HOSTLER ")
+                        || line.split(|byte| *byte == b' ').count() != 4
+                    {
+                        return Err(format!("first line {:?}", String::from_utf8_lossy(&line)));
+                    }
+                    self.reading = Reading::Head;
+                }
                 Reading::Head if self.exchange.is_none() => {
                     let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")
                     else {

@@ -164,7 +164,9 @@ impl Worker {
         }
         while let Some(peer) = self.server.as_ref().and_then(FakeServer::accept) {
             let rng = self.rng.fork();
-            self.plains.push(PlainSide::new(peer, self.number, self.wishes, rng, ledger.now_ms));
+            let framed = self.transport == Transport::Frames;
+            let plain = PlainSide::new(peer, self.number, framed, self.wishes, rng, ledger.now_ms);
+            self.plains.push(plain);
             happened = true;
         }
         happened

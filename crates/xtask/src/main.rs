@@ -24,7 +24,8 @@ cargo xtask COMMAND
 
   test [FILTER]       all tests: Rust (unit, property, simulation, end to end) and the loader's, on Node 24;
                       end to end (frames) and the loader's on Node 20 and 22 too; sets up the Node versions
-                      (target/node), the npm and the Python fixtures itself; FILTER is a part of test names
+                      (target/node) and the npm and Python fixtures itself; FILTER is passed on as a part of
+                      test names
   fixtures            that set-up alone
   lint                rustfmt, clippy with warnings as errors, tidy, codegen --check, cargo-deny if installed
   tidy                rules of this code base that clippy does not know

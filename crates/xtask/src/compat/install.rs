@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::process::{Ended, run_logged};
 use super::sources::{beside, work};
-use super::suite::Suite;
+use super::suite::{Source, Suite, bench};
 use crate::nodes::Node;
 use crate::run::say;
 
@@ -27,13 +27,13 @@ const DEADLINE: Duration = Duration::from_secs(15 * 60);
 pub(crate) fn install(suite: &Suite, source: &Path, node: &Node) -> Result<(), String> {
     let stamp = beside(source, "installed");
     let wanted = format!("{} {:?}", node.version, (&suite.without, &suite.with, &suite.prepare))
-        + &lock(suite, source);
+        + &own_files(suite)?;
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
     let _ = fs::remove_file(&stamp);
     if source.join("package.json").exists() {
-        trim(suite, &source.join("package.json"))?;
+        trim(suite, source)?;
         packages(suite, source, node)?;
     }
     for line in &suite.prepare {
@@ -50,17 +50,29 @@ pub(crate) fn search_path(folders: &[&Path], node: &Node) -> std::ffi::OsString 
     node.path(&bins)
 }
 
-fn lock(suite: &Suite, folder: &Path) -> String {
-    let text = suite.locked.then(|| fs::read_to_string(folder.join("package-lock.json")));
-    text.and_then(Result::ok).unwrap_or_default()
+/// What an app of ours is made of: it is built again when a file changes.
+fn own_files(suite: &Suite) -> Result<String, String> {
+    let Source::App { app, .. } = &suite.source else {
+        return Ok(String::new());
+    };
+    let pattern = bench().join("apps").join(app).join("**/*");
+    let paths = glob::glob(&pattern.to_string_lossy()).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    for path in paths.flatten().filter(|path| path.is_file() && !path.ends_with("check.mjs")) {
+        let content = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        text.push_str(&path.to_string_lossy());
+        text.push_str(&String::from_utf8_lossy(&content));
+    }
+    Ok(text)
 }
 
 /// Takes the packages out that no test needs: linters bring hundreds of packages and their own demands.
-fn trim(suite: &Suite, file: &Path) -> Result<(), String> {
-    if suite.without.is_empty() {
-        return Ok(());
+fn trim(suite: &Suite, source: &Path) -> Result<(), String> {
+    let (file, original) = (source.join("package.json"), beside(source, "package.json"));
+    if !original.exists() {
+        fs::copy(&file, &original).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = fs::read_to_string(&original).map_err(|error| error.to_string())?;
     let mut package: Value =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let patterns: Vec<Pattern> = suite

@@ -102,7 +102,7 @@ impl Ready {
         for variable in ["NODE_OPTIONS", "NODE_ENV", "NODE_PATH", "PORT", "HOSTLER_EXEC"] {
             command.env_remove(variable);
         }
-        command.envs(&self.suite.env);
+        command.envs(&self.suite.env).env("HOSTLER_COMPAT_REPORTERS", bench().join("reporters"));
         if side == Side::Run {
             command.env("HOSTLER_COMPAT_SERVE", &self.hostler);
         }
@@ -118,6 +118,10 @@ impl Ready {
                 "--test".into(),
                 format!("--test-reporter={}", reporter("node-test.mjs")),
                 "--test-reporter-destination=stdout".into(),
+                // Node's own choice depends on the machine.
+                "--test-concurrency=2".into(),
+                // A file that does not end takes the others' results with it.
+                "--test-timeout=60000".into(),
             ],
             Runner::Lab => vec!["lab".into(), "--reporter".into(), reporter("lab.cjs")],
             Runner::Jest => vec!["jest".into(), format!("--reporters={}", reporter("jest.cjs"))],

@@ -37,7 +37,9 @@ pub(crate) fn provide(suite: &Suite, options: &Options) -> Result<PathBuf, Missi
         return Ok(folder);
     }
     if !is_there {
-        let _ = fs::remove_file(&stamp);
+        for about in ["source", "installed", "package.json"] {
+            let _ = fs::remove_file(beside(&folder, about));
+        }
         let _ = fs::remove_dir_all(&folder);
     }
     let broken = |error: std::io::Error| Missing::Broken(format!("{}: {error}", folder.display()));
