@@ -20,10 +20,32 @@ function tooManyHeaders() {
   return parseError('Parse Error: Header overflow', 'HPE_HEADER_OVERFLOW', 'Header overflow');
 }
 
-/** As onStreamRead of stream_base_commons.js. @param {string} name ECONNRESET, ... */
-function readError(name) {
+/** As ErrnoException of internal/errors.js. @param {string} syscall @param {string} name ECONNRESET, ... */
+function systemError(syscall, name) {
   const number = os.constants.errno[name];
-  return Object.assign(new Error(`read ${name}`), { errno: number === undefined ? undefined : -number, code: name, syscall: 'read' });
+  return Object.assign(new Error(`${syscall} ${name}`), { errno: number === undefined ? undefined : -number, code: name, syscall });
+}
+
+/** The client's connection broke (onStreamRead of stream_base_commons.js). @param {string} name */
+function readError(name) {
+  return systemError('read', name);
+}
+
+/**
+ * What a write ends with that the kernel had not taken when the app destroyed the socket: uv cancels it, and onWriteComplete of
+ * stream_base_commons.js calls that a success before Node 22.
+ */
+function canceledWrite() {
+  return Number.parseInt(process.versions.node, 10) < 22 ? null : systemError('write', 'ECANCELED');
+}
+
+/** A write that was never begun (errorBuffer of Writable), or comes too late. */
+function destroyedStream() {
+  return Object.assign(new Error('Cannot call write after a stream was destroyed'), { code: 'ERR_STREAM_DESTROYED' });
+}
+
+function writeAfterEnd() {
+  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
 }
 
 /** Calls Node's own handler, which takes itself off the list of 'error' listeners first. */
@@ -52,4 +74,6 @@ function countsPairs(HTTPParser) {
   return counts;
 }
 
-module.exports = { countsPairs, raise, readError, tooManyHeaders, unexpectedEnd };
+module.exports = {
+  canceledWrite, countsPairs, destroyedStream, raise, readError, tooManyHeaders, unexpectedEnd, writeAfterEnd,
+};

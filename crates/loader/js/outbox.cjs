@@ -81,6 +81,12 @@ class Outbox {
     setImmediate(this.onFlushTurn);
   }
 
+  /** Writes what waits. @returns {boolean} whether the kernel has all of it */
+  flushed() {
+    this.flush();
+    return this.socket !== null && this.socket.writableLength === 0;
+  }
+
   flush() {
     const socket = this.socket;
     const { text, parts, referring } = this;

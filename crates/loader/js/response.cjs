@@ -81,15 +81,9 @@ function flush(socket) {
     type = last ? END_CLOSE : END;
   }
   if (socket._ending) type = END_CLOSE;
+  if (!socket._responseOpen) type = DATA; // nobody asked: raw bytes of the app, or the app ends an idle connection
   if (type === DATA && socket._bytes === 0) {
     if (socket._callback1 !== null) written.sent(socket);
-    return;
-  }
-  if (!socket._responseOpen) { // nobody asked: there is no place for bytes
-    socket._text = '';
-    socket._parts = null;
-    socket._bytes = 0;
-    written.sent(socket);
     return;
   }
   const bytes = socket._bytes;
@@ -147,7 +141,7 @@ function pump(socket) {
     if (last) {
       socket._queue = null;
       if (queue.type !== DATA) ended(socket, queue.type);
-      if (queue.refers) written.hold(socket);
+      if (queue.refers) written.hold(socket, queue.type !== DATA);
       else written.sent(socket);
       return;
     }

@@ -4,6 +4,8 @@
 // errors of writes that come too late or do not get away.
 // Must never know: frames, the window.
 
+const errors = require('./errors.cjs');
+
 /** The bytes of all writes so far are handed over: their callbacks run in the next tick. */
 function sent(socket) {
   socket._length = socket._bytes;
@@ -26,10 +28,16 @@ function sent(socket) {
 }
 
 /**
- * A callback tells the app that it may change its Buffer again, and the channel's batch still refers
- * to it: the callbacks wait for that write.
+ * A callback tells the app that it may change its Buffer again, and the channel's batch still refers to it. A response that goes
+ * on waits for nothing: its batch is written now, as Node would, so that callbacks and 'drain' come in the next tick. After the
+ * last bytes of a response there is only 'finish' to come, and it waits for the batch.
+ * @param {any} socket @param {boolean} last
  */
-function hold(socket) {
+function hold(socket, last) {
+  if (!last && socket._channel.flushed()) {
+    if (socket._held === 0) sent(socket);
+    return;
+  }
   socket._held++;
   socket._channel.whenWritten(socket);
 }
@@ -90,8 +98,9 @@ function finish(socket) {
   if (socket._readEnded || !socket._closeSent) socket.destroy();
 }
 
-/** The socket is destroyed: writes that did not get away fail, as errorBuffer of Writable does. */
+/** The socket is destroyed: writes that did not get away fail, those on their way as uv fails them, others as errorBuffer of Writable. */
 function abandon(socket) {
+  const onTheirWay = socket._queue !== null || socket._held > 0;
   socket._queue = null;
   socket._text = '';
   socket._parts = null;
@@ -100,21 +109,20 @@ function abandon(socket) {
   if (socket._callback1 === null) return;
   const failed = [socket._callback1, socket._callback2, ...(socket._callbacks ?? [])];
   socket._callback1 = socket._callback2 = socket._callbacks = null;
-  for (const callback of failed) if (callback !== null) process.nextTick(callback, destroyedError());
+  if (onTheirWay) setImmediate(fail, failed, errors.canceledWrite());
+  else process.nextTick(fail, failed, socket._error ?? errors.destroyedStream());
+}
+
+function fail(callbacks, error) {
+  for (const callback of callbacks) if (callback !== null) callback(error);
 }
 
 /** @returns {false} */
 function refuse(socket, callback) {
-  const error = socket._destroyed ? destroyedError() :
-    Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
+  const error = socket._destroyed ? errors.destroyedStream() : errors.writeAfterEnd();
   if (typeof callback === 'function') process.nextTick(callback, error);
   if (!socket._destroyed) socket.destroy(error);
   return false;
-}
-
-function destroyedError() {
-  return Object.assign(new Error('Cannot call write after a stream was destroyed'),
-    { code: 'ERR_STREAM_DESTROYED' });
 }
 
 module.exports = { abandon, hold, refuse, release, schedule, sent };

@@ -12,7 +12,8 @@ export class FramedClient extends Client {
   constructor(channel, options = {}) {
     super(channel, channel.nextStream++, options);
     this.readsAll = options.window !== false;
-    this.bytes = Buffer.alloc(0);
+    this.chunks = [];
+    this.total = 0;
     this.state = 'open';
     this.responses = 0;
     this.unacknowledged = 0;
@@ -27,12 +28,18 @@ export class FramedClient extends Client {
     } else if (one.type === 'RESET') {
       this.state = 'closed';
     } else if (one.generation === this.generation) {
-      this.bytes = Buffer.concat([this.bytes, one.payload]);
+      this.chunks.push(one.payload);
+      this.total += one.payload.length;
       this.acknowledge(one);
       if (one.type !== 'DATA') this.responses++;
       if (one.type === 'END_CLOSE') this.state = 'closed';
     }
     this.changed.emit('change');
+  }
+
+  get bytes() {
+    if (this.chunks.length > 1) this.chunks = [Buffer.concat(this.chunks)];
+    return this.chunks[0] ?? Buffer.alloc(0);
   }
 
   acknowledge({ type, payload }) {
@@ -85,7 +92,7 @@ export class FramedClient extends Client {
 
   take(length = this.bytes.length) {
     const text = this.bytes.toString('latin1', 0, length);
-    this.bytes = this.bytes.subarray(length);
+    this.chunks = [this.bytes.subarray(length)];
     return { text };
   }
 
@@ -97,6 +104,10 @@ export class FramedClient extends Client {
 
   async request(request) {
     return this.send(request).answer();
+  }
+
+  async received(bytes) {
+    await this.settle(() => this.total >= bytes || this.state !== 'open', `${bytes} bytes`);
   }
 
   /** Part of an answer, up to and with `text`. */
