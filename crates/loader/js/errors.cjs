@@ -39,13 +39,26 @@ function canceledWrite() {
   return Number.parseInt(process.versions.node, 10) < 22 ? null : systemError('write', 'ECANCELED');
 }
 
-/** A write that was never begun (errorBuffer of Writable), or comes too late. */
-function destroyedStream() {
-  return Object.assign(new Error('Cannot call write after a stream was destroyed'), { code: 'ERR_STREAM_DESTROYED' });
+/** As NodeError of internal/errors.js: the code is in the stack, not in the message. @param {string} code @param {string} message */
+function nodeError(code, message) {
+  const error = new Error(message);
+  error.name = `Error [${code}]`;
+  void error.stack; // composed now, with that name
+  Reflect.deleteProperty(error, 'name');
+  return Object.assign(error, { code });
+}
+
+/** A call that comes too late, or a write that was never begun (errorBuffer of Writable). @param {'write' | 'end'} what */
+function destroyedStream(what) {
+  return nodeError('ERR_STREAM_DESTROYED', `Cannot call ${what} after a stream was destroyed`);
 }
 
 function writeAfterEnd() {
-  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
+  return nodeError('ERR_STREAM_WRITE_AFTER_END', 'write after end');
+}
+
+function alreadyFinished() {
+  return nodeError('ERR_STREAM_ALREADY_FINISHED', 'Cannot call end after a stream was finished');
 }
 
 /** Calls Node's own handler, which takes itself off the list of 'error' listeners first. */
@@ -75,5 +88,5 @@ function countsPairs(HTTPParser) {
 }
 
 module.exports = {
-  canceledWrite, countsPairs, destroyedStream, raise, readError, tooManyHeaders, unexpectedEnd, writeAfterEnd,
+  alreadyFinished, canceledWrite, countsPairs, destroyedStream, raise, readError, tooManyHeaders, unexpectedEnd, writeAfterEnd,
 };

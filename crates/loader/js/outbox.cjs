@@ -75,6 +75,11 @@ class Outbox {
     this.referring.push(socket);
   }
 
+  /** Tells `socket` when all that was flushed is written. @param {any} socket */
+  whenEmpty(socket) {
+    if (this.socket !== null) this.socket.write('', 'latin1', () => socket._resource.runInAsyncScope(release, undefined, socket));
+  }
+
   schedule() {
     if (this.flushScheduled) return;
     this.flushScheduled = true;

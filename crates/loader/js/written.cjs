@@ -5,6 +5,7 @@
 // Must never know: frames, the window.
 
 const errors = require('./errors.cjs');
+const { setImmediate } = require('./natives.cjs');
 
 /** The bytes of all writes so far are handed over: their callbacks run in the next tick. */
 function sent(socket) {
@@ -34,12 +35,16 @@ function sent(socket) {
  * @param {any} socket @param {boolean} last
  */
 function hold(socket, last) {
-  if (!last && socket._channel.flushed()) {
-    if (socket._held === 0) sent(socket);
-    return;
+  if (!last) {
+    if (socket._channel.flushed()) {
+      if (socket._held === 0) sent(socket);
+      return;
+    }
+    socket._channel.whenEmpty(socket);
+  } else {
+    socket._channel.whenWritten(socket);
   }
   socket._held++;
-  socket._channel.whenWritten(socket);
 }
 
 /** @param {any} socket whose `hold` is over */
@@ -75,8 +80,7 @@ function done(socket) {
   if (socket._queue !== null || socket._held > 0) return;
   socket._endedMessage = null;
   if (socket._ending) {
-    if (!socket._shutdown) setImmediate(ending, socket);
-    socket._shutdown = true;
+    if (socket._shutdown === 0) socket._shutdown = socket._channel.afterBatch(ending, socket) ? 1 : 2;
   } else if (!socket._responseOpen) {
     socket._channel.idle(socket);
   }
@@ -84,7 +88,12 @@ function done(socket) {
 
 /** Node waits for the kernel here (`_final` of net.js: shutdown), so 'finish' comes in a later turn. */
 function ending(socket) {
-  socket._resource.runInAsyncScope(finish, undefined, socket);
+  if (!socket._destroyed) socket._resource.runInAsyncScope(prefinish, undefined, socket);
+}
+
+function prefinish(socket) {
+  socket.emit('prefinish');
+  process.nextTick(finish, socket);
 }
 
 /**
@@ -94,8 +103,15 @@ function ending(socket) {
 function finish(socket) {
   if (socket._destroyed) return;
   socket._finished = true;
+  endCallbacks(socket, null);
   socket.emit('finish');
   if (socket._readEnded || !socket._closeSent) socket.destroy();
+}
+
+function endCallbacks(socket, error) {
+  const callbacks = socket._endCallbacks;
+  socket._endCallbacks = null;
+  if (callbacks !== null) for (const callback of callbacks) callback(error);
 }
 
 /** The socket is destroyed: writes that did not get away fail, those on their way as uv fails them, others as errorBuffer of Writable. */
@@ -106,11 +122,12 @@ function abandon(socket) {
   socket._parts = null;
   socket._bytes = 0;
   socket._length = 0;
+  if (socket._endCallbacks !== null) process.nextTick(endCallbacks, socket, socket._error ?? errors.destroyedStream('end'));
   if (socket._callback1 === null) return;
   const failed = [socket._callback1, socket._callback2, ...(socket._callbacks ?? [])];
   socket._callback1 = socket._callback2 = socket._callbacks = null;
   if (onTheirWay) setImmediate(fail, failed, errors.canceledWrite());
-  else process.nextTick(fail, failed, socket._error ?? errors.destroyedStream());
+  else process.nextTick(fail, failed, socket._error ?? errors.destroyedStream('write'));
 }
 
 function fail(callbacks, error) {
@@ -119,7 +136,7 @@ function fail(callbacks, error) {
 
 /** @returns {false} */
 function refuse(socket, callback) {
-  const error = socket._destroyed ? errors.destroyedStream() : errors.writeAfterEnd();
+  const error = socket._destroyed ? errors.destroyedStream('write') : errors.writeAfterEnd();
   if (typeof callback === 'function') process.nextTick(callback, error);
   if (!socket._destroyed) socket.destroy(error);
   return false;

@@ -15,7 +15,8 @@ export class FramedClient extends Client {
     this.chunks = [];
     this.total = 0;
     this.state = 'open';
-    this.responses = 0;
+    this.taken = 0;
+    this.ends = []; // where responses end, counted from the first byte
     this.unacknowledged = 0;
     this.changed = new EventEmitter();
     this.listener = (one) => this.onFrame(one);
@@ -31,7 +32,7 @@ export class FramedClient extends Client {
       this.chunks.push(one.payload);
       this.total += one.payload.length;
       this.acknowledge(one);
-      if (one.type !== 'DATA') this.responses++;
+      if (one.type !== 'DATA') this.ends.push(this.total);
       if (one.type === 'END_CLOSE') this.state = 'closed';
     }
     this.changed.emit('change');
@@ -61,7 +62,7 @@ export class FramedClient extends Client {
   }
 
   send(request = {}) {
-    this.responses = 0;
+    this.ends = [];
     this.unacknowledged = 0;
     this.credit = C.WINDOW_BYTES;
     this.write(...this.encode(request));
@@ -92,14 +93,14 @@ export class FramedClient extends Client {
 
   take(length = this.bytes.length) {
     const text = this.bytes.toString('latin1', 0, length);
+    this.taken += text.length;
     this.chunks = [this.bytes.subarray(length)];
     return { text };
   }
 
   async answer() {
-    await this.settle(() => this.responses > 0 || this.state !== 'open', 'the answer');
-    this.responses = 0;
-    return this.take();
+    await this.settle(() => this.ends.length > 0 || this.state !== 'open', 'the answer');
+    return this.ends.length > 0 ? this.take(this.ends.shift() - this.taken) : this.take();
   }
 
   async request(request) {
