@@ -160,6 +160,7 @@ function pump(socket) {
     }
     if (last) {
       socket._queue = null;
+      if (socket._timed) socket._unrefTimer();
       if (queue.type !== DATA) ended(socket, queue.type);
       if (queue.refers) written.hold(socket, queue.type !== DATA);
       else written.sent(socket);

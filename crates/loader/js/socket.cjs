@@ -72,6 +72,7 @@ function VirtualSocket(channel, server, stream, head) {
   this._finished = false;
   this._endCallbacks = null;
   this._bytesOut = 0;
+  this._outSeen = 0; // `_bytesOut` at the last time-out
 
   // Request side, see dispatch.cjs.
   this._bodyOpen = false;
@@ -184,6 +185,16 @@ const methods = {
     this._timed = ms !== 0;
     this.timeout = asked;
     return this;
+  },
+
+  /** As net.Socket._onTimeout: while a write makes progress the client is not silent. */
+  _onTimeout() {
+    if (this._queue !== null && this._outSeen !== this._bytesOut) {
+      this._outSeen = this._bytesOut;
+      this._unrefTimer();
+    } else {
+      this.emit('timeout');
+    }
   },
 
   setNoDelay(enable) {
