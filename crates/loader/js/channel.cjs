@@ -7,7 +7,7 @@
 const C = require('./constants.cjs');
 const dispatch = require('./dispatch.cjs');
 const { FrameReader } = require('./reader.cjs');
-const { connectTo, now, root, setImmediate, setTimeout } = require('./natives.cjs');
+const { connectTo, drainTicks, now, root, setImmediate, setTimeout } = require('./natives.cjs');
 const { ProtocolError, jsonFrame, prefix, u24, windowFrame } = require('./frame.cjs');
 const { Outbox } = require('./outbox.cjs');
 
@@ -40,6 +40,8 @@ class Channel extends Outbox {
     /** How many of them keep the process alive, as an open connection does. */
     this.hanging = 0;
     this.inFlight = 0;
+    /** @type {(() => void)[]} see `afterBatch` */
+    this.later = [];
     this.window = C.FRAME_PAYLOAD_BYTES_MAX;
     /** @type {{address?: string, port?: number, family?: string, path?: string}[]} */
     this.listeners = [];
@@ -149,6 +151,10 @@ class Channel extends Outbox {
       if (buffer === null) reader.resume();
       else reader.push(buffer, length);
       dispatch.drain();
+      while (this.later.length > 0) {
+        this.later.shift()();
+        drainTicks();
+      }
       done = true;
     } finally {
       // A handler threw. The error stays an ordinary uncaught exception; the rest of the batch
@@ -158,6 +164,16 @@ class Channel extends Outbox {
       this.owner.batch();
       this.flush();
     }
+  }
+
+  /**
+   * What uv would do behind the reads of a turn and in front of its immediates; outside of a batch, in the next turn.
+   * @param {(socket: any) => void} action @param {any} socket @returns {boolean} whether it comes behind the batch
+   */
+  afterBatch(action, socket) {
+    if (this.reading) this.later.push(() => action(socket));
+    else setImmediate(action, socket);
+    return this.reading;
   }
 
   // ---- streams ----------------------------------------------------------------------------------

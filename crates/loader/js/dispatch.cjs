@@ -161,6 +161,7 @@ function startRequest(channel, socket, generation) {
   socket._stopped = false;
   socket._owed = 0;
   socket._since = channel.batchStart;
+  socket._bytesIn += head.bytes;
   if (socket._timed) socket._unrefTimer();
   channel.inFlight++;
 
@@ -177,8 +178,14 @@ function startRequest(channel, socket, generation) {
   else addHeaders(request, head);
   request.method = head.method;
   parser.incoming = request;
-  socket._bodyless = head.noBody ? request : null;
-  undrained = head.noBody ? 0 : socket._stream;
+  if (head.noBody) {
+    socket._bodyless = request;
+    undrained = 0;
+  } else {
+    socket._bodyless = null;
+    socket._chunked = head.headers['transfer-encoding'] !== undefined;
+    undrained = socket._stream;
+  }
   socket._resource.runInAsyncScope(incoming, parser);
 }
 
@@ -227,7 +234,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
     case DATA: {
       if (!socket._bodyOpen) break;
       const bytes = end - start;
-      socket._bytesIn += bytes;
+      socket._bytesIn += socket._chunked ? bytes + bytes.toString(16).length + 4 : bytes;
       socket._owed += bytes;
       if (socket._timed) socket._unrefTimer();
       if (socket.parser) {
@@ -276,6 +283,8 @@ function onEnd(channel, socket, payload) {
     return;
   }
   socket._bodyOpen = false;
+  // The last chunk and an empty line; a trailer is as many bytes longer as a NUL is shorter than colon, space or CRLF.
+  if (socket._chunked) socket._bytesIn += 5 + payload.length + trailers.length;
   const parser = socket.parser;
   if (parser) {
     // Where parserOnMessageComplete looks for trailers.

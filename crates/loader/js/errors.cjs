@@ -20,10 +20,45 @@ function tooManyHeaders() {
   return parseError('Parse Error: Header overflow', 'HPE_HEADER_OVERFLOW', 'Header overflow');
 }
 
-/** As onStreamRead of stream_base_commons.js. @param {string} name ECONNRESET, ... */
-function readError(name) {
+/** As ErrnoException of internal/errors.js. @param {string} syscall @param {string} name ECONNRESET, ... */
+function systemError(syscall, name) {
   const number = os.constants.errno[name];
-  return Object.assign(new Error(`read ${name}`), { errno: number === undefined ? undefined : -number, code: name, syscall: 'read' });
+  return Object.assign(new Error(`${syscall} ${name}`), { errno: number === undefined ? undefined : -number, code: name, syscall });
+}
+
+/** The client's connection broke (onStreamRead of stream_base_commons.js). @param {string} name */
+function readError(name) {
+  return systemError('read', name);
+}
+
+/**
+ * What a write ends with that the kernel had not taken when the app destroyed the socket: uv cancels it, and onWriteComplete of
+ * stream_base_commons.js calls that a success before Node 22.
+ */
+function canceledWrite() {
+  return Number.parseInt(process.versions.node, 10) < 22 ? null : systemError('write', 'ECANCELED');
+}
+
+/** As NodeError of internal/errors.js: the code is in the stack, not in the message. @param {string} code @param {string} message */
+function nodeError(code, message) {
+  const error = new Error(message);
+  error.name = `Error [${code}]`;
+  void error.stack; // composed now, with that name
+  Reflect.deleteProperty(error, 'name');
+  return Object.assign(error, { code });
+}
+
+/** A call that comes too late, or a write that was never begun (errorBuffer of Writable). @param {'write' | 'end'} what */
+function destroyedStream(what) {
+  return nodeError('ERR_STREAM_DESTROYED', `Cannot call ${what} after a stream was destroyed`);
+}
+
+function writeAfterEnd() {
+  return nodeError('ERR_STREAM_WRITE_AFTER_END', 'write after end');
+}
+
+function alreadyFinished() {
+  return nodeError('ERR_STREAM_ALREADY_FINISHED', 'Cannot call end after a stream was finished');
 }
 
 /** Calls Node's own handler, which takes itself off the list of 'error' listeners first. */
@@ -52,4 +87,6 @@ function countsPairs(HTTPParser) {
   return counts;
 }
 
-module.exports = { countsPairs, raise, readError, tooManyHeaders, unexpectedEnd };
+module.exports = {
+  alreadyFinished, canceledWrite, countsPairs, destroyedStream, raise, readError, tooManyHeaders, unexpectedEnd, writeAfterEnd,
+};

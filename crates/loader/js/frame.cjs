@@ -59,6 +59,8 @@ class Head {
     this.address = '';
     this.port = 0;
     this.listener = 0;
+    /** Of the head as the client would have sent it over HTTP/1.1. */
+    this.bytes = 0;
     /** @type {string[]} */
     this.rawHeaders = [];
     /** @type {Record<string, string>} */
@@ -106,6 +108,8 @@ function decodeHead(buffer, start, end, head) {
     head.listener = buffer[start + 7];
   }
   if (addressLength !== 0 && !head.newConnection) throw new ProtocolError('HEAD with an address on an old stream');
+  // Two spaces, HTTP/1.1, CRLF; CRLF at the end.
+  head.bytes = head.method.length + targetLength + 14;
   at += addressLength;
   decodeHeaders(buffer, start + HEAD_BYTES, count, text, at, head);
 }
@@ -120,6 +124,7 @@ function decodeHeaders(buffer, table, count, text, at, head) {
   const raw = [];
   const headers = {};
   let done = -1;
+  let bytes = text.length - at + 4 * count; // colon, space, CRLF
   for (let i = 0; i < count; i++, table += 4) {
     const number = buffer[table];
     const valueLength = buffer[table + 2] | (buffer[table + 3] << 8);
@@ -132,6 +137,7 @@ function decodeHeaders(buffer, table, count, text, at, head) {
     } else {
       name = NAMES[number];
       if (name === undefined) throw new ProtocolError(`unknown header name number ${number}`);
+      bytes += name.length;
     }
     const value = text.slice(at, at += valueLength);
     raw.push(name, value);
@@ -142,6 +148,7 @@ function decodeHeaders(buffer, table, count, text, at, head) {
     }
   }
   if (at !== text.length) throw new ProtocolError('HEAD whose lengths do not add up');
+  head.bytes += bytes;
   head.rawHeaders = raw;
   head.headers = headers;
   head.headersDone = done < 0 ? raw.length : done;

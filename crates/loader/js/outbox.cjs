@@ -75,10 +75,21 @@ class Outbox {
     this.referring.push(socket);
   }
 
+  /** Tells `socket` when all that was flushed is written. @param {any} socket */
+  whenEmpty(socket) {
+    if (this.socket !== null) this.socket.write('', 'latin1', () => socket._resource.runInAsyncScope(release, undefined, socket));
+  }
+
   schedule() {
     if (this.flushScheduled) return;
     this.flushScheduled = true;
     setImmediate(this.onFlushTurn);
+  }
+
+  /** Writes what waits. @returns {boolean} whether the kernel has all of it */
+  flushed() {
+    this.flush();
+    return this.socket !== null && this.socket.writableLength === 0;
   }
 
   flush() {

@@ -4,11 +4,15 @@
 // response window. The functions `write`, `uncork` and `end` are methods of the virtual socket.
 // Must never know: HTTP (the bytes are Node's), how a channel writes. (Callbacks: written.cjs.)
 
+const { Writable } = require('stream');
 const C = require('./constants.cjs');
+const errors = require('./errors.cjs');
 const written = require('./written.cjs');
 const { prefix } = require('./frame.cjs');
 
 const { DATA, END, END_CLOSE } = C.FRAMES_TO_PROXY;
+/** A stream like any other, asked what it thinks of odd chunks. @type {Writable | null} */
+let judge = null;
 // Larger Buffers become their own entry of the channel's writev: below this a copy is cheaper.
 const COPY_BYTES_MAX = 2048;
 
@@ -19,16 +23,18 @@ function write(chunk, encoding, callback) {
     callback = encoding;
     encoding = undefined;
   }
-  if (this._ending || this._destroyed) return written.refuse(this, callback);
-  const length = chunk.length;
-  if (length !== 0) {
-    if (typeof chunk === 'string' && encoding === 'latin1') {
-      this._text += chunk;
-      this._bytes += length;
-    } else {
-      addBytes(this, toBytes(chunk, encoding));
-    }
-    this._length += length;
+  if (this._ending || this._destroyed) {
+    check(chunk, encoding);
+    return written.refuse(this, callback);
+  }
+  if (typeof chunk === 'string' && encoding === 'latin1') {
+    this._text += chunk;
+    this._bytes += chunk.length;
+    this._length += chunk.length;
+  } else {
+    const bytes = toBytes(chunk, encoding || this._writableState.defaultEncoding);
+    this._length += typeof chunk === 'string' ? chunk.length : bytes.length;
+    if (bytes.length !== 0) addBytes(this, bytes);
   }
   if (typeof callback === 'function') {
     if (this._callback1 === null) this._callback1 = callback;
@@ -36,10 +42,10 @@ function write(chunk, encoding, callback) {
     else if (this._callbacks === null) this._callbacks = [callback];
     else this._callbacks.push(callback);
   }
-  const enough = this._length < this._writableState.highWaterMark;
-  if (!enough) this._needDrain = true;
   if (this._timed) this._unrefTimer();
   if (this._corked === 0) flush(this);
+  const enough = this._length < this._writableState.highWaterMark || this._length === 0;
+  if (!enough) this._needDrain = true;
   return enough;
 }
 
@@ -47,6 +53,7 @@ function uncork() {
   if (this._corked > 0 && --this._corked === 0) flush(this);
 }
 
+/** As Writable.end. */
 function end(chunk, encoding, callback) {
   if (this._stream === 0 && this._offer !== null && this._offer.used()) return this.end(chunk, encoding, callback);
   if (typeof chunk === 'function') {
@@ -56,14 +63,27 @@ function end(chunk, encoding, callback) {
     callback = encoding;
     encoding = undefined;
   }
-  if (this._destroyed) return this;
-  if (chunk !== undefined && chunk !== null) this.write(chunk, encoding);
-  if (typeof callback === 'function') this.once('finish', callback);
-  if (this._ending) return this;
-  this._ending = true;
-  this._corked = 0;
-  flush(this);
-  written.schedule(this);
+  let error = null;
+  if (chunk !== undefined && chunk !== null) {
+    if (this._ending || this._destroyed) error = this._destroyed ? errors.destroyedStream('write') : errors.writeAfterEnd();
+    this.write(chunk, encoding);
+  }
+  if (error === null) {
+    if (!this._ending && !this._destroyed) {
+      this._ending = true;
+      this._corked = 0;
+      flush(this);
+      written.schedule(this);
+    } else if (this._finished) {
+      error = errors.alreadyFinished();
+    } else if (this._destroyed) {
+      error = errors.destroyedStream('end');
+    }
+  }
+  if (typeof callback !== 'function') return this;
+  if (error !== null) process.nextTick(callback, error);
+  else if (this._endCallbacks === null) this._endCallbacks = [callback];
+  else this._endCallbacks.push(callback);
   return this;
 }
 
@@ -75,26 +95,20 @@ function end(chunk, encoding, callback) {
 function flush(socket) {
   const message = socket._httpMessage;
   let type = DATA;
-  if (socket._messageEnds || (message !== null && message.finished && message !== socket._endedMessage)) {
+  if (socket._messageEnds || (message && message.finished && message !== socket._endedMessage)) {
     socket._messageEnds = false;
     socket._endedMessage = message;
     // Nobody will ask a closed server again, and END_CLOSE lets the client read the answer first.
-    const last = (message !== null && message._last) || socket._channel.isOver(socket.server);
+    const last = (message && message._last) || socket._channel.isOver(socket.server);
     type = last ? END_CLOSE : END;
   }
   if (socket._ending) type = END_CLOSE;
+  if (!socket._responseOpen) type = DATA; // nobody asked: raw bytes of the app, or the app ends an idle connection
   if (type === DATA && socket._bytes === 0) {
     if (socket._callback1 !== null) written.sent(socket);
     return;
   }
   if (socket._stream === 0 && type === DATA) return; // offered: they are in front of the first answer, or go out when Node has it back
-  if (!socket._responseOpen) { // nobody asked: there is no place for bytes
-    socket._text = '';
-    socket._parts = null;
-    socket._bytes = 0;
-    written.sent(socket);
-    return;
-  }
   const bytes = socket._bytes;
   if (socket._parts !== null || socket._queue !== null || bytes > socket._credit) {
     enqueue(socket, type);
@@ -149,8 +163,9 @@ function pump(socket) {
     }
     if (last) {
       socket._queue = null;
+      if (socket._timed) socket._unrefTimer();
       if (queue.type !== DATA) ended(socket, queue.type);
-      if (queue.refers) written.hold(socket);
+      if (queue.refers) written.hold(socket, queue.type !== DATA);
       else written.sent(socket);
       return;
     }
@@ -193,7 +208,7 @@ function toBytes(chunk, encoding) {
   let bytes = chunk;
   if (typeof chunk === 'string') {
     switch (encoding) {
-      case undefined: case null: case 'utf8': case 'utf-8':
+      case 'utf8': case 'utf-8':
         // As long in bytes as in characters: ASCII, and so the same in latin1.
         if (Buffer.byteLength(chunk) === chunk.length) return chunk;
         bytes = Buffer.from(chunk);
@@ -201,12 +216,20 @@ function toBytes(chunk, encoding) {
       case 'latin1': case 'binary': case 'ascii':
         return chunk;
       default:
+        check(chunk, encoding);
         bytes = Buffer.from(chunk, encoding);
     }
   } else if (!Buffer.isBuffer(chunk)) {
+    check(chunk, encoding);
     bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   }
   return bytes.length <= COPY_BYTES_MAX ? bytes.latin1Slice() : bytes;
+}
+
+/** Throws what Writable.write throws for it. */
+function check(chunk, encoding) {
+  judge ??= new Writable({ decodeStrings: false, write(_chunk, _encoding, callback) { callback(); } });
+  judge.write(chunk, encoding);
 }
 
 module.exports = { end, pump, uncork, write };

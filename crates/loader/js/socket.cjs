@@ -9,6 +9,7 @@
 const EventEmitter = require('events');
 const net = require('net');
 const { AsyncResource } = require('async_hooks');
+const accessors = require('./accessors.cjs');
 const { setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const written = require('./written.cjs');
@@ -30,14 +31,15 @@ function VirtualSocket(channel, server, from) {
   this._generation = 0;
   this._address = from.address;
   this._port = from.port;
-  this._listener = from.listener;
+  this._local = from.listener === undefined ? undefined : channel.listeners[from.listener]; // what `address()` says
   this._offer = null; // under exec: the connection as Node accepted it (offer.cjs)
   this._unrefed = false;
 
   this.server = server;
   this._server = server;
   this.parser = null;
-  this._httpMessage = null;
+  this._httpMessage = undefined;
+  this._peername = undefined;
   this._paused = false;
   this.timeout = undefined;
   this._timed = false; // a timer of `setTimeout` runs
@@ -64,9 +66,11 @@ function VirtualSocket(channel, server, from) {
   this._endedMessage = null;
   this._closeSent = false;
   this._ending = false;
-  this._shutdown = false; // everything is written after `end`, 'finish' is on its way
+  this._shutdown = 0; // everything is written after `end`: 'finish' comes behind the batch (1) or in an own turn (2)
   this._finished = false;
+  this._endCallbacks = null;
   this._bytesOut = 0;
+  this._outSeen = 0; // `_bytesOut` at the last time-out
 
   // Request side, see dispatch.cjs.
   this._bodyOpen = false;
@@ -76,6 +80,7 @@ function VirtualSocket(channel, server, from) {
   this._since = 0; // when the request with a body began
   this._readEnded = false;
   this._bytesIn = 0;
+  this._chunked = false;
 
   this._destroyed = false;
   this._gone = false; // the proxy knows already that this stream is over
@@ -85,10 +90,12 @@ function VirtualSocket(channel, server, from) {
   // One async resource per connection, as Node has (its parser). Without it `enterWith` in one
   // client's request leaks into the next client's request of the same batch.
   this._resource = new AsyncResource('HTTPINCOMINGMESSAGE', MANUAL);
+  this.on('end', onReadableStreamEnd);
 }
 Object.setPrototypeOf(VirtualSocket.prototype, SocketPrototype);
 Object.setPrototypeOf(VirtualSocket, net.Socket);
-Object.defineProperty(VirtualSocket.prototype, 'constructor', { value: net.Socket, writable: true, configurable: true });
+/** A listener of every net.Socket. */
+const [onReadableStreamEnd] = new net.Socket().listeners('end');
 
 const methods = {
   write: response.write,
@@ -122,7 +129,7 @@ const methods = {
       server._emitCloseIfDrained();
       if (this._error !== null) process.nextTick(emitError, this);
       // uv closes handles behind the check phase, in which 'finish' is emitted here.
-      if (this._finished) process.nextTick(emitClose, this);
+      if (this._finished && this._shutdown === 2) process.nextTick(emitClose, this);
       else setImmediate(emitClose, this);
     }
     if (typeof callback === 'function') callback(error);
@@ -136,12 +143,17 @@ const methods = {
 
   // Node calls these two through readStop and readStart of _http_incoming.js.
   pause() {
+    if (this._stopped) return this;
     this._stopped = true;
+    this.emit('pause');
     return this;
   },
 
   resume() {
-    this._stopped = false;
+    if (this._stopped) {
+      this._stopped = false;
+      process.nextTick(emitResume, this);
+    }
     if (this._owed > 0) this._channel.giveBack(this);
     return this;
   },
@@ -169,13 +181,27 @@ const methods = {
    * Where the proxy owns that timer, exactly that call ends any timer and starts none.
    */
   setTimeout(ms, callback) {
-    if (callback === undefined && this._offer === null && this._httpMessage === null && isKeepAlive(this.server, ms)) ms = 0;
+    if (this._destroyed) return this;
+    const asked = ms;
+    if (callback === undefined && this._offer === null && !this._httpMessage && isKeepAlive(this.server, ms)) ms = 0;
     if (ms === 0 && callback === undefined && !this._timed) {
-      this.timeout = undefined;
+      this.timeout = asked;
       return this;
     }
+    SocketPrototype.setTimeout.call(this, ms, callback);
     this._timed = ms !== 0;
-    return SocketPrototype.setTimeout.call(this, ms, callback);
+    this.timeout = asked;
+    return this;
+  },
+
+  /** As net.Socket._onTimeout: while a write makes progress the client is not silent. */
+  _onTimeout() {
+    if (this._queue !== null && this._outSeen !== this._bytesOut) {
+      this._outSeen = this._bytesOut;
+      this._unrefTimer();
+    } else {
+      this.emit('timeout');
+    }
   },
 
   setNoDelay(enable) {
@@ -197,62 +223,13 @@ const methods = {
     this._channel.hang(this, false);
     return this;
   },
-
-  _getpeername() {
-    if (this._offer !== null) return this._offer.name('peername');
-    return this._address === '' ? {} :
-      { address: this._address, family: family(this._address), port: this._port };
-  },
-
-  _getsockname() {
-    if (this._offer !== null) return this._offer.name('sockname');
-    const local = this._channel.listeners[this._listener];
-    return local === undefined || local.port === undefined ? {} :
-      { address: local.address, family: local.family || family(local.address), port: local.port };
-  },
-};
-
-// Accessors of net.Socket, Readable and Writable that would look for a handle or a real stream.
-const getters = {
-  destroyed() { return this._destroyed; },
-  closed() { return this._destroyed; },
-  errored() { return this._error; },
-  readable() { return !this._destroyed && !this._readEnded; },
-  readableEnded() { return this._readEnded; },
-  readableAborted() { return this._destroyed && !this._readEnded; },
-  readableDidRead() { return this._bytesIn > 0; },
-  readableFlowing() { return !this._stopped; },
-  readableLength() { return 0; },
-  readableHighWaterMark() { return this._readableState.highWaterMark; },
-  writable() { return !this._ending && !this._destroyed; },
-  writableEnded() { return this._ending; },
-  writableFinished() { return this._finished; },
-  writableAborted() { return this._destroyed && !this._finished; },
-  writableLength() { return this._length; },
-  writableCorked() { return this._corked; },
-  writableNeedDrain() { return this._needDrain && !this._ending && !this._destroyed; },
-  writableHighWaterMark() { return this._writableState.highWaterMark; },
-  bytesRead() { return this._bytesIn; },
-  bytesWritten() { return this._bytesOut + this._length; },
-  _bytesDispatched() { return this._bytesOut; },
-  bufferSize() { return this._length; },
-  pending() { return false; },
 };
 
 for (const name of Object.keys(methods)) {
   Object.defineProperty(VirtualSocket.prototype, name,
     { value: methods[name], writable: true, configurable: true, enumerable: false });
 }
-for (const name of Object.keys(getters)) {
-  Object.defineProperty(VirtualSocket.prototype, name,
-    { get: getters[name], set() {}, configurable: true, enumerable: false });
-}
-for (const [name, value] of Object.entries({
-  // A handle would make Node consume it (connectionListenerInternal).
-  _handle: null, _parent: null, _host: null, connecting: false, _hadError: false, allowHalfOpen: true,
-})) {
-  Object.defineProperty(VirtualSocket.prototype, name, { value, writable: true, configurable: true });
-}
+accessors.install(VirtualSocket.prototype);
 
 /** @param {any} server @param {number} ms */
 function isKeepAlive(server, ms) {
@@ -266,9 +243,8 @@ function stopTimer(socket) {
   socket._timed = false;
 }
 
-/** @param {string} address */
-function family(address) {
-  return address.includes(':') ? 'IPv6' : 'IPv4';
+function emitResume(socket) {
+  socket.emit('resume');
 }
 
 function emitError(socket) {

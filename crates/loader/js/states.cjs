@@ -4,6 +4,8 @@
 // `stream.finished` and frameworks read there, answered from the virtual socket.
 // Must never know: frames, channels.
 
+const { Readable, Writable } = require('stream');
+
 /** What `stream.finished` (end-of-stream.js) and Readable.prototype.on look at. */
 class ReadableStandIn {
   /** @param {any} socket @param {number} highWaterMark */
@@ -66,5 +68,9 @@ for (const [type, constants] of [[ReadableStandIn, readable], [WritableStandIn, 
     Object.defineProperty(type.prototype, name, { value, writable: true, configurable: true });
   }
 }
+
+// `instanceof Writable` looks for the state (Symbol.hasInstance in writable.js).
+Object.setPrototypeOf(ReadableStandIn.prototype, /** @type {any} */ (Readable).ReadableState.prototype);
+Object.setPrototypeOf(WritableStandIn.prototype, /** @type {any} */ (Writable).WritableState.prototype);
 
 module.exports = { ReadableStandIn, WritableStandIn };

@@ -4,6 +4,9 @@
 // errors of writes that come too late or do not get away.
 // Must never know: frames, the window.
 
+const errors = require('./errors.cjs');
+const { setImmediate } = require('./natives.cjs');
+
 /** The bytes of all writes so far are handed over: their callbacks run in the next tick. */
 function sent(socket) {
   socket._length = socket._bytes;
@@ -26,12 +29,22 @@ function sent(socket) {
 }
 
 /**
- * A callback tells the app that it may change its Buffer again, and the channel's batch still refers
- * to it: the callbacks wait for that write.
+ * A callback tells the app that it may change its Buffer again, and the channel's batch still refers to it. A response that goes
+ * on waits for nothing: its batch is written now, as Node would, so that callbacks and 'drain' come in the next tick. After the
+ * last bytes of a response there is only 'finish' to come, and it waits for the batch.
+ * @param {any} socket @param {boolean} last
  */
-function hold(socket) {
+function hold(socket, last) {
+  if (!last) {
+    if (socket._channel.flushed()) {
+      if (socket._held === 0) sent(socket);
+      return;
+    }
+    socket._channel.whenEmpty(socket);
+  } else {
+    socket._channel.whenWritten(socket);
+  }
   socket._held++;
-  socket._channel.whenWritten(socket);
 }
 
 /** @param {any} socket whose `hold` is over */
@@ -67,8 +80,7 @@ function done(socket) {
   if (socket._queue !== null || socket._held > 0) return;
   socket._endedMessage = null;
   if (socket._ending) {
-    if (!socket._shutdown) setImmediate(ending, socket);
-    socket._shutdown = true;
+    if (socket._shutdown === 0) socket._shutdown = socket._channel.afterBatch(ending, socket) ? 1 : 2;
   } else if (!socket._responseOpen) {
     socket._channel.idle(socket);
   }
@@ -76,7 +88,12 @@ function done(socket) {
 
 /** Node waits for the kernel here (`_final` of net.js: shutdown), so 'finish' comes in a later turn. */
 function ending(socket) {
-  socket._resource.runInAsyncScope(finish, undefined, socket);
+  if (!socket._destroyed) socket._resource.runInAsyncScope(prefinish, undefined, socket);
+}
+
+function prefinish(socket) {
+  socket.emit('prefinish');
+  process.nextTick(finish, socket);
 }
 
 /**
@@ -86,35 +103,43 @@ function ending(socket) {
 function finish(socket) {
   if (socket._destroyed) return;
   socket._finished = true;
+  endCallbacks(socket, null);
   socket.emit('finish');
   if (socket._readEnded || !socket._closeSent) socket.destroy();
 }
 
-/** The socket is destroyed: writes that did not get away fail, as errorBuffer of Writable does. */
+function endCallbacks(socket, error) {
+  const callbacks = socket._endCallbacks;
+  socket._endCallbacks = null;
+  if (callbacks !== null) for (const callback of callbacks) callback(error);
+}
+
+/** The socket is destroyed: writes that did not get away fail, those on their way as uv fails them, others as errorBuffer of Writable. */
 function abandon(socket) {
+  const onTheirWay = socket._queue !== null || socket._held > 0;
   socket._queue = null;
   socket._text = '';
   socket._parts = null;
   socket._bytes = 0;
   socket._length = 0;
+  if (socket._endCallbacks !== null) process.nextTick(endCallbacks, socket, socket._error ?? errors.destroyedStream('end'));
   if (socket._callback1 === null) return;
   const failed = [socket._callback1, socket._callback2, ...(socket._callbacks ?? [])];
   socket._callback1 = socket._callback2 = socket._callbacks = null;
-  for (const callback of failed) if (callback !== null) process.nextTick(callback, destroyedError());
+  if (onTheirWay) setImmediate(fail, failed, errors.canceledWrite());
+  else process.nextTick(fail, failed, socket._error ?? errors.destroyedStream('write'));
+}
+
+function fail(callbacks, error) {
+  for (const callback of callbacks) if (callback !== null) callback(error);
 }
 
 /** @returns {false} */
 function refuse(socket, callback) {
-  const error = socket._destroyed ? destroyedError() :
-    Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
+  const error = socket._destroyed ? errors.destroyedStream('write') : errors.writeAfterEnd();
   if (typeof callback === 'function') process.nextTick(callback, error);
   if (!socket._destroyed) socket.destroy(error);
   return false;
-}
-
-function destroyedError() {
-  return Object.assign(new Error('Cannot call write after a stream was destroyed'),
-    { code: 'ERR_STREAM_DESTROYED' });
 }
 
 module.exports = { abandon, hold, refuse, release, schedule, sent };

@@ -12,6 +12,7 @@ pub const ENTRY: &str = "preload.cjs";
 
 /// Every file of the loader: its name and its text. All of them belong into one directory.
 pub const FILES: &[(&str, &str)] = &[
+    ("accessors.cjs", include_str!("../js/accessors.cjs")),
     ("channel.cjs", include_str!("../js/channel.cjs")),
     ("claim.cjs", include_str!("../js/claim.cjs")),
     ("connections.cjs", include_str!("../js/connections.cjs")),

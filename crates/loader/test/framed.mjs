@@ -12,9 +12,11 @@ export class FramedClient extends Client {
   constructor(channel, options = {}) {
     super(channel, channel.nextStream++, options);
     this.readsAll = options.window !== false;
-    this.bytes = Buffer.alloc(0);
+    this.chunks = [];
+    this.total = 0;
     this.state = 'open';
-    this.responses = 0;
+    this.taken = 0;
+    this.ends = []; // where responses end, counted from the first byte
     this.unacknowledged = 0;
     this.changed = new EventEmitter();
     this.listener = (one) => this.onFrame(one);
@@ -27,12 +29,18 @@ export class FramedClient extends Client {
     } else if (one.type === 'RESET') {
       this.state = 'closed';
     } else if (one.generation === this.generation) {
-      this.bytes = Buffer.concat([this.bytes, one.payload]);
+      this.chunks.push(one.payload);
+      this.total += one.payload.length;
       this.acknowledge(one);
-      if (one.type !== 'DATA') this.responses++;
+      if (one.type !== 'DATA') this.ends.push(this.total);
       if (one.type === 'END_CLOSE') this.state = 'closed';
     }
     this.changed.emit('change');
+  }
+
+  get bytes() {
+    if (this.chunks.length > 1) this.chunks = [Buffer.concat(this.chunks)];
+    return this.chunks[0] ?? Buffer.alloc(0);
   }
 
   acknowledge({ type, payload }) {
@@ -54,7 +62,7 @@ export class FramedClient extends Client {
   }
 
   send(request = {}) {
-    this.responses = 0;
+    this.ends = [];
     this.unacknowledged = 0;
     this.credit = C.WINDOW_BYTES;
     this.write(...this.encode(request));
@@ -85,18 +93,22 @@ export class FramedClient extends Client {
 
   take(length = this.bytes.length) {
     const text = this.bytes.toString('latin1', 0, length);
-    this.bytes = this.bytes.subarray(length);
+    this.taken += text.length;
+    this.chunks = [this.bytes.subarray(length)];
     return { text };
   }
 
   async answer() {
-    await this.settle(() => this.responses > 0 || this.state !== 'open', 'the answer');
-    this.responses = 0;
-    return this.take();
+    await this.settle(() => this.ends.length > 0 || this.state !== 'open', 'the answer');
+    return this.ends.length > 0 ? this.take(this.ends.shift() - this.taken) : this.take();
   }
 
   async request(request) {
     return this.send(request).answer();
+  }
+
+  async received(bytes) {
+    await this.settle(() => this.total >= bytes || this.state !== 'open', `${bytes} bytes`);
   }
 
   /** Part of an answer, up to and with `text`. */

@@ -30,7 +30,8 @@ export async function plainNode(script, { args = [], nodeArgs = [], env = {}, st
     return app.stdout;
   };
   await app.line('port ');
-  app.port = Number(/port (\d+)/.exec(app.stdout)[1]);
+  const [, where] = /port (\S+)/.exec(app.stdout);
+  app.port = Number.isNaN(Number(where)) ? where : Number(where);
   app.stop = async () => {
     child.kill('SIGKILL');
     await app.exited;
@@ -44,14 +45,16 @@ export class RawClient {
   constructor(address, { window = true, halfOpen = false } = {}) {
     const where = typeof address === 'number' ? { port: address, host: '127.0.0.1' } : { path: address };
     this.socket = net.connect({ ...where, allowHalfOpen: halfOpen });
-    this.bytes = Buffer.alloc(0);
+    this.chunks = [];
+    this.total = 0;
     this.ended = false;
     this.state = 'open';
     this.changed = new EventEmitter();
     this.connected = once(this.socket, 'connect');
     this.connected.catch(() => {});
     this.socket.on('data', (chunk) => {
-      this.bytes = Buffer.concat([this.bytes, chunk]);
+      this.chunks.push(chunk);
+      this.total += chunk.length;
       this.changed.emit('change');
     });
     if (!window) this.socket.pause();
@@ -61,6 +64,11 @@ export class RawClient {
       this.changed.emit('change');
     };
     this.socket.on('end', end).on('error', end).on('close', end);
+  }
+
+  get bytes() {
+    if (this.chunks.length > 1) this.chunks = [Buffer.concat(this.chunks)];
+    return this.chunks[0] ?? Buffer.alloc(0);
   }
 
   /** The same request description as `Client` of harness.mjs takes. */
@@ -110,7 +118,7 @@ export class RawClient {
 
   take(length = this.bytes.length) {
     const text = this.bytes.toString('latin1', 0, length);
-    this.bytes = this.bytes.subarray(length);
+    this.chunks = [this.bytes.subarray(length)];
     return { text };
   }
 
@@ -119,6 +127,11 @@ export class RawClient {
     const end = () => messageEnd(this.bytes.toString('latin1'), method, this.ended);
     await this.settle(() => this.ended || end() >= 0, 'the answer');
     return this.take(end() < 0 ? undefined : end());
+  }
+
+  /** @param {number} bytes of all answers so far */
+  async received(bytes) {
+    await this.settle(() => this.ended || this.total >= bytes, `${bytes} bytes`);
   }
 
   /** Part of an answer, up to and with `text`. */
@@ -155,7 +168,8 @@ export class RawClient {
   /** RST. */
   reset() {
     this.state = 'left';
-    this.socket.resetAndDestroy();
+    if (this.socket.remoteAddress === undefined) this.socket.destroy(); // a unix socket with unread bytes resets by itself
+    else this.socket.resetAndDestroy();
   }
 
   drop() {

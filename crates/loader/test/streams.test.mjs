@@ -81,6 +81,21 @@ test('a large response in one write keeps to the window', async () => {
   assert.equal(bodyOf(answer.text), 'x'.repeat(100000));
 });
 
+test('credit for a response is no silence of its client', async () => {
+  const client = channel.client();
+  client.send({ target: '/slow-large' });
+  for (let sent = 0, from = 0; ;) {
+    const one = await channel.until(({ stream }) => stream === client.stream, from);
+    from = channel.frames.indexOf(one) + 1;
+    sent += one.payload.length;
+    if (one.type === 'END') break;
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    client.write(client.frame('WINDOW', u32(sent)));
+    sent = 0;
+  }
+  assert.deepEqual(await framedEvents(), ['slow-large done']);
+});
+
 test('a request body that the app does not read stops the sender; credit comes back exactly', async () => {
   const { worker, channel: other } = await proxy.ready(path.join(import.meta.dirname, 'fixtures/slow-body.cjs'));
   const client = other.client();

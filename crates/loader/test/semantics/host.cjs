@@ -7,6 +7,7 @@
 
 const fs = require('fs');
 const http = require('http');
+const os = require('os');
 const path = require('path');
 
 const [file, groupName] = process.argv.slice(2);
@@ -50,7 +51,9 @@ const listener = (req, res) => {
 if (group.create === undefined) server.on('request', listener);
 else group.listener?.(listener);
 for (const [name, value] of Object.entries(group.set ?? {})) server[name] = value;
-const listen = () => server.listen(0, '127.0.0.1', () => say(`port ${server.address().port}`));
+const where = path.join(os.tmpdir(), `hostler-semantics-${process.pid}.sock`);
+const listen = group.unix ? () => server.listen(where, () => say(`port ${where}`)) :
+  () => server.listen(0, '127.0.0.1', () => say(`port ${server.address().port}`));
 group.listen ? group.listen(listen, tools) : listen();
 
 let rest = '';
