@@ -74,5 +74,6 @@ export async function notes(address, first = '') {
 export async function settle(address, first = '') {
   const all = [];
   while (!all.some((one) => one.startsWith('close '))) all.push(...await notes(address, first));
-  return all.slice(0, all.findIndex((one) => one.startsWith('close ')) + 1).filter((one, i) => i === 0 || one !== 'connection');
+  return all.slice(0, all.findIndex((one) => one.startsWith('close ')) + 1)
+    .filter((one, i) => i === 0 || (one !== 'connection' && !one.startsWith('drop')));
 }

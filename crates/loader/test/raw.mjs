@@ -6,13 +6,19 @@ import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
+import { after } from 'node:test';
 import { NODE } from './harness.mjs';
+
+/** A test that fails does not stop what it started, and a test file ends when its children have. */
+const children = new Set();
+after(() => { for (const child of children) child.kill('SIGKILL'); });
 
 /** Starts `script`, which prints `port N` when it listens. */
 export async function plainNode(script, { args = [], nodeArgs = [], env = {}, stdin = 'ignore' } = {}) {
   const child = spawn(NODE, [...nodeArgs, script, ...args], {
     cwd: path.dirname(script), stdio: [stdin, 'pipe', 'pipe'], env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
   });
+  children.add(child);
   const app = { child, stdout: '', stderr: '' };
   const changed = new EventEmitter();
   child.stdout.setEncoding('utf8').on('data', (text) => { app.stdout += text; changed.emit('change'); });
