@@ -144,7 +144,13 @@ function requested(args) {
   } else if (typeof first === 'string') {
     path = first;
   }
-  return { port: port === null || port === '' ? null : Number(port), host, path };
+  // Node takes `path: false` for no path (SvelteKit passes it); the proxy must be told a text or nothing.
+  return { port: port === null || port === '' ? null : Number(port), host: text(host), path: text(path) };
+}
+
+/** @param {unknown} value */
+function text(value) {
+  return typeof value === 'string' ? value : null;
 }
 
 /** @param {any} server */

@@ -57,6 +57,13 @@ test('a unix listener of the proxy, and an app that asks for a path', async () =
   assert.deepEqual((await worker.report('listen')).requested, { port: null, host: null, path: '/nowhere/wanted.sock' });
 });
 
+test('what is no text is not told as one: a path of false, as SvelteKit passes it', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'), { env: { LISTEN: '[{ path: false, host: "localhost", port: "8080" }]' } });
+  assert.equal(bodyOf((await channel.client().request()).text), 'control');
+  assert.deepEqual((await worker.report('listen')).requested, { port: 8080, host: 'localhost', path: null });
+});
+
 for (const args of ['[]', '[0]', '["0"]', '[0, "localhost"]', '[0, 511]', '[0, "127.0.0.1", 511]', '[{ port: 0 }]', '[{ port: 0, host: "127.0.0.1", exclusive: true }]', '[null]']) {
   test(`listen(${args.slice(1, -1)})`, async () => {
     const proxy = await start();

@@ -36,15 +36,14 @@ export async function check(name, body, ms = 30_000) {
 
 /**
  * Starts the app and waits until it accepts connections. `script` listens on `process.env.PORT` at 127.0.0.1;
- * `args(port)` are its arguments.
+ * `args` are its arguments. With `folder` Hostler is given the folder: it runs what `scripts.start` says.
  */
-export async function start(script, { args = () => [], env = {}, port = undefined } = {}) {
+export async function start(script, { args = [], env = {}, port = undefined, folder: isFolder = false } = {}) {
   const app = { port: port ?? (await freePort()), ended: undefined };
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'compat-'));
-  const words = args(app.port);
   // One worker: what a client left in memory is found again, as on Node alone.
-  const serve = ['run', script, '--listen', `127.0.0.1:${app.port}`, '--runtime-dir', folder, '--workers', '1'];
-  const [program, line] = SERVE ? [SERVE, [...serve, '--', ...words]] : ['node', [script, ...words]];
+  const serve = ['run', isFolder ? '.' : script, '--listen', `127.0.0.1:${app.port}`, '--runtime-dir', folder, '--workers', '1'];
+  const [program, line] = SERVE ? [SERVE, isFolder ? serve : [...serve, '--', ...args]] : ['node', [script, ...args]];
   const child = spawn(program, line, {
     env: { ...process.env, ...env, PORT: String(app.port), HOST: '127.0.0.1' },
     stdio: ['ignore', 'inherit', 'inherit'],

@@ -1,4 +1,4 @@
-// `next start` on a production build.
+// `next start` on a production build. It takes the port from PORT.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -9,7 +9,8 @@ import path from 'node:path';
 import { check, start } from './checks.mjs';
 
 const app = await start('node_modules/next/dist/bin/next', {
-  args: (port) => ['start', import.meta.dirname, '--hostname', '127.0.0.1', '--port', String(port)],
+  args: ['start', '--hostname', '127.0.0.1'],
+  folder: true,
   env: { NEXT_TELEMETRY_DISABLED: '1' },
 });
 
