@@ -21,6 +21,8 @@ pub struct Offered {
     pub channel: u16,
     /// `maxHeaderSize` of the server that accepted it, bytes.
     pub head_bytes_max: u32,
+    /// It stands in the shard's list of connections that wait for a whole head.
+    pub waits: bool,
 }
 
 impl Conn {

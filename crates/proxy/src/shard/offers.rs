@@ -91,6 +91,7 @@ impl<D: Driver> Shard<D> {
             offer: offer.offer,
             channel: index,
             head_bytes_max: offer.header_bytes_max,
+            waits: false,
         });
         self.conns.insert(conn);
         self.driver.receive(socket, ReceiveMode::Stream);
@@ -99,13 +100,14 @@ impl<D: Driver> Shard<D> {
 
     /// Starts the wait of an offered connection that has no whole head, unless it has begun.
     pub(super) fn await_head(&mut self, slot: u32) {
-        let Some(conn) = self.conns.get(slot).filter(|conn| conn.may_go_back()) else {
+        let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.may_go_back()) else {
             return;
         };
-        let offer = conn.offered.map_or(0, |offered| offered.offer);
-        let waits = &mut self.head_waits.waits;
-        if !waits.iter().any(|wait| wait.slot == slot && wait.offer == offer) {
-            waits.push_back(HeadWait { slot, offer, until_ms: self.now.ms + HEAD_WAIT_MS });
+        if let Some(offered) = &mut conn.offered
+            && !std::mem::replace(&mut offered.waits, true)
+        {
+            let until_ms = self.now.ms + HEAD_WAIT_MS;
+            self.head_waits.waits.push_back(HeadWait { slot, offer: offered.offer, until_ms });
         }
     }
 
@@ -123,10 +125,12 @@ impl<D: Driver> Shard<D> {
             }
             let HeadWait { slot, offer, .. } = *wait;
             self.head_waits.waits.pop_front();
-            let same = |conn: &Conn| conn.offered.is_some_and(|offered| offered.offer == offer);
-            if self.conns.get(slot).is_some_and(same) {
-                self.step(slot, Event::GiveBackDue);
-            }
+            let offered = self.conns.get_mut(slot).and_then(|conn| conn.offered.as_mut());
+            let Some(offered) = offered.filter(|offered| offered.offer == offer) else {
+                continue;
+            };
+            offered.waits = false;
+            self.step(slot, Event::GiveBackDue);
         }
     }
 
