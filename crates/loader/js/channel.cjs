@@ -168,11 +168,11 @@ class Channel extends Outbox {
 
   /**
    * What uv would do behind the reads of a turn and in front of its immediates; outside of a batch, in the next turn.
-   * @param {(socket: any) => void} action @param {any} socket @returns {boolean} whether it comes behind the batch
+   * @param {() => void} action @returns {boolean} whether it comes behind the batch
    */
-  afterBatch(action, socket) {
-    if (this.reading) this.later.push(() => action(socket));
-    else setImmediate(action, socket);
+  afterBatch(action) {
+    if (this.reading) this.later.push(action);
+    else setImmediate(action);
     return this.reading;
   }
 

@@ -48,8 +48,7 @@ const listener = (req, res) => {
   if (current === null) return void res.destroy();
   return current.app(req, res, { ...tools, server });
 };
-if (group.create === undefined) server.on('request', listener);
-else group.listener?.(listener);
+server.on('request', listener);
 for (const [name, value] of Object.entries(group.set ?? {})) server[name] = value;
 const where = path.join(os.tmpdir(), `hostler-semantics-${process.pid}.sock`);
 const listen = group.unix ? () => server.listen(where, () => say(`port ${where}`)) :
