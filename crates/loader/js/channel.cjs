@@ -192,7 +192,10 @@ class Channel extends Outbox {
 
   /** A virtual socket is destroyed. @param {any} socket */
   release(socket) {
-    if (socket._stream !== 0 && !socket._gone && !socket._closeSent) this.reset(socket._stream, socket._generation);
+    // END_CLOSE is our FIN, and the end of it all where the proxy owns the connection. Under exec it is Node that decides how long
+    // a client may go on sending: RESET says that nobody reads any more.
+    const known = socket._gone || (socket._closeSent && this.offers === null);
+    if (socket._stream !== 0 && !known) this.reset(socket._stream, socket._generation);
     this.forgetStream(socket);
     if (socket._offer !== null) socket._offer.close();
   }

@@ -14,8 +14,9 @@ const children = new Set();
 after(() => { for (const child of children) child.kill('SIGKILL'); });
 
 /** Starts `script`, which prints `port N` when it listens. */
-export async function plainNode(script, { args = [], nodeArgs = [], env = {}, stdin = 'ignore' } = {}) {
-  const child = spawn(NODE, [...nodeArgs, script, ...args], {
+export async function plainNode(script, { args = [], nodeArgs = [], env = {}, stdin = 'ignore', before = [] } = {}) {
+  const [program, ...words] = [...before, NODE, ...nodeArgs, script, ...args];
+  const child = spawn(program, words, {
     cwd: path.dirname(script), stdio: [stdin, 'pipe', 'pipe'], env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
   });
   children.add(child);
