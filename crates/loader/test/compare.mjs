@@ -11,6 +11,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { FakeProxy, NODE, mask } from './harness.mjs';
@@ -37,7 +38,8 @@ class App extends EventEmitter {
     child.stdout.on('data', (text) => this.read(text));
     child.stderr.on('data', (text) => { this.stderr += text; });
     child.on('close', (code, signal) => {
-      this.exit = signal ?? code;
+      // A command that a signal ended: 128 and its number, as a shell says it.
+      this.exit = signal === null ? code : 128 + os.constants.signals[signal];
       this.emit('change');
     });
   }
