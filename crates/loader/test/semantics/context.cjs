@@ -4,6 +4,8 @@
 const { AsyncLocalStorage, AsyncResource, createHook, executionAsyncId, executionAsyncResource, triggerAsyncId } = require('async_hooks');
 const diagnostics = require('diagnostics_channel');
 const domain = require('domain');
+const os = require('os');
+const path = require('path');
 const { PerformanceObserver } = require('perf_hooks');
 
 const HOST = ['Host', 'h'];
@@ -162,6 +164,27 @@ add('performance entries', (req, res) => { res.setHeader('X-A', '1'); res.status
   client: async (side) => { await side.request(GET); await side.request(post('x')); await side.noted('HttpRequest http', 2); },
 });
 
+cases['trace events'] = {
+  group: 'trace',
+  app(req, res) {
+    if (req.url === '/exit') res.end('x', () => process.exit());
+    else res.end(String(process.pid));
+  },
+  async client(side) {
+    const pid = (await side.request(GET)).split('\r\n\r\n')[1];
+    await side.request({ ...post('some'), target: '/2' });
+    side.client.send({ ...GET, target: '/exit' });
+    await side.exited();
+    const file = path.join(os.tmpdir(), `hostler-trace-${pid}.json`);
+    const { traceEvents } = JSON.parse(require('fs').readFileSync(file, 'utf8'));
+    require('fs').rmSync(file);
+    const all = traceEvents.filter(({ name }) => name.startsWith('http'));
+    // The loader's self-test leaves two requests of its own in the file (README).
+    const own = new Set(all.filter(({ args }) => ['/a?b', '/p'].includes(args.data?.url)).map(({ id }) => id));
+    return all.filter(({ id }) => !own.has(id)).map(({ name, ph, cat, args, id }) => [name, ph, cat, JSON.stringify(args), Number(id) - own.size].join(' '));
+  },
+};
+
 // ---- errors -------------------------------------------------------------------------------------------------------
 
 const fails = (name, work) => add(`an error ${name}`, (req, res, tools) => {
@@ -210,6 +233,7 @@ add('a domain around the server', (req, res, { note }) => {
 }, { group: 'domain', client: asks(GET, post('x'), GET) });
 
 const groups = {
+  trace: { fresh: true, nodeArgs: ['--trace-event-categories=node.http', `--trace-event-file-pattern=${path.join(os.tmpdir(), 'hostler-trace-${pid}.json')}`] },
   unix: { unix: true },
   listen: { listen: (listen) => als.run('at listen', listen) },
   capture: { before() { require('events').captureRejections = true; } },
