@@ -11,7 +11,8 @@ import { NODE } from './harness.mjs';
 
 /** A test that fails does not stop what it started, and a test file ends when its children have. */
 const children = new Set();
-after(() => { for (const child of children) child.kill('SIGKILL'); });
+// `hostler exec` ends its command when it is asked to; killed, it could not.
+after(() => { for (const child of children) child.kill(child.spawnfile === NODE ? 'SIGKILL' : 'SIGTERM'); });
 
 /** Starts `script`, which prints `port N` when it listens. */
 export async function plainNode(script, { args = [], nodeArgs = [], env = {}, stdin = 'ignore', before = [] } = {}) {
