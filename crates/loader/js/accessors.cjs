@@ -42,9 +42,10 @@ function peerName() {
 }
 
 function sockName() {
+  if (this._destroyed) return {};
   if (this._offer !== null) return this._offer.name('sockname');
   const local = this._local;
-  if (this._destroyed || local === undefined || local.port === undefined) return {};
+  if (local === undefined || local.port === undefined) return {};
   return { address: local.address, family: local.family || family(local.address), port: local.port };
 }
 

@@ -168,11 +168,11 @@ class Channel extends Outbox {
 
   /**
    * What uv would do behind the reads of a turn and in front of its immediates; outside of a batch, in the next turn.
-   * @param {(socket: any) => void} action @param {any} socket @returns {boolean} whether it comes behind the batch
+   * @param {() => void} action @returns {boolean} whether it comes behind the batch
    */
-  afterBatch(action, socket) {
-    if (this.reading) this.later.push(() => action(socket));
-    else setImmediate(action, socket);
+  afterBatch(action) {
+    if (this.reading) this.later.push(action);
+    else setImmediate(action);
     return this.reading;
   }
 
@@ -192,7 +192,10 @@ class Channel extends Outbox {
 
   /** A virtual socket is destroyed. @param {any} socket */
   release(socket) {
-    if (socket._stream !== 0 && !socket._gone && !socket._closeSent) this.reset(socket._stream, socket._generation);
+    // END_CLOSE is our FIN, and the end of it all where the proxy owns the connection. Under exec it is Node that decides how long
+    // a client may go on sending: RESET says that nobody reads any more.
+    const known = socket._gone || (socket._closeSent && this.offers === null);
+    if (socket._stream !== 0 && !known) this.reset(socket._stream, socket._generation);
     this.forgetStream(socket);
     if (socket._offer !== null) socket._offer.close();
   }

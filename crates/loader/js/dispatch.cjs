@@ -11,7 +11,7 @@ const C = require('./constants.cjs');
 const connections = require('./connections.cjs');
 const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers, u24 } = require('./frame.cjs');
 const errors = require('./errors.cjs');
-const { drainTicks } = require('./natives.cjs');
+const { drainTicks, setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
 
@@ -91,7 +91,15 @@ function onHead(channel, stream, generation, buffer, start, end) {
       channel.fail(new ProtocolError(`NEW_CONNECTION on stream ${stream}, which is in use`));
       return;
     }
-    socket = openConnection(channel, stream, generation);
+    let opened = false;
+    try {
+      socket = openConnection(channel, stream, generation);
+      opened = true;
+    } finally {
+      // A listener of 'connection' threw: that is the app's, and the connection goes on as under Node, where the request is
+      // read in a later turn.
+      if (!opened) setImmediate(onHeadAgain, channel, stream, generation, Buffer.from(buffer.subarray(start, end)));
+    }
   } else if (socket !== undefined && socket._responseOpen) {
     channel.fail(new ProtocolError(`HEAD on stream ${stream} before the last response ended`));
     return;
@@ -104,6 +112,14 @@ function onHead(channel, stream, generation, buffer, start, end) {
     return;
   }
   startRequest(channel, socket, generation);
+}
+
+function onHeadAgain(channel, stream, generation, payload) {
+  const socket = channel.streams[stream];
+  if (socket === undefined || !socket.parser) return;
+  decodeHead(payload, 0, payload.length, current);
+  startRequest(channel, socket, generation);
+  drain();
 }
 
 /** What `onconnection` of net.js does for an accepted handle. */
@@ -138,22 +154,28 @@ function connect(channel, server, from, prepare) {
   prepare(socket);
   channel.opened();
   connections.join(server, channel.owner);
-  server.emit('connection', socket);
-  if (socketChannel.hasSubscribers) socketChannel.publish({ socket });
-  const { parser } = socket;
-  if (parser && kOnBody < 0) {
-    kOnHeaders = parser.constructor.kOnHeaders | 0;
-    kOnBody = parser.constructor.kOnBody | 0;
-    kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
+  try {
+    server.emit('connection', socket);
+  } finally {
+    settle(socket);
   }
+  if (socketChannel.hasSubscribers) socketChannel.publish({ socket });
   return socket;
 }
 
-/** As parserOnHeadersComplete in _http_common.js, with the fields decoded by the proxy. */
+/** What is left to do when Node's own listener of 'connection' has made a parser. */
+function settle(socket) {
+  socket.hasResource();
+  const { parser } = socket;
+  if (!parser || kOnBody >= 0) return;
+  kOnHeaders = parser.constructor.kOnHeaders | 0;
+  kOnBody = parser.constructor.kOnBody | 0;
+  kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
+}
+
 function startRequest(channel, socket, generation) {
   const head = current;
-  const server = socket.server;
-  const parser = socket.parser;
+  const { parser } = socket;
   socket._generation = generation;
   socket._credit = channel.window;
   socket._responseOpen = true;
@@ -165,28 +187,34 @@ function startRequest(channel, socket, generation) {
   if (socket._timed) socket._unrefTimer();
   channel.inFlight++;
 
-  const over = parser.maxHeaderPairs > 0 && head.rawHeaders.length > parser.maxHeaderPairs;
-  if (over && refused(socket, parser)) return;
-  const request = new server[kIncomingMessage](socket);
+  undrained = head.noBody ? 0 : socket._stream;
+  socket._resource.runInAsyncScope(incoming, parser, socket);
+}
+
+/**
+ * As parserOnHeadersComplete in _http_common.js, with the fields decoded by the proxy.
+ * @this {any} Node's parser, inside the connection's async resource
+ */
+function incoming(socket) {
+  const head = current;
+  const { server } = socket;
+  const over = this.maxHeaderPairs > 0 && head.rawHeaders.length > this.maxHeaderPairs;
+  if (over && refused(socket, this)) return;
+  const request = this.incoming = new server[kIncomingMessage](socket);
   request.httpVersionMajor = 1;
   request.httpVersionMinor = head.http10 ? 0 : 1;
   request.httpVersion = head.http10 ? '1.0' : '1.1';
-  request.joinDuplicateHeaders = server.joinDuplicateHeaders || parser.joinDuplicateHeaders;
+  request.joinDuplicateHeaders = server.joinDuplicateHeaders || this.joinDuplicateHeaders;
   request.url = head.target;
   request.upgrade = false;
-  if (over) addSomeHeaders(request, head.rawHeaders, parser);
+  if (over) addSomeHeaders(request, head.rawHeaders, this);
   else addHeaders(request, head);
   request.method = head.method;
-  parser.incoming = request;
-  if (head.noBody) {
-    socket._bodyless = request;
-    undrained = 0;
-  } else {
-    socket._bodyless = null;
-    socket._chunked = head.headers['transfer-encoding'] !== undefined;
-    undrained = socket._stream;
-  }
-  socket._resource.runInAsyncScope(incoming, parser);
+  const { keepAlive, noBody } = head; // the app cannot start another request before they are read
+  socket._bodyless = noBody ? request : null;
+  if (!noBody) socket._chunked = request.headers['transfer-encoding'] !== undefined;
+  this.onIncoming(request, keepAlive);
+  if (noBody) this[kOnMessageComplete]();
 }
 
 function addHeaders(request, head) {
@@ -207,7 +235,7 @@ function addSomeHeaders(request, raw, parser) {
 /** Newer versions of Node answer too many headers with 431. @returns {boolean} whether this one did */
 function refused(socket, parser) {
   if (!errors.countsPairs(parser.constructor)) return false;
-  socket._resource.runInAsyncScope(errors.raise, undefined, socket, errors.tooManyHeaders());
+  errors.raise(socket, errors.tooManyHeaders());
   return true;
 }
 
@@ -220,13 +248,6 @@ function collect(parser, raw) {
   const collected = parser._headers;
   parser._headers = [];
   return collected;
-}
-
-/** @this {any} Node's parser, inside the connection's async resource */
-function incoming() {
-  const { keepAlive, noBody } = current; // the app cannot start another request before they are read
-  this.onIncoming(this.incoming, keepAlive);
-  if (noBody) this[kOnMessageComplete]();
 }
 
 function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
@@ -257,7 +278,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       break;
     case WINDOW:
       socket._credit += buffer.readUInt32LE(start);
-      socket._resource.runInAsyncScope(response.pump, undefined, socket);
+      (socket._scope ?? socket._resource).runInAsyncScope(response.pump, undefined, socket);
       break;
   }
 }
@@ -287,12 +308,17 @@ function onEnd(channel, socket, payload) {
   if (socket._chunked) socket._bytesIn += 5 + payload.length + trailers.length;
   const parser = socket.parser;
   if (parser) {
-    // Where parserOnMessageComplete looks for trailers.
-    if (parser.maxHeaderPairs > 0 && trailers.length > parser.maxHeaderPairs && refused(socket, parser)) return;
-    if (trailers.length > 0) parser._headers = collect(parser, trailers);
-    socket._resource.runInAsyncScope(parser[kOnMessageComplete], parser);
+    socket._resource.runInAsyncScope(complete, parser, socket, trailers);
   }
   if (!socket._responseOpen) channel.idle(socket);
+}
+
+/** @this {any} Node's parser */
+function complete(socket, trailers) {
+  if (this.maxHeaderPairs > 0 && trailers.length > this.maxHeaderPairs && refused(socket, this)) return;
+  // Where parserOnMessageComplete looks for trailers.
+  if (trailers.length > 0) this._headers = collect(this, trailers);
+  this[kOnMessageComplete]();
 }
 
 function onOfferFrame(channel, type, stream, generation, buffer, start, end) {

@@ -69,7 +69,7 @@ class Heartbeat {
 /** The last SETTINGS of one server; compared once per batch, so it must be cheap. */
 class Settings {
   constructor() {
-    this.keepAlive = this.headers = this.request = this.headerBytes = /** @type {any} */ (null);
+    this.keepAlive = this.headers = this.request = this.headerBytes = this.requests = /** @type {any} */ (null);
     this.clientError = false;
   }
 
@@ -77,11 +77,13 @@ class Settings {
   changed(server) {
     const clientError = server.listenerCount('clientError') > 0;
     if (this.clientError === clientError && this.keepAlive === server.keepAliveTimeout && this.headers === server.headersTimeout &&
-        this.request === server.requestTimeout && this.headerBytes === server.maxHeaderSize) return false;
+        this.request === server.requestTimeout && this.headerBytes === server.maxHeaderSize &&
+        this.requests === server.maxRequestsPerSocket) return false;
     this.keepAlive = server.keepAliveTimeout;
     this.headers = server.headersTimeout;
     this.request = server.requestTimeout;
     this.headerBytes = server.maxHeaderSize;
+    this.requests = server.maxRequestsPerSocket;
     this.clientError = clientError;
     return true;
   }
@@ -90,6 +92,7 @@ class Settings {
     return jsonFrame(C.FRAMES_TO_PROXY.SETTINGS, {
       keep_alive_ms: whole(this.keepAlive), headers_ms: whole(this.headers), request_ms: whole(this.request),
       header_bytes_max: whole(this.headerBytes), client_error: this.clientError || undefined,
+      requests_per_connection_max: this.requests > 0 ? whole(this.requests) : undefined,
     });
   }
 }

@@ -77,7 +77,7 @@ class Outbox {
 
   /** Tells `socket` when all that was flushed is written. @param {any} socket */
   whenEmpty(socket) {
-    if (this.socket !== null) this.socket.write('', 'latin1', () => socket._resource.runInAsyncScope(release, undefined, socket));
+    if (this.socket !== null) this.socket.write('', 'latin1', () => release(socket));
   }
 
   schedule() {
@@ -109,9 +109,7 @@ class Outbox {
     socket.cork();
     for (let i = 0; i < last; i++) socket.write(parts[i], 'latin1');
     socket.write(parts[last], 'latin1', () => {
-      for (const waiting of referring) {
-        waiting._resource.runInAsyncScope(release, undefined, waiting);
-      }
+      for (const waiting of referring) release(waiting);
     });
     socket.uncork();
   }

@@ -167,10 +167,12 @@ function pump(socket) {
       if (queue.type !== DATA) ended(socket, queue.type);
       if (queue.refers) written.hold(socket, queue.type !== DATA);
       else written.sent(socket);
+      written.away(socket);
       return;
     }
   } while (true);
   socket._length = queue.bytes + socket._bytes;
+  written.wait(socket);
 }
 
 function sendPieces(channel, queue, bytes) {

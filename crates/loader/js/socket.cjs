@@ -19,6 +19,19 @@ const SocketPrototype = net.Socket.prototype;
 const MANUAL = { requireManualDestroy: true };
 
 /**
+ * One async resource per connection, as Node has (its parser). Without it `enterWith` in one client's request leaks into the
+ * next client's request of the same batch.
+ */
+class HTTPServerAsyncResource extends AsyncResource {
+  /** @param {any} socket */
+  constructor(socket) {
+    super('HTTPINCOMINGMESSAGE', MANUAL);
+    this.type = 'HTTPINCOMINGMESSAGE';
+    this.socket = socket;
+  }
+}
+
+/**
  * @param {import('./channel.cjs').Channel} channel
  * @param {any} server the app's http.Server
  * @param {{address: string, port: number, listener: number}} from
@@ -61,6 +74,7 @@ function VirtualSocket(channel, server, from) {
   this._dones = null;
   this._doneTick = false;
   this._held = 0; // channel writes that still refer to Buffers of the app
+  this._scope = null; // async context of the writes that are not away yet
   this._responseOpen = false;
   this._messageEnds = false;
   this._endedMessage = null;
@@ -87,10 +101,8 @@ function VirtualSocket(channel, server, from) {
   this._error = null;
   this._readableState = new ReadableStandIn(this, server.highWaterMark);
   this._writableState = new WritableStandIn(this, server.highWaterMark);
-  // One async resource per connection, as Node has (its parser). Without it `enterWith` in one
-  // client's request leaks into the next client's request of the same batch.
-  this._resource = new AsyncResource('HTTPINCOMINGMESSAGE', MANUAL);
-  this.on('end', onReadableStreamEnd);
+  this._resource = null; // see `on`
+  SocketPrototype.on.call(this, 'end', onReadableStreamEnd);
 }
 Object.setPrototypeOf(VirtualSocket.prototype, SocketPrototype);
 Object.setPrototypeOf(VirtualSocket, net.Socket);
@@ -104,6 +116,19 @@ const methods = {
 
   cork() {
     this._corked++;
+  },
+
+  /**
+   * Until connectionListenerInternal puts its own `on` in the place of this one. There it is where Node's parser becomes an async
+   * resource: in the domain of the server, with the socket as trigger.
+   */
+  on(event, listener) {
+    if (event === 'data') this.hasResource();
+    return SocketPrototype.on.call(this, event, listener);
+  },
+
+  hasResource() {
+    this._resource ??= new HTTPServerAsyncResource(this);
   },
 
   /** As net.Socket.destroySoon. */
@@ -188,6 +213,7 @@ const methods = {
       this.timeout = asked;
       return this;
     }
+    this._timed = true; // it may throw with the timer set
     SocketPrototype.setTimeout.call(this, ms, callback);
     this._timed = ms !== 0;
     this.timeout = asked;

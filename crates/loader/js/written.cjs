@@ -4,8 +4,11 @@
 // errors of writes that come too late or do not get away.
 // Must never know: frames, the window.
 
+const { AsyncResource } = require('async_hooks');
 const errors = require('./errors.cjs');
 const { setImmediate } = require('./natives.cjs');
+
+const MANUAL = { requireManualDestroy: true };
 
 /** The bytes of all writes so far are handed over: their callbacks run in the next tick. */
 function sent(socket) {
@@ -44,13 +47,30 @@ function hold(socket, last) {
   } else {
     socket._channel.whenWritten(socket);
   }
+  wait(socket);
   socket._held++;
 }
 
 /** @param {any} socket whose `hold` is over */
 function release(socket) {
   socket._held--;
-  if (!socket._destroyed && socket._held === 0 && socket._queue === null) sent(socket);
+  if (!socket._destroyed && socket._held === 0 && socket._queue === null) socket._scope.runInAsyncScope(sent, undefined, socket);
+  away(socket);
+}
+
+/**
+ * Writes wait. Their callbacks, 'drain' and 'finish' belong into the async context of the write (Node has its WriteWrap for that),
+ * not into that of whatever ends the wait.
+ */
+function wait(socket) {
+  socket._scope ??= new AsyncResource('WRITEWRAP', MANUAL);
+}
+
+/** Nothing waits any more, unless something does. */
+function away(socket) {
+  if (socket._scope === null || socket._queue !== null || socket._held > 0) return;
+  socket._scope.emitDestroy();
+  socket._scope = null;
 }
 
 function schedule(socket) {
@@ -80,15 +100,20 @@ function done(socket) {
   if (socket._queue !== null || socket._held > 0) return;
   socket._endedMessage = null;
   if (socket._ending) {
-    if (socket._shutdown === 0) socket._shutdown = socket._channel.afterBatch(ending, socket) ? 1 : 2;
+    if (socket._shutdown === 0) shutdown(socket);
   } else if (!socket._responseOpen) {
     socket._channel.idle(socket);
   }
 }
 
-/** Node waits for the kernel here (`_final` of net.js: shutdown), so 'finish' comes in a later turn. */
-function ending(socket) {
-  if (!socket._destroyed) socket._resource.runInAsyncScope(prefinish, undefined, socket);
+/** Node waits for the kernel here (`_final` of net.js: shutdown), so 'finish' comes in a later turn, in the context of the end. */
+function shutdown(socket) {
+  const scope = new AsyncResource('SHUTDOWNWRAP', MANUAL);
+  const ending = () => {
+    if (!socket._destroyed) scope.runInAsyncScope(prefinish, undefined, socket);
+    scope.emitDestroy();
+  };
+  socket._shutdown = socket._channel.afterBatch(ending) ? 1 : 2;
 }
 
 function prefinish(socket) {
@@ -142,4 +167,4 @@ function refuse(socket, callback) {
   return false;
 }
 
-module.exports = { abandon, hold, refuse, release, schedule, sent };
+module.exports = { abandon, away, hold, refuse, release, schedule, sent, wait };

@@ -2,6 +2,8 @@
 // the client got, what the app noted and what became of the connections must be equal.
 // Must never know: what a case is about.
 //
+// With HOSTLER_BIN=/path/to/hostler the other side is the real one: the app under `hostler exec`, over TCP too.
+//
 // A case is { app(req, res, tools), client(side), group, versions, server(server, tools), but(outcome) }. `client` is one GET if there is
 // none; `but` takes out of both outcomes what is allowed to differ.
 
@@ -9,6 +11,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { FakeProxy, NODE, mask } from './harness.mjs';
@@ -18,6 +21,7 @@ import { RawClient, plainNode } from './raw.mjs';
 const require = createRequire(import.meta.url);
 const FOLDER = path.join(import.meta.dirname, 'semantics');
 const HOST = path.join(FOLDER, 'host.cjs');
+const { HOSTLER_BIN } = process.env;
 const MAJOR = Number.parseInt(execFileSync(NODE, ['-p', 'process.versions.node'], { encoding: 'utf8' }), 10);
 
 /** One of the two apps: a child process that takes cases and notes. */
@@ -27,13 +31,15 @@ class App extends EventEmitter {
     this.child = child;
     this.connect = connect;
     this.notes = [];
+    this.begun = 0; // requests
     this.exit = null;
     this.rest = '';
     this.stderr = '';
     child.stdout.on('data', (text) => this.read(text));
     child.stderr.on('data', (text) => { this.stderr += text; });
     child.on('close', (code, signal) => {
-      this.exit = signal ?? code;
+      // A command that a signal ended: 128 and its number, as a shell says it.
+      this.exit = signal === null ? code : 128 + os.constants.signals[signal];
       this.emit('change');
     });
   }
@@ -43,6 +49,7 @@ class App extends EventEmitter {
     this.rest = lines.pop();
     for (const line of lines) {
       if (line.startsWith('note ')) this.notes.push(JSON.parse(line.slice(5)));
+      else if (line === 'begun') this.begun++;
       else this.said = line;
     }
     this.emit('change');
@@ -101,14 +108,15 @@ class Side {
   /** Sends a request to which nothing may come back; what came. */
   async probe(request) {
     const client = this.current;
+    const { begun } = this.app;
     client.send(request);
-    await client.connected;
+    await this.app.until(() => this.app.begun > begun, 'the request');
     return this.settled();
   }
 
   async settle() {
     await this.app.tell('settle', 'settled');
-    for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+    await arrival();
   }
 
   /** What is here when the app has done what it had to. */
@@ -135,7 +143,7 @@ async function run(app, name, one, framed) {
   try {
     const result = one.client ? await one.client(side) : [await side.request()];
     await app.tell('end', 'done');
-    for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+    await arrival();
     return {
       result: masked(result),
       notes: [...app.notes],
@@ -148,6 +156,12 @@ async function run(app, name, one, framed) {
   }
 }
 
+/** What the app has written is in the kernel already; a real proxy is one more process on the way, and nothing tells when it is done. */
+async function arrival() {
+  if (HOSTLER_BIN !== undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+}
+
 function masked(value) {
   if (typeof value === 'string') return mask(value);
   return Array.isArray(value) ? value.map(masked) : value;
@@ -155,18 +169,33 @@ function masked(value) {
 
 /** Both apps of one group. */
 async function pair(file, groupName, group) {
-  const proxy = await FakeProxy.start();
-  const env = group.env;
-  const nodeArgs = group.nodeArgs;
-  const { worker, channel } = await proxy.ready(HOST, { args: [file, groupName], stdin: 'pipe', env, nodeArgs });
-  const framed = new App(worker.child, (options) => new FramedClient(channel, options));
-  const plain = await plainNode(HOST, { args: [file, groupName], stdin: 'pipe', env, nodeArgs });
-  const alone = new App(plain.child, (options) => new RawClient(plain.port, { halfOpen: true, ...options }));
+  const options = { args: [file, groupName], stdin: 'pipe', env: group.env, nodeArgs: group.nodeArgs };
+  const plain = await plainNode(HOST, options);
+  const alone = new App(plain.child, (more) => new RawClient(plain.port, { halfOpen: true, ...more }));
+  const other = HOSTLER_BIN === undefined ? await framedApp(options) : await execApp(options);
   return {
-    framed, alone, fresh: group.fresh === true,
+    alone, framed: other.app, fresh: group.fresh === true,
     async stop() {
-      await proxy.stop();
+      await other.stop();
       await plain.stop();
+    },
+  };
+}
+
+async function framedApp(options) {
+  const proxy = await FakeProxy.start();
+  const { worker, channel } = await proxy.ready(HOST, options);
+  return { app: new App(worker.child, (more) => new FramedClient(channel, more)), stop: () => proxy.stop() };
+}
+
+/** The same over TCP through the real proxy. */
+async function execApp(options) {
+  const app = await plainNode(HOST, { ...options, before: [HOSTLER_BIN, 'exec', '--'] });
+  return {
+    app: new App(app.child, (more) => new RawClient(app.port, { halfOpen: true, ...more })),
+    async stop() {
+      app.child.kill('SIGTERM');
+      await app.exited;
     },
   };
 }

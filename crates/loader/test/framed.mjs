@@ -21,6 +21,12 @@ export class FramedClient extends Client {
     this.changed = new EventEmitter();
     this.listener = (one) => this.onFrame(one);
     channel.on(`frame ${this.stream}`, this.listener);
+    // The worker is gone: the proxy sends what it has and closes.
+    this.lost = () => {
+      if (this.state === 'open') this.state = 'closed';
+      this.changed.emit('change');
+    };
+    channel.on('close', this.lost);
   }
 
   onFrame(one) {
@@ -138,5 +144,6 @@ export class FramedClient extends Client {
   drop() {
     if (this.state !== 'left') this.write(this.frame('CLOSE'));
     this.channel.off(`frame ${this.stream}`, this.listener);
+    this.channel.off('close', this.lost);
   }
 }

@@ -230,9 +230,9 @@ test('DRAIN changes nothing for connections that exist', async () => {
 test('SETTINGS again when the app changes them', async () => {
   const proxy = await start();
   const { channel } = await proxy.ready(fixture('control.cjs'));
-  await run(channel, 'server.keepAliveTimeout = 72000, server.headersTimeout = Infinity, 1');
+  await run(channel, 'server.keepAliveTimeout = 72000, server.headersTimeout = Infinity, server.maxRequestsPerSocket = 100, 1');
   const changed = await channel.until((one) => one.type === 'SETTINGS' && JSON.parse(one.payload).keep_alive_ms === 72000);
-  assert.deepEqual(JSON.parse(changed.payload), { keep_alive_ms: 72000, request_ms: 300000 });
+  assert.deepEqual(JSON.parse(changed.payload), { keep_alive_ms: 72000, request_ms: 300000, requests_per_connection_max: 100 });
 });
 
 test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () => {

@@ -11,11 +11,13 @@ import { NODE } from './harness.mjs';
 
 /** A test that fails does not stop what it started, and a test file ends when its children have. */
 const children = new Set();
-after(() => { for (const child of children) child.kill('SIGKILL'); });
+// `hostler exec` ends its command when it is asked to; killed, it could not.
+after(() => { for (const child of children) child.kill(child.spawnfile === NODE ? 'SIGKILL' : 'SIGTERM'); });
 
 /** Starts `script`, which prints `port N` when it listens. */
-export async function plainNode(script, { args = [], nodeArgs = [], env = {}, stdin = 'ignore' } = {}) {
-  const child = spawn(NODE, [...nodeArgs, script, ...args], {
+export async function plainNode(script, { args = [], nodeArgs = [], env = {}, stdin = 'ignore', before = [] } = {}) {
+  const [program, ...words] = [...before, NODE, ...nodeArgs, script, ...args];
+  const child = spawn(program, words, {
     cwd: path.dirname(script), stdio: [stdin, 'pipe', 'pipe'], env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
   });
   children.add(child);

@@ -2,7 +2,7 @@
 
 // Owns the app side of a comparison: one http.Server whose listener is the case that the test names on stdin. It runs under
 // Node alone and over frames.
-//   node host.cjs TOPIC.cjs GROUP     stdin: "case NAME" | "settle" | "end"     stdout: "port N" | "note JSON" | "ready" | "settled" | "done"
+//   node host.cjs TOPIC.cjs GROUP     stdin: "case NAME" | "settle" | "end"     stdout: "port N" | "note JSON" | "begun" | "ready" | "settled" | "done"
 // Must never know: which of the two it is.
 
 const fs = require('fs');
@@ -46,10 +46,10 @@ group.before?.(tools);
 const server = group.create?.(tools) ?? http.createServer(group.options ?? {});
 const listener = (req, res) => {
   if (current === null) return void res.destroy();
+  say('begun');
   return current.app(req, res, { ...tools, server });
 };
-if (group.create === undefined) server.on('request', listener);
-else group.listener?.(listener);
+server.on('request', listener);
 for (const [name, value] of Object.entries(group.set ?? {})) server[name] = value;
 const where = path.join(os.tmpdir(), `hostler-semantics-${process.pid}.sock`);
 const listen = group.unix ? () => server.listen(where, () => say(`port ${where}`)) :
