@@ -15,7 +15,7 @@ const { drainTicks } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD } = C.FRAMES_TO_WORKER;
 
 const socketChannel = diagnostics.channel('net.server.socket');
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
@@ -104,6 +104,7 @@ function onHead(channel, stream, generation, buffer, start, end) {
     return;
   }
   startRequest(channel, socket, generation);
+  if (socket._offer !== null) socket._offer.requestBegan();
 }
 
 /** What `onconnection` of net.js does for an accepted handle. */
@@ -140,12 +141,6 @@ function connect(channel, server, from, prepare) {
   connections.join(server, channel.owner);
   server.emit('connection', socket);
   if (socketChannel.hasSubscribers) socketChannel.publish({ socket });
-  const { parser } = socket;
-  if (parser && kOnBody < 0) {
-    kOnHeaders = parser.constructor.kOnHeaders | 0;
-    kOnBody = parser.constructor.kOnBody | 0;
-    kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
-  }
   return socket;
 }
 
@@ -154,6 +149,7 @@ function startRequest(channel, socket, generation) {
   const head = current;
   const server = socket.server;
   const parser = socket.parser;
+  if (kOnBody < 0) learnKeys(parser.constructor);
   socket._generation = generation;
   socket._credit = channel.window;
   socket._responseOpen = true;
@@ -161,6 +157,7 @@ function startRequest(channel, socket, generation) {
   socket._stopped = false;
   socket._owed = 0;
   socket._since = channel.batchStart;
+  socket._bodyBytes = 0;
   socket._bytesIn += head.bytes;
   if (socket._timed) socket._unrefTimer();
   channel.inFlight++;
@@ -187,6 +184,12 @@ function startRequest(channel, socket, generation) {
     undrained = socket._stream;
   }
   socket._resource.runInAsyncScope(incoming, parser);
+}
+
+function learnKeys(HTTPParser) {
+  kOnHeaders = HTTPParser.kOnHeaders | 0;
+  kOnBody = HTTPParser.kOnBody | 0;
+  kOnMessageComplete = HTTPParser.kOnMessageComplete | 0;
 }
 
 function addHeaders(request, head) {
@@ -234,6 +237,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
     case DATA: {
       if (!socket._bodyOpen) break;
       const bytes = end - start;
+      socket._bodyBytes += bytes;
       socket._bytesIn += socket._chunked ? bytes + bytes.toString(16).length + 4 : bytes;
       socket._owed += bytes;
       if (socket._timed) socket._unrefTimer();
@@ -301,14 +305,24 @@ function onOfferFrame(channel, type, stream, generation, buffer, start, end) {
     channel.fail(new ProtocolError(`frame type ${type}, and nothing is offered`));
     return;
   }
+  if (type === HOLD) {
+    offers.hold(stream);
+    return;
+  }
   const number = buffer.readUInt32LE(start);
   try {
     if (type === OPEN) offers.open(number, stream, generation);
-    else offers.giveBack(number, stream, Buffer.from(buffer.subarray(start + 4, end)));
+    else giveBack(offers, number, stream, Buffer.from(buffer.subarray(start + 4, end)));
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     channel.fail(error);
   }
+}
+
+function giveBack(offers, number, stream, payload) {
+  const lead = 4 + payload.readUInt32LE(0);
+  if (lead > payload.length) throw new ProtocolError('GIVE_BACK shorter than it says');
+  offers.giveBack(number, stream, payload.subarray(4, lead), payload.subarray(lead));
 }
 
 function onChannelFrame(channel, type, buffer, start, end) {
