@@ -41,9 +41,9 @@ function isVirtual(socket) {
   return socket instanceof VirtualSocket;
 }
 
-/** @param {any} socket */
+/** For Node a request without a body is not over before its handler has returned. @param {any} socket */
 function isIdle(socket) {
-  return !socket._responseOpen && !socket._bodyOpen;
+  return !socket._responseOpen && !socket._bodyOpen && socket.parser?.incoming?.complete !== false;
 }
 
 /**

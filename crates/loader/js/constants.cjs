@@ -21,6 +21,7 @@ module.exports = {
     DRAIN: 8,
     OPEN: 9,
     GIVE_BACK: 10,
+    HOLD: 11,
   },
   // Frames to the proxy.
   FRAMES_TO_PROXY: {
@@ -36,6 +37,7 @@ module.exports = {
     HEARTBEAT: 42,
     OFFER: 43,
     COUNT: 44,
+    HELD: 45,
   },
   // Flags of HEAD.
   HEAD_FLAGS: {

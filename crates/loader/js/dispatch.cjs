@@ -15,7 +15,7 @@ const { drainTicks, setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD } = C.FRAMES_TO_WORKER;
 
 const socketChannel = diagnostics.channel('net.server.socket');
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
@@ -112,6 +112,7 @@ function onHead(channel, stream, generation, buffer, start, end) {
     return;
   }
   startRequest(channel, socket, generation);
+  if (socket._offer !== null) socket._offer.requestBegan();
 }
 
 function onHeadAgain(channel, stream, generation, payload) {
@@ -183,6 +184,7 @@ function startRequest(channel, socket, generation) {
   socket._stopped = false;
   socket._owed = 0;
   socket._since = channel.batchStart;
+  socket._bodyBytes = 0;
   socket._bytesIn += head.bytes;
   if (socket._timed) socket._unrefTimer();
   channel.inFlight++;
@@ -255,6 +257,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
     case DATA: {
       if (!socket._bodyOpen) break;
       const bytes = end - start;
+      socket._bodyBytes += bytes;
       socket._bytesIn += socket._chunked ? bytes + bytes.toString(16).length + 4 : bytes;
       socket._owed += bytes;
       if (socket._timed) socket._unrefTimer();
@@ -327,14 +330,24 @@ function onOfferFrame(channel, type, stream, generation, buffer, start, end) {
     channel.fail(new ProtocolError(`frame type ${type}, and nothing is offered`));
     return;
   }
+  if (type === HOLD) {
+    offers.hold(stream);
+    return;
+  }
   const number = buffer.readUInt32LE(start);
   try {
     if (type === OPEN) offers.open(number, stream, generation);
-    else offers.giveBack(number, stream, Buffer.from(buffer.subarray(start + 4, end)));
+    else giveBack(offers, number, stream, Buffer.from(buffer.subarray(start + 4, end)));
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     channel.fail(error);
   }
+}
+
+function giveBack(offers, number, stream, payload) {
+  const lead = 4 + payload.readUInt32LE(0);
+  if (lead > payload.length) throw new ProtocolError('GIVE_BACK shorter than it says');
+  offers.giveBack(number, stream, payload.subarray(4, lead), payload.subarray(lead));
 }
 
 function onChannelFrame(channel, type, buffer, start, end) {

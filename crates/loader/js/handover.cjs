@@ -6,6 +6,7 @@
 // Must never know: frames, channels, who read the bytes.
 
 const net = require('net');
+const leave = require('./leave.cjs');
 const { drainTicks, root, setImmediate } = require('./natives.cjs');
 
 /**
@@ -90,10 +91,11 @@ function count(client, name, more) {
 /**
  * A virtual socket becomes the real one, in place: the app's listeners, its own properties and every `req.socket` stay
  * valid, and so does Node's state of the connection (its parser and closures), which may have seen requests.
- * @param {Owner} owner @param {any} client @param {any} socket @param {Buffer} bytes
+ * @param {Owner} owner @param {any} client @param {any} socket
+ * @param {Buffer} lead brings Node's parser to its place (leave.cjs) @param {Buffer} bytes
  */
-function takeOver(owner, client, socket, bytes) {
-  socket._resource.runInAsyncScope(becomeReal, undefined, owner.server, client, socket);
+function takeOver(owner, client, socket, lead, bytes) {
+  socket._resource.runInAsyncScope(becomeReal, undefined, owner.server, client, socket, lead);
   watch(owner, socket);
   if (bytes.length === 0) return;
   drainTicks();
@@ -101,11 +103,14 @@ function takeOver(owner, client, socket, bytes) {
 }
 
 /** What `onconnection` of net.js and `connectionListenerInternal` of _http_server.js do, where it is not done yet. */
-function becomeReal(server, client, socket) {
-  const { bytesRead, bytesWritten, parser, timeout } = socket;
+function becomeReal(server, client, socket, lead) {
+  const { bytesRead, _bytesDispatched: bytesWritten, parser, timeout } = socket;
   const paused = socket.isPaused();
   const raw = rawListeners(socket);
+  const output = leave.takeOutput(socket);
   socket.setTimeout(0);
+  // The constructor adds it again.
+  for (const listener of socket.listeners('end')) if (listener.name === 'onReadableStreamEnd') socket.removeListener('end', listener);
   Object.setPrototypeOf(socket, net.Socket.prototype);
   net.Socket.call(socket, {
     handle: client, allowHalfOpen: server.allowHalfOpen, readable: true, writable: true,
@@ -116,7 +121,9 @@ function becomeReal(server, client, socket) {
   count(client, 'bytesRead', bytesRead);
   count(client, 'bytesWritten', bytesWritten);
   if (timeout > 0) socket.setTimeout(timeout);
+  leave.giveOutput(socket, output);
   if (!parser) return;
+  leave.prime(socket, parser, lead);
   tell(socket, ['data', ...raw]);
   if (client.isStreamBase && !client._consumed) {
     parser._consumed = true;

@@ -8,7 +8,10 @@
 const dispatch = require('./dispatch.cjs');
 const handover = require('./handover.cjs');
 const { clearTimeout, setImmediate, setTimeout } = require('./natives.cjs');
-const { ProtocolError, offerFrame, u24 } = require('./frame.cjs');
+const C = require('./constants.cjs');
+const { ProtocolError, offerFrame, prefix, u24 } = require('./frame.cjs');
+
+const { HELD } = C.FRAMES_TO_PROXY;
 
 // More at once are Node's own from the start.
 const OFFERS_MAX = 4096;
@@ -19,10 +22,11 @@ const FROM = { address: '', port: 0, listener: 0 }; // the handle knows, see `na
 
 /**
  * NEW -> WAITING (for the channel) -> OFFERED -> OPEN -> OVER. Back to Node, and so OVER, from each of them.
+ * LEAVING: from OPEN, in the middle of an exchange: HELD is sent, output waits.
  * NEW: the app hears of the connection. DROPPED: the app destroyed it while it was offered; the handle stays until the
  * proxy has answered, because once it is closed its descriptor may mean another connection.
  */
-const STATES = { NEW: 'new', WAITING: 'waiting', OFFERED: 'offered', DROPPED: 'dropped', OPEN: 'open', OVER: 'over' };
+const STATES = { NEW: 'new', WAITING: 'waiting', OFFERED: 'offered', DROPPED: 'dropped', OPEN: 'open', LEAVING: 'leaving', OVER: 'over' };
 
 class Offer {
   /** @param {Offers} offers @param {import('./watch.cjs').Watched} watched @param {any} client handle */
@@ -77,8 +81,29 @@ class Offer {
    */
   used() {
     if (this.state !== STATES.NEW) return false;
-    this.toNode(NOTHING);
+    this.toNode(NOTHING, NOTHING);
     return true;
+  }
+
+  /** The handlers of a request have run. */
+  requestBegan() {
+    // What the app reads itself frames cannot bring.
+    if (this.state === STATES.OPEN && handover.isRaw(this.socket)) this.leave();
+    else if (this.state === STATES.LEAVING) this.held(); // its HEAD crossed the last one
+  }
+
+  /** Output waits from now on. */
+  leave() {
+    if (this.state !== STATES.OPEN) return;
+    this.state = STATES.LEAVING;
+    this.socket._leaving = true;
+    this.held();
+  }
+
+  /** @private */
+  held() {
+    const { _channel: channel, _streamText, _generation } = this.socket;
+    channel.send(prefix(0, HELD, _streamText, _generation));
   }
 
   /** The virtual socket is destroyed. What is left to send is the proxy's, whose descriptor is open still. */
@@ -94,13 +119,14 @@ class Offer {
     this.client.close();
   }
 
-  /** @param {Buffer} bytes that were read from it */
-  toNode(bytes) {
+  /** @param {Buffer} lead into a request @param {Buffer} bytes that were read from it */
+  toNode(lead, bytes) {
     const { socket } = this;
     this.state = STATES.OVER;
     socket._channel.forgetStream(socket);
     socket._offer = null;
-    handover.takeOver(this.watched, this.client, socket, bytes);
+    socket._leaving = false;
+    handover.takeOver(this.watched, this.client, socket, lead, bytes);
   }
 }
 
@@ -175,10 +201,16 @@ class Offers {
     this.channel.streams[stream] = socket;
   }
 
-  /** GIVE_BACK. @param {number} number @param {number} stream @param {Buffer} bytes */
-  giveBack(number, stream, bytes) {
+  /** HOLD. @param {number} stream */
+  hold(stream) {
+    const socket = this.channel.streams[stream];
+    if (socket !== undefined) socket._offer.leave();
+  }
+
+  /** GIVE_BACK. @param {number} number @param {number} stream @param {Buffer} lead @param {Buffer} bytes */
+  giveBack(number, stream, lead, bytes) {
     const offer = stream === 0 ? this.answered(number) : this.opened(number, stream);
-    if (offer !== null) offer.toNode(bytes);
+    if (offer !== null) offer.toNode(lead, bytes);
   }
 
   /** @private @param {number} number @param {number} stream @returns {Offer | null} */
@@ -187,7 +219,7 @@ class Offers {
     if (socket === undefined) return null; // destroyed meanwhile, and its handle is closed
     const offer = socket._offer;
     if (offer.number !== number) throw new ProtocolError(`GIVE_BACK of offer ${number} on the stream of ${offer.number}`);
-    if (socket._responseOpen || socket._bodyOpen) throw new ProtocolError(`GIVE_BACK of stream ${stream} in the middle of a request`);
+    if (offer.state === STATES.OPEN && (socket._responseOpen || socket._bodyOpen)) throw new ProtocolError(`GIVE_BACK of stream ${stream} in the middle of a request`);
     return offer;
   }
 

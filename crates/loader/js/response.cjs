@@ -105,12 +105,12 @@ function flush(socket) {
   if (socket._ending) type = END_CLOSE;
   if (!socket._responseOpen) type = DATA; // nobody asked: raw bytes of the app, or the app ends an idle connection
   if (type === DATA && socket._bytes === 0) {
-    if (socket._callback1 !== null) written.sent(socket);
+    if (socket._callback1 !== null && socket._queue === null) written.sent(socket);
     return;
   }
   if (socket._stream === 0 && type === DATA) return; // offered: they are in front of the first answer, or go out when Node has it back
   const bytes = socket._bytes;
-  if (socket._parts !== null || socket._queue !== null || bytes > socket._credit) {
+  if (socket._parts !== null || socket._queue !== null || bytes > socket._credit || socket._leaving) {
     enqueue(socket, type);
     return;
   }
@@ -150,7 +150,7 @@ function enqueue(socket, type) {
 /** Sends as much of the queue as the window allows. Called again when it grows. */
 function pump(socket) {
   const queue = socket._queue;
-  if (queue === null) return;
+  if (queue === null || socket._leaving) return;
   do {
     const bytes = Math.min(queue.bytes, socket._credit, C.FRAME_PAYLOAD_BYTES_MAX);
     if (bytes === 0 && queue.bytes > 0) break;

@@ -95,6 +95,8 @@ function VirtualSocket(channel, server, from) {
   this._readEnded = false;
   this._bytesIn = 0;
   this._chunked = false;
+  this._bodyBytes = 0; // of this request
+  this._leaving = false; // nothing more goes over frames; output waits until this is a real socket
 
   this._destroyed = false;
   this._gone = false; // the proxy knows already that this stream is over

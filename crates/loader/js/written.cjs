@@ -97,7 +97,7 @@ function done(socket) {
     if (second !== null) second(null);
     if (others !== null) for (const callback of others) callback(null);
   }
-  if (socket._queue !== null || socket._held > 0) return;
+  if (socket._queue !== null || socket._held > 0 || socket._leaving) return;
   socket._endedMessage = null;
   if (socket._ending) {
     if (socket._shutdown === 0) shutdown(socket);

@@ -24,6 +24,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("frame.cjs", include_str!("../js/frame.cjs")),
     ("handover.cjs", include_str!("../js/handover.cjs")),
     ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
+    ("leave.cjs", include_str!("../js/leave.cjs")),
     ("listen.cjs", include_str!("../js/listen.cjs")),
     ("natives.cjs", include_str!("../js/natives.cjs")),
     ("offer.cjs", include_str!("../js/offer.cjs")),

@@ -12,7 +12,7 @@ import { mask } from './harness.mjs';
  */
 export async function converse(address, { first = '', pieces }) {
   const socket = typeof address === 'number' ? net.connect(address, '127.0.0.1') : net.connect(address);
-  socket.setNoDelay(true);
+  socket.setNoDelay(true).setMaxListeners(0);
   let text = '';
   let from = 0;
   let over = '';
@@ -32,7 +32,14 @@ export async function converse(address, { first = '', pieces }) {
       from = text.length;
     }
   }
-  return { text: () => mask(text), closed, end: () => { socket.destroy(); return closed; }, socket };
+  /** Until `pattern` is in what came, behind what `before` gives. */
+  const until = async (pattern, before = () => '') => {
+    while (!pattern.test(before() + text)) {
+      if (socket.closed) throw new Error(`closed (${over}) before ${pattern}: ${before()}${text}`);
+      await Promise.race([data(), closed, new Promise((resolve) => setTimeout(resolve, 20))]);
+    }
+  };
+  return { text: () => mask(text), until, closed, end: () => { socket.destroy(); return closed; }, socket };
 }
 
 export const GET = (target, headers = '') => `GET ${target} HTTP/1.1\r\nHost: h\r\n${headers}\r\n`;

@@ -48,7 +48,8 @@ function describe(type, stream, generation, payload) {
     one.offer = payload.readUInt32LE(0);
   } else if (type === C.FRAMES_TO_WORKER.GIVE_BACK) {
     one.offer = payload.readUInt32LE(0);
-    one.bytes = payload.toString('latin1', 4);
+    one.lead = payload.readUInt32LE(4);
+    one.bytes = payload.toString('latin1', 8);
   }
   return one;
 }

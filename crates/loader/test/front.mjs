@@ -30,11 +30,21 @@ export class Offer {
     return client;
   }
 
-  /** @param {string} text read from the connection */
-  giveBack(text = '') {
+  /** Frames cannot carry on; the worker's HELD. */
+  async hold() {
+    this.client.write(this.client.frame('HOLD'));
+    return this.held();
+  }
+
+  held() {
+    return this.channel.until((one) => one.type === 'HELD' && one.stream === this.client.stream);
+  }
+
+  /** @param {string} text read from the connection @param {string} lead into a body */
+  giveBack(text = '', lead = '') {
     const { client } = this;
     this.channel.write(frame('GIVE_BACK', client?.stream ?? 0, client?.generation ?? 0,
-      Buffer.concat([u32(this.number), Buffer.from(text, 'latin1')])));
+      Buffer.concat([u32(this.number), u32(lead.length), Buffer.from(lead + text, 'latin1')])));
   }
 }
 

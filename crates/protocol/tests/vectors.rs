@@ -114,7 +114,11 @@ fn encode_to_worker(frame: &Value, out: &mut Vec<u8>) {
         }
         "DRAIN" => writer.drain(),
         "OPEN" => writer.open(tag, number(&frame["offer"])),
-        "GIVE_BACK" => writer.give_back(tag, number(&frame["offer"]), &latin1(&frame["bytes"])),
+        "HOLD" => writer.hold(tag),
+        "GIVE_BACK" => {
+            let lead = number(&frame["lead"]) as usize;
+            writer.give_back(tag, number(&frame["offer"]), lead, &latin1(&frame["bytes"]))
+        }
         other => panic!("unknown frame {other}"),
     };
     done.expect("room");
@@ -165,8 +169,10 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
             PeerBody::Hello(hello) => merge(name("HELLO"), json!({ "json": hello })),
             PeerBody::Drain => name("DRAIN"),
             PeerBody::Open(offer) => merge(name("OPEN"), json!({ "offer": offer })),
-            PeerBody::GiveBack { offer, read } => {
-                merge(name("GIVE_BACK"), json!({ "offer": offer, "bytes": chars(&read) }))
+            PeerBody::Hold => name("HOLD"),
+            PeerBody::GiveBack { offer, lead, read } => {
+                let facts = json!({ "offer": offer, "lead": lead, "bytes": chars(&read) });
+                merge(name("GIVE_BACK"), facts)
             }
         });
     }
@@ -202,6 +208,7 @@ fn encode_to_proxy(frame: &Value, out: &mut Vec<u8>) {
         "END_CLOSE" => peer::put(out, FromWorker::EndClose, tag, &latin1(&frame["bytes"])),
         "WINDOW" => peer::put_window(out, tag, number(&frame["credit"])),
         "RESET" => peer::put_reset(out, tag),
+        "HELD" => peer::put_held(out, tag),
         "HEARTBEAT" => peer::put_heartbeat(
             out,
             &Heartbeat {
@@ -257,6 +264,7 @@ fn decode_to_proxy(bytes: &[u8]) -> Result<Vec<Value>, String> {
                 merge(base("WINDOW", tag), json!({ "credit": bytes }))
             }
             Incoming::Reset { tag } => base("RESET", tag),
+            Incoming::Held { tag } => base("HELD", tag),
             Incoming::Heartbeat(beat) => merge(
                 base("HEARTBEAT", StreamTag::CHANNEL),
                 json!({

@@ -7,6 +7,8 @@
 //! Stricter than the RFC where readers are known to disagree: no white space around a size or in an
 //! extension, no bare LF, at most 16 digits.
 
+mod resume;
+
 use std::ops::Range;
 
 use super::{FieldName, is_token, is_token_byte, trim_ows};

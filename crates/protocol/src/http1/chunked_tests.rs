@@ -218,3 +218,47 @@ fn chunk_heads() {
     let largest = format!("{:x}\r\n", usize::MAX);
     assert_eq!(encode_chunk_head(&mut out, usize::MAX), largest.as_bytes());
 }
+
+/// Cut anywhere and read on by another decoder, led there: the content is the same, but for the one byte of the lead. What the
+/// first reader had of a trailer line it presents again.
+#[test]
+fn another_reader_goes_on_at_any_place() {
+    let body = "5;a=\"b;c\\\" \";d;ee=f\r\nhello\r\n0006\r\n world\r\n00;x\r\nA: b\r\nC: d\r\n\r\n";
+    let (whole, trailers, _) = decode(body.as_bytes()).unwrap().unwrap();
+    assert_eq!((whole.as_slice(), trailers.len()), (&b"hello world"[..], 2));
+    for cut in 0..body.len() {
+        let mut first = ChunkedDecoder::new(ChunkLimits::default());
+        let (mut content, mut at) = (Vec::new(), 0);
+        loop {
+            let rest = &body.as_bytes()[at..cut];
+            let (consumed, piece) = first.next(rest).unwrap();
+            at += consumed;
+            match piece {
+                ChunkPiece::Data(range) => content.extend_from_slice(&rest[range]),
+                ChunkPiece::Trailer { .. } => {}
+                ChunkPiece::End | ChunkPiece::NeedMore => break,
+            }
+        }
+        let mut text = first.resume_text();
+        text.extend_from_slice(&body.as_bytes()[at..]);
+        let (rest, ..) = decode(&text)
+            .unwrap_or_else(|error| panic!("cut at {cut}: {error} in {text:?}"))
+            .unwrap_or_else(|| panic!("cut at {cut}: {text:?} is not whole"));
+        assert_eq!(rest[0], b'X');
+        content.extend_from_slice(&rest[1..]);
+        assert_eq!(content, whole, "cut at {cut}");
+    }
+}
+
+/// Half a line that a scanner has taken is led to as well.
+#[test]
+fn another_reader_goes_on_behind_a_scanner() {
+    let body = "5\r\nhello\r\n0\r\nA: b\r\n\r\n";
+    for cut in 0..body.len() {
+        let mut first = ChunkedDecoder::new(ChunkLimits::default());
+        first.scan(&body.as_bytes()[..cut]).unwrap();
+        let mut text = first.resume_text();
+        text.extend_from_slice(&body.as_bytes()[cut..]);
+        assert!(scan(&text).unwrap().done, "cut at {cut}: {text:?}");
+    }
+}

@@ -71,6 +71,8 @@ frame_types! {
         Open = 9, "OPEN";
         /// `hostler exec`: an offered connection goes back to Node, with what was read from it.
         GiveBack = 10, "GIVE_BACK";
+        /// `hostler exec`: frames cannot carry on; the worker shall write no more to the stream and say so with HELD.
+        Hold = 11, "HOLD";
     }
 }
 
@@ -101,6 +103,8 @@ frame_types! {
         Offer = 43, "OFFER";
         /// `hostler exec`: requests that Node read itself since the last one.
         Count = 44, "COUNT";
+        /// `hostler exec`: nothing more will be written to the stream; its connection is wanted back.
+        Held = 45, "HELD";
     }
 }
 

@@ -38,6 +38,11 @@ pub fn put_reset(out: &mut Vec<u8>, tag: StreamTag) {
     put(out, FromWorker::Reset, tag, &[]);
 }
 
+/// Appends HELD.
+pub fn put_held(out: &mut Vec<u8>, tag: StreamTag) {
+    put(out, FromWorker::Held, tag, &[]);
+}
+
 /// Appends HEARTBEAT.
 pub fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
     put(out, FromWorker::Heartbeat, StreamTag::CHANNEL, &beat.encode());
@@ -78,10 +83,14 @@ pub enum PeerBody {
     Drain,
     /// OPEN, with the number of the offer.
     Open(u32),
+    /// HOLD.
+    Hold,
     /// GIVE_BACK.
     GiveBack {
         /// The number of the offer.
         offer: u32,
+        /// How many of the bytes only lead a parser to the place in a body where the others go on.
+        lead: u32,
         /// What was read and not served.
         read: Vec<u8>,
     },
@@ -151,10 +160,11 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
         ToWorker::GiveBack => FRAME_PAYLOAD_BYTES_MAX,
         ToWorker::Window | ToWorker::Open => 4,
         ToWorker::Close => CLOSE_BYTES_MAX,
-        ToWorker::HalfClose | ToWorker::Drain => 0,
+        ToWorker::HalfClose | ToWorker::Drain | ToWorker::Hold => 0,
     };
     let len_min = match kind {
-        ToWorker::Window | ToWorker::Open | ToWorker::GiveBack => 4,
+        ToWorker::Window | ToWorker::Open => 4,
+        ToWorker::GiveBack => 8,
         _ => 0,
     };
     if len > len_max || len < len_min {
@@ -188,8 +198,14 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
         }
         ToWorker::Drain => PeerBody::Drain,
         ToWorker::Open => PeerBody::Open(offer_number(payload)?),
+        ToWorker::Hold => PeerBody::Hold,
         ToWorker::GiveBack => {
-            PeerBody::GiveBack { offer: offer_number(payload)?, read: payload[4..].to_vec() }
+            let lead = offer_number(&payload[4..])?;
+            let read = payload[8..].to_vec();
+            if lead as usize > read.len() {
+                return Err(PeerError("GIVE_BACK is shorter than it says"));
+            }
+            PeerBody::GiveBack { offer: offer_number(payload)?, lead, read }
         }
     })
 }

@@ -73,6 +73,11 @@ pub enum Incoming<'a> {
         /// The stream.
         tag: StreamTag,
     },
+    /// Nothing more comes on the stream; its connection shall be given back.
+    Held {
+        /// The stream.
+        tag: StreamTag,
+    },
     /// How the worker is.
     Heartbeat(Heartbeat),
     /// A connection for the proxy to take.
@@ -210,7 +215,7 @@ fn check_prefix(prefix: [u8; FRAME_PREFIX_BYTES]) -> Result<Frame, FrameError> {
             (0..=FRAME_PAYLOAD_BYTES_MAX, false)
         }
         FromWorker::Window => (4..=4, false),
-        FromWorker::Reset => (0..=0, false),
+        FromWorker::Reset | FromWorker::Held => (0..=0, false),
         FromWorker::Heartbeat => (Heartbeat::BYTES..=Heartbeat::BYTES, true),
         FromWorker::Offer => (Offer::BYTES..=Offer::BYTES, true),
         FromWorker::Hello
@@ -236,6 +241,7 @@ fn small_frame(frame: Frame, payload: &[u8]) -> Incoming<'_> {
             Incoming::Window { tag: frame.tag, bytes }
         }
         FromWorker::Reset => Incoming::Reset { tag: frame.tag },
+        FromWorker::Held => Incoming::Held { tag: frame.tag },
         FromWorker::Heartbeat => {
             let beat = payload.first_chunk().map(|bytes| Heartbeat::decode(*bytes));
             Incoming::Heartbeat(beat.unwrap_or_default())

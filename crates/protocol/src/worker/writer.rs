@@ -109,13 +109,27 @@ impl<'a> FrameWriter<'a> {
         self.frame(ToWorker::Open, tag, &offer.to_le_bytes())
     }
 
-    /// The connection of `offer` is Node's again; `read` are the bytes that were taken from it and not served. The tag is
-    /// that of its stream, or the channel's if it never was one.
-    pub fn give_back(&mut self, tag: StreamTag, offer: u32, read: &[u8]) -> Result<(), NoRoom> {
-        let mut payload = Vec::with_capacity(4 + read.len());
+    /// The connection of `offer` is Node's again; `read` are the bytes that were taken from it and not served, behind `lead`
+    /// bytes that lead a parser to the place in a body where they go on. The tag is that of its stream, or the channel's if it
+    /// never was one.
+    pub fn give_back(
+        &mut self,
+        tag: StreamTag,
+        offer: u32,
+        lead: usize,
+        read: &[u8],
+    ) -> Result<(), NoRoom> {
+        debug_assert!(lead <= read.len());
+        let mut payload = Vec::with_capacity(8 + read.len());
         payload.extend_from_slice(&offer.to_le_bytes());
+        payload.extend_from_slice(&(lead as u32).to_le_bytes());
         payload.extend_from_slice(read);
         self.frame(ToWorker::GiveBack, tag, &payload)
+    }
+
+    /// The connection will be given back as soon as the worker has said that it writes no more to the stream.
+    pub fn hold(&mut self, tag: StreamTag) -> Result<(), NoRoom> {
+        self.frame(ToWorker::Hold, tag, &[])
     }
 
     /// The client sent FIN.

@@ -47,6 +47,10 @@ pub enum Event<'a> {
     },
     /// The worker takes this many more request body bytes.
     WorkerWindow(u32),
+    /// The worker writes no more to an offered connection: it is wanted back, or may go back as we asked.
+    WorkerHeld,
+    /// Everything that this turn received from an offered connection on its way back has been seen.
+    GoBackDue,
     /// The request body bytes given so far have left for the worker.
     BodySent,
     /// A deadline may have passed.
@@ -116,8 +120,15 @@ pub enum Action {
     WorkerEnd(Vec<u8>),
     /// The client sent FIN behind its request.
     WorkerHalfClose,
-    /// An offered connection goes back to Node with these bytes that were read from it; frees its slot.
-    GiveBack(Vec<u8>),
+    /// Frames cannot carry on with an offered connection: the worker is asked to write no more to it.
+    WorkerHold,
+    /// An offered connection goes back to Node; frees its slot.
+    GiveBack {
+        /// How many of the bytes only lead a parser to the place in a body where the others go on.
+        lead: usize,
+        /// Those, then what was read from it.
+        read: Vec<u8>,
+    },
     /// Response bytes were consumed: let the worker send on.
     WorkerCredit(u32),
     /// The request left the worker; `Keep` says whether the link is sound.

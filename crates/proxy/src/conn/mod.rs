@@ -42,7 +42,7 @@ use smallvec::SmallVec;
 
 pub use self::address::ClientAddress;
 pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
-pub use self::offered::Offered;
+pub use self::offered::{Leaving, Offered};
 use self::outbox::Outbox;
 use self::read_head::Gather;
 pub use self::state::{BodyLeft, Phase, Reading, Request, Writing};
@@ -109,6 +109,8 @@ pub struct Conn {
     pub streams: SmallVec<[OpenStream; 4]>,
     /// Set when Node accepted the connection and offered it.
     pub offered: Option<Offered>,
+    /// How far an offered connection is on its way back in the middle of an exchange.
+    pub leaving: Leaving,
     /// The name of the error that ended the client's connection (`ECONNRESET`), for the worker.
     pub broken: &'static str,
     /// Output to the client.
@@ -192,6 +194,7 @@ impl Conn {
             head: None,
             streams: SmallVec::new(),
             offered: None,
+            leaving: Leaving::No,
             broken: "",
             outbox: Outbox::default(),
             body_asked: false,
@@ -258,6 +261,8 @@ impl Conn {
             Event::BodySent => self.body_sent(cx),
             Event::Deadline => self.deadline_passed(cx),
             Event::GiveBackDue => self.give_back_due(cx),
+            Event::WorkerHeld => self.worker_held(cx),
+            Event::GoBackDue => self.go_back(cx),
             Event::Drain => self.drain(cx),
             Event::Cut => self.cut(cx),
         }
@@ -295,6 +300,11 @@ impl Conn {
     }
 
     fn received(&mut self, part: Part, cx: &mut Context<'_>) {
+        if self.leaving != Leaving::No {
+            // What was on its way when we stopped reading.
+            self.stash(part);
+            return;
+        }
         match self.phase {
             Phase::Idle => self.next_request(part, cx),
             Phase::Head => self.read_head(part, cx),
@@ -307,6 +317,7 @@ impl Conn {
                 // Pipelined bytes wait for their turn; the client's socket buffer holds the rest.
                 self.stash(part);
                 cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+                self.ask_back(cx);
             }
             Phase::Tunnel => self.tunnel_from_client(part, cx),
             Phase::Closing => {}
@@ -319,6 +330,9 @@ impl Conn {
     fn next_request(&mut self, part: Part, cx: &mut Context<'_>) {
         let waited = self.inbox.is_some();
         self.stash(part);
+        if self.leaving != Leaving::No {
+            return;
+        }
         if self.outbox.waiting() > PIPELINE_BYTES_MAX {
             cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
         } else if let Some(part) = self.inbox.take() {
@@ -369,6 +383,9 @@ impl Conn {
         self.set_phase(Phase::Exchange, cx);
         cx.actions.push_back(Action::WorkerHead);
         self.relay_request(cx);
+        if self.inbox.is_some() && matches!(self.reading, Reading::Done) {
+            self.ask_back(cx);
+        }
         if self.receive_ended && self.phase == Phase::Exchange {
             // The client sent FIN in the queue, behind its request or in the middle of it.
             self.receive_ended(cx);
@@ -436,6 +453,9 @@ impl Conn {
         self.reading = Reading::Done;
         self.request = Request::NONE;
         self.set_phase(Phase::Idle, cx);
+        if self.leaving != Leaving::No {
+            return;
+        }
         if let Some(part) = self.inbox.take() {
             cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
             self.next_request(part, cx);

@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use hostler_driver::{Buffer, ReceiveMode};
-use hostler_protocol::http1::HeadScanner;
+use hostler_protocol::http1::{ChunkedDecoder, HeadScanner};
 
 use super::read_head::Gather;
-use super::{Action, BodyLeft, Conn, Context, Keep, Phase, ResponseEnd, Writing};
+use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Reading, ResponseEnd, Writing};
 
 /// Facts about an offered connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,74 @@ pub struct Offered {
     pub waits: bool,
 }
 
+/// How far an offered connection is on its way back in the middle of an exchange. The worker writes to it until it agrees,
+/// so it stays ours until then; and until all that was written has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// Frames carry it.
+    No,
+    /// HOLD is sent. What comes of the client waits.
+    Asked,
+    /// HELD is here: nothing more comes from the worker.
+    Agreed,
+}
+
 impl Conn {
+    /// Frames cannot carry on: the client sends requests before their turn (Node looks at them at once, and its answers keep
+    /// the order), or a body that is not valid.
+    pub(super) fn ask_back(&mut self, cx: &mut Context<'_>) {
+        if self.offered.is_some() && self.leaving == Leaving::No {
+            self.leaving = Leaving::Asked;
+            cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+            cx.actions.push_back(Action::WorkerHold);
+        }
+    }
+
+    /// The worker agrees, or asks itself because the app wants to read the connection.
+    pub(super) fn worker_held(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.phase, Phase::Idle | Phase::Head | Phase::Exchange) {
+            self.leaving = Leaving::Agreed;
+            cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+        }
+    }
+
+    /// The way back, once all that the worker wrote has left.
+    pub(super) fn go_back(&mut self, cx: &mut Context<'_>) {
+        let open = matches!(self.phase, Phase::Idle | Phase::Head | Phase::Exchange);
+        if self.leaving != Leaving::Agreed || !self.outbox.is_empty() || !open {
+            return;
+        }
+        let mut read = match &self.reading {
+            Reading::Chunked(decoder) => self.resume_text(decoder),
+            Reading::Done | Reading::Length(_) => Vec::new(),
+        };
+        let lead = read.len();
+        if let Some(gather) = self.gather.take() {
+            read.extend_from_slice(&gather.bytes);
+        }
+        if let Some(more) = self.inbox.take() {
+            read.extend_from_slice(more.as_slice());
+        }
+        if self.phase == Phase::Exchange {
+            self.release(Keep::Reuse, cx);
+        }
+        self.set_phase(Phase::Closing, cx);
+        cx.actions.push_back(Action::GiveBack { lead, read });
+    }
+
+    /// The decoder's, with the trailers that were read already.
+    fn resume_text(&self, decoder: &ChunkedDecoder) -> Vec<u8> {
+        let mut text = decoder.resume_text();
+        let trailers = self.trailers.as_deref().unwrap_or_default();
+        let mut pieces = trailers.split(|byte| *byte == 0);
+        while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
+            for piece in [name, b": ", value, b"\r\n"] {
+                text.extend_from_slice(piece);
+            }
+        }
+        text
+    }
+
     /// No whole request head has come yet, and the wait for one is short: Node has time-outs and events for clients that
     /// say nothing, or only half of something. Between two requests of a stream the client may take as long as Node lets it.
     pub fn may_go_back(&self) -> bool {
@@ -53,7 +120,7 @@ impl Conn {
         }
         if self.outbox.is_empty() {
             self.set_phase(Phase::Closing, cx);
-            cx.actions.push_back(Action::GiveBack(read));
+            cx.actions.push_back(Action::GiveBack { lead: 0, read });
             return;
         }
         if self.phase == Phase::Idle {
@@ -66,6 +133,8 @@ impl Conn {
     /// FIN from the client. Node decides what becomes of the connection, also between requests.
     pub(super) fn offered_receive_ended(&mut self, cx: &mut Context<'_>) {
         match self.phase {
+            // Node will see it itself.
+            _ if self.leaving != Leaving::No => {}
             _ if self.may_go_back() && self.outbox.is_empty() => self.give_back_due(cx),
             Phase::Head => self.begin_close(cx),
             Phase::Idle | Phase::Exchange => cx.actions.push_back(Action::WorkerHalfClose),

@@ -6,7 +6,7 @@
 use hostler_driver::{Buffer, BufferMut, Part, PoolClass, ReceiveMode};
 use hostler_protocol::http1::ChunkPiece;
 
-use super::{Action, Conn, Context, Link, Phase, Reading, Writing};
+use super::{Action, Conn, Context, Leaving, Link, Phase, Reading, Writing};
 use crate::respond::OwnAnswer;
 
 /// Chunks up to this size are gathered into one buffer before they go on: a client that sends one byte a
@@ -16,13 +16,16 @@ const GATHER_BYTES_MAX: usize = 1024;
 impl Conn {
     /// Moves what is in the inbox as far as framing and window allow, then asks for more.
     pub(super) fn relay_request(&mut self, cx: &mut Context<'_>) {
+        if self.leaving != Leaving::No {
+            return;
+        }
         let stalled = match self.reading {
             Reading::Done => return,
             Reading::Length(_) => self.relay_length(cx),
             Reading::Chunked(_) if self.request.upgrade => self.relay_verbatim(cx),
             Reading::Chunked(_) => self.relay_chunked(cx),
         };
-        if self.phase != Phase::Exchange {
+        if self.phase != Phase::Exchange || self.leaving != Leaving::No {
             return;
         }
         if matches!(self.reading, Reading::Done) {
@@ -116,8 +119,17 @@ impl Conn {
             }
             // The window is a promise about DATA bytes: never look at more than it allows.
             let visible = &rest[..rest.len().min(self.window as usize)];
+            let before = decoder.clone();
             let (consumed, piece) = match decoder.next(visible) {
                 Ok(step) => step,
+                Err(_) if self.offered.is_some() => {
+                    // Node has its own words for it: it reads on from where the last good piece ended.
+                    self.reading = Reading::Chunked(before);
+                    self.flush_gather(&mut gather, cx);
+                    self.inbox = Some(part.slice(at..part.len()));
+                    self.ask_back(cx);
+                    return true;
+                }
                 Err(error) => {
                     self.request_broken(400, error.explain(), cx);
                     return false;
@@ -198,7 +210,9 @@ impl Conn {
     fn request_complete(&mut self, cx: &mut Context<'_>) {
         cx.actions.push_back(Action::WorkerEnd(self.trailers.take().unwrap_or_default()));
         self.mark_ms = cx.now.ms;
-        if self.inbox.is_none() {
+        if self.inbox.is_some() && !matches!(self.writing, Writing::Done) {
+            self.ask_back(cx);
+        } else if self.inbox.is_none() {
             // Listen on, so that a client that leaves is noticed while the worker thinks.
             cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
         }

@@ -13,8 +13,8 @@ use hostler_protocol::http1::{BodyFraming, ChunkLimits, ChunkedDecoder, Method, 
 use hostler_protocol::worker::WINDOW_BYTES;
 
 use super::{
-    Action, BodyLeft, Conn, Context, Keep, Link, PIPELINE_BYTES_MAX, Phase, Reading, ResponseEnd,
-    Writing,
+    Action, BodyLeft, Conn, Context, Keep, Leaving, Link, PIPELINE_BYTES_MAX, Phase, Reading,
+    ResponseEnd, Writing,
 };
 use crate::forward;
 use crate::respond::OwnAnswer;
@@ -351,7 +351,9 @@ impl Conn {
         self.credit += taken;
         match self.phase {
             Phase::Exchange if !matches!(self.writing, Writing::Done) => self.credit_worker(cx),
-            Phase::Idle if self.outbox.waiting() <= PIPELINE_BYTES_MAX => {
+            Phase::Idle
+                if self.outbox.waiting() <= PIPELINE_BYTES_MAX && self.leaving == Leaving::No =>
+            {
                 if let Some(part) = self.inbox.take() {
                     cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
                     self.read_head(part, cx);

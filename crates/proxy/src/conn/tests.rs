@@ -156,9 +156,13 @@ impl World {
             Action::WorkerBody(part) => format!("body {}", text(part.as_slice())),
             Action::WorkerEnd(trailers) => format!("end {}", text(&trailers)).trim_end().into(),
             Action::WorkerHalfClose => "half-close".into(),
-            Action::GiveBack(read) => {
+            Action::WorkerHold => "hold".into(),
+            Action::GiveBack { lead, read } => {
                 self.closed = true;
-                format!("give back {}", text(&read)).trim_end().into()
+                let (lead, read) = read.split_at(lead);
+                let lead =
+                    if lead.is_empty() { String::new() } else { format!("{} + ", text(lead)) };
+                format!("give back {lead}{}", text(read)).trim_end().into()
             }
             Action::WorkerCredit(bytes) => format!("credit {bytes}"),
             Action::Release(keep) => {

@@ -23,6 +23,7 @@ enum Frame {
     Body { tag: StreamTag, range: std::ops::Range<usize>, end: ResponseEnd },
     Window { tag: StreamTag, bytes: u32 },
     Reset { tag: StreamTag },
+    Held { tag: StreamTag },
     Heartbeat(Heartbeat),
     Hello(WorkerHello),
     Listen { server: Option<u32> },
@@ -104,6 +105,7 @@ impl<D: Driver> Shard<D> {
                 Some(slot) => self.step(slot, Event::WorkerReset),
                 None => self.idle_stream_reset(index, tag),
             },
+            Frame::Held { tag } => self.held(index, tag),
             Frame::Heartbeat(beat) => self.heartbeat(index, beat),
             Frame::Hello(hello) => self.channel_hello(index, &hello),
             // Under exec a process has any number of servers, and none of them makes it a worker.
@@ -312,6 +314,7 @@ fn read_frame(incoming: Incoming<'_>) -> Result<Frame, String> {
         }
         Incoming::Window { tag, bytes } => Frame::Window { tag, bytes },
         Incoming::Reset { tag } => Frame::Reset { tag },
+        Incoming::Held { tag } => Frame::Held { tag },
         Incoming::Heartbeat(beat) => Frame::Heartbeat(beat),
         Incoming::Offer(offer) => Frame::Offer(offer),
         Incoming::Json { kind, bytes } => match kind {

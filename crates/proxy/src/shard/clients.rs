@@ -61,6 +61,7 @@ impl<D: Driver> Shard<D> {
 
     pub(super) fn client_sent(&mut self, slot: u32) {
         self.step(slot, Event::Sent);
+        self.note_leaving(slot);
     }
 
     pub(super) fn client_progress(&mut self, slot: u32) {
@@ -154,7 +155,8 @@ impl<D: Driver> Shard<D> {
             Action::WorkerHalfClose => self.worker_half_close(slot),
             Action::WorkerCredit(bytes) => self.worker_credit(slot, bytes),
             Action::Release(keep) => self.release_link(slot, keep),
-            Action::GiveBack(read) => self.give_back(slot, &read),
+            Action::WorkerHold => self.worker_hold(slot),
+            Action::GiveBack { lead, read } => self.give_back(slot, lead, &read),
         }
     }
 

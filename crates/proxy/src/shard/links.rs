@@ -186,7 +186,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// A small frame of the request in hand, which must not get lost.
-    fn write_stream(
+    pub(super) fn write_stream(
         &mut self,
         slot: u32,
         channel: u16,

@@ -76,6 +76,8 @@ pub struct Shard<D: Driver> {
     bodies_asked: u32,
     offers: OfferCounts,
     head_waits: HeadWaits,
+    /// Offered connections on their way back that may have nothing left to send.
+    leaving: Vec<u32>,
     log: Option<AccessLog>,
     draining: Option<Draining>,
     commands: Receiver<ShardCommand>,
@@ -147,6 +149,7 @@ impl<D: Driver> Shard<D> {
             accepted: VecDeque::new(),
             offers: OfferCounts::default(),
             head_waits: HeadWaits::default(),
+            leaving: Vec::new(),
             log: settings.access_log.then(|| AccessLog::new(settings.log_json)),
             draining: None,
             commands: parts.commands,
@@ -201,6 +204,7 @@ impl<D: Driver> Shard<D> {
             self.complete(completion);
         }
         self.completions = completions;
+        self.end_leaving();
         self.expire();
         // A wait for a suspected worker may be over; looking is cheap and happens only while requests wait.
         self.pump |= waited_for_suspect;

@@ -13,7 +13,7 @@ use super::Shard;
 use super::links::{mark_dirty, stream_of};
 use super::owner::Owner;
 use crate::accept;
-use crate::conn::{Conn, Event, Link, Offered, OpenStream};
+use crate::conn::{Conn, Event, Leaving, Link, Offered, OpenStream};
 
 /// How long a client may take for a whole head before Node has the connection back. Long enough for a head in two packets,
 /// short against everything that Node measures.
@@ -69,7 +69,7 @@ impl<D: Driver> Shard<D> {
                 tracing::debug!(why, "an offered connection stays with Node");
                 self.offers.refused += 1;
                 self.offers.why = Some(why);
-                self.write_give_back(index, StreamTag::CHANNEL, offer.offer, &[]);
+                self.write_give_back(index, StreamTag::CHANNEL, offer.offer, 0, &[]);
             }
         }
     }
@@ -79,7 +79,7 @@ impl<D: Driver> Shard<D> {
         let Some(slot) = self.conns.next() else { return };
         let address = accept::client_address(&fd);
         let Ok(socket) = self.driver.adopt(fd, Owner::Client(slot).key()) else {
-            self.write_give_back(index, StreamTag::CHANNEL, offer.offer, &[]);
+            self.write_give_back(index, StreamTag::CHANNEL, offer.offer, 0, &[]);
             return;
         };
         if self.generations.len() <= slot as usize {
@@ -165,8 +165,44 @@ impl<D: Driver> Shard<D> {
         mark_dirty(&mut self.dirty, entry, offered.channel);
     }
 
+    /// Asks the worker to write no more to the stream of `slot`.
+    pub(super) fn worker_hold(&mut self, slot: u32) {
+        let Some(offered) = self.conns.get(slot).and_then(|conn| conn.offered) else { return };
+        self.write_stream(slot, offered.channel, |out, tag| out.hold(tag));
+    }
+
+    /// The worker writes no more to a stream.
+    pub(super) fn held(&mut self, index: u16, tag: StreamTag) {
+        let Some(slot) = tag.stream.checked_sub(1) else { return };
+        let current = self.conns.get(slot).is_some_and(|conn| {
+            conn.generation == tag.generation
+                && conn.offered.is_some_and(|offered| offered.channel == index)
+        });
+        // Late: a new request is on its way to the worker, which will say it again; or the connection is gone.
+        if current {
+            self.step(slot, Event::WorkerHeld);
+            self.note_leaving(slot);
+        }
+    }
+
+    /// A connection may be ready to go back when this turn's completions are done: bytes of it may be among them.
+    pub(super) fn note_leaving(&mut self, slot: u32) {
+        if self.conns.get(slot).is_some_and(|conn| conn.leaving == Leaving::Agreed) {
+            self.leaving.push(slot);
+        }
+    }
+
+    /// Lets those go that have nothing left to send.
+    pub(super) fn end_leaving(&mut self) {
+        while let Some(slot) = self.leaving.pop() {
+            if self.conns.get(slot).is_some_and(|conn| conn.leaving == Leaving::Agreed) {
+                self.step(slot, Event::GoBackDue);
+            }
+        }
+    }
+
     /// Hands the connection in `slot` back to Node, with what was read from it.
-    pub(super) fn give_back(&mut self, slot: u32, read: &[u8]) {
+    pub(super) fn give_back(&mut self, slot: u32, lead: usize, read: &[u8]) {
         let Some(conn) = self.conns.remove(slot) else { return };
         self.timers.disarm(slot);
         self.stats.spilled_bytes -= u64::from(conn.spill_counted);
@@ -180,15 +216,24 @@ impl<D: Driver> Shard<D> {
             Some(open) => StreamTag { stream: stream_of(slot), generation: open.generation },
             None => StreamTag::CHANNEL,
         };
-        self.write_give_back(offered.channel, tag, offered.offer, read);
+        self.write_give_back(offered.channel, tag, offered.offer, lead, read);
     }
 
-    fn write_give_back(&mut self, index: u16, tag: StreamTag, offer: u32, read: &[u8]) {
+    fn write_give_back(
+        &mut self,
+        index: u16,
+        tag: StreamTag,
+        offer: u32,
+        lead: usize,
+        read: &[u8],
+    ) {
         let Some(entry) = self.channels[usize::from(index)].as_mut() else {
             return;
         };
-        let bytes_max = hostler_protocol::worker::FRAME_PREFIX_BYTES + 4 + read.len();
-        entry.write_at_most(self.driver.pool(), bytes_max, |out| out.give_back(tag, offer, read));
+        let bytes_max = hostler_protocol::worker::FRAME_PREFIX_BYTES + 8 + read.len();
+        entry.write_at_most(self.driver.pool(), bytes_max, |out| {
+            out.give_back(tag, offer, lead, read)
+        });
         mark_dirty(&mut self.dirty, entry, index);
     }
 

@@ -1,6 +1,6 @@
 //! Connections that a process under exec accepted: served over frames as they are, or given back with what was read.
 
-use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerHead};
+use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead};
 use hostler_protocol::worker::{FromWorker, Offer, StreamTag};
 
 use super::world::{Framed, GET, World};
@@ -22,7 +22,8 @@ fn opened(process: &mut Framed) -> (StreamTag, PeerHead) {
 
 fn given_back(process: &mut Framed, tag: StreamTag) -> String {
     let frames = process.frames();
-    let [PeerFrame { tag: of, body: PeerBody::GiveBack { offer: 7, read } }] = &frames[..] else {
+    let [PeerFrame { tag: of, body: PeerBody::GiveBack { offer: 7, lead: 0, read } }] = &frames[..]
+    else {
         panic!("no GIVE_BACK but {frames:?}");
     };
     assert_eq!(*of, tag);
@@ -171,4 +172,146 @@ fn a_client_that_breaks_off_is_named_to_the_worker() {
     client.peer.reset();
     world.settle();
     assert_eq!(process.frames(), [PeerFrame { tag, body: PeerBody::Close("ECONNRESET".into()) }]);
+}
+
+// ---- back in the middle of an exchange ----
+
+fn held(process: &Framed, tag: StreamTag) {
+    let mut bytes = Vec::new();
+    peer::put_held(&mut bytes, tag);
+    process.peer.write(&bytes);
+}
+
+/// The last frame of the worker's channel: GIVE_BACK on a stream, its lead and its bytes.
+fn led_back(process: &mut Framed, tag: StreamTag) -> (String, String) {
+    let frames = process.frames();
+    let Some(PeerFrame { tag: of, body: PeerBody::GiveBack { offer: 7, lead, read } }) =
+        frames.last()
+    else {
+        panic!("no GIVE_BACK but {frames:?}");
+    };
+    assert_eq!(*of, tag);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ASCII");
+    let (lead, read) = read.split_at(*lead as usize);
+    (text(lead), text(read))
+}
+
+const HOLD: PeerBody = PeerBody::Hold;
+
+#[test]
+fn requests_before_their_turn_are_for_node() {
+    for (first, more) in [(GET, GET), (&format!("{GET}{GET}")[..], "")] {
+        let mut world = World::under_exec();
+        let mut process = world.process();
+        let client = world.offered(OFFER);
+        client.write(first);
+        world.settle();
+        client.write(more);
+        client.peer.finish();
+        world.settle();
+        let frames = process.frames();
+        let tag = frames[0].tag;
+        assert_eq!(frames.last(), Some(&PeerFrame { tag, body: HOLD }), "{frames:?}");
+        // The worker writes until it has read HOLD.
+        process.put(FromWorker::Data, tag, "HTTP/1.1 200 OK\r\n");
+        held(&process, tag);
+        world.settle();
+        assert_eq!(led_back(&mut process, tag), (String::new(), GET.into()));
+        assert_eq!(client.read(), "HTTP/1.1 200 OK\r\n");
+        world.assert_no_leak(1);
+    }
+}
+
+#[test]
+fn an_answer_that_crosses_hold_ends_nothing() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(OFFER);
+    client.write(&format!("{GET}{GET}"));
+    world.settle();
+    let tag = process.frames()[0].tag;
+    process.put(FromWorker::End, tag, "whole");
+    world.settle();
+    assert!(process.frames().is_empty(), "no second HEAD");
+    held(&process, tag);
+    world.settle();
+    assert_eq!(led_back(&mut process, tag), (String::new(), GET.into()));
+    assert_eq!(client.read(), "whole");
+    world.assert_no_leak(1);
+}
+
+#[test]
+fn a_body_that_breaks_goes_back_from_its_last_good_place() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (good, data, lead, bad) in [
+        ("", "", "1\r\nX\r\n", "nonsense\r\n"),
+        ("5\r\nhello\r\n", "hello", "1\r\nX", "no line\r\n"),
+        ("5\r\nhello", "hello", "1\r\nX", "no line\r\n"),
+        ("5\r\nhello\r\n0\r\nA: b\r\n", "hello", "1\r\nX\r\n0\r\nA: b\r\n", "no field\r\n"),
+    ] {
+        let mut world = World::under_exec();
+        let mut process = world.process();
+        let client = world.offered(OFFER);
+        client.write(&format!("{head}{good}"));
+        world.settle();
+        client.write(bad);
+        world.settle();
+        let frames = process.frames();
+        let tag = frames[0].tag;
+        let body: Vec<u8> = frames
+            .iter()
+            .filter_map(|frame| match &frame.body {
+                PeerBody::Data(bytes) => Some(bytes.clone()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert_eq!(String::from_utf8(body).expect("ASCII"), data);
+        assert_eq!(frames.last(), Some(&PeerFrame { tag, body: HOLD }), "{frames:?}");
+        held(&process, tag);
+        world.settle();
+        let (led, read) = led_back(&mut process, tag);
+        // Where exactly the last good piece ended is the decoder's business: together they are the same text.
+        assert!(format!("{led}{read}").ends_with(bad), "{led:?} {read:?}");
+        assert!(led.starts_with(lead) || lead.starts_with(&led[..]), "{led:?}");
+        assert!(client.read().is_empty(), "the proxy says nothing itself");
+        world.assert_no_leak(1);
+    }
+}
+
+#[test]
+fn a_worker_may_want_its_connection_back() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(OFFER);
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    world.settle();
+    let tag = process.frames()[0].tag;
+    process.put(FromWorker::Data, tag, "HTTP/1.1 200 OK\r\n\r\n");
+    held(&process, tag);
+    world.settle();
+    assert_eq!(led_back(&mut process, tag), (String::new(), String::new()));
+    assert_eq!(client.read(), "HTTP/1.1 200 OK\r\n\r\n");
+    world.assert_no_leak(1);
+}
+
+#[test]
+fn a_connection_goes_back_when_its_answer_has_left() {
+    let mut world = World::under_exec();
+    let mut process = world.process();
+    let client = world.offered(OFFER);
+    client.write(GET);
+    world.settle();
+    let tag = process.frames()[0].tag;
+    let long = "x".repeat(200_000);
+    process.put(FromWorker::Data, tag, &long);
+    held(&process, tag);
+    client.peer.stall(true);
+    world.settle();
+    assert!(process.frames().iter().all(|frame| !matches!(frame.body, PeerBody::GiveBack { .. })));
+    client.peer.stall(false);
+    world.settle();
+    assert_eq!(client.read(), long);
+    assert_eq!(led_back(&mut process, tag), (String::new(), String::new()));
+    world.assert_no_leak(1);
 }

@@ -72,7 +72,7 @@ impl FramesSide {
             }
             PeerBody::Data(bytes) => Self::data(stream, tag, &bytes, ledger),
             PeerBody::End(trailers) => Self::end(stream, tag, &trailers, ledger),
-            PeerBody::Open(_) | PeerBody::GiveBack { .. } => {
+            PeerBody::Open(_) | PeerBody::Hold | PeerBody::GiveBack { .. } => {
                 Err(format!("{:?} without an offer", frame.body))
             }
             PeerBody::Hello(_) | PeerBody::Drain | PeerBody::Head(_) => {
