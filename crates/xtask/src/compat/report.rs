@@ -53,6 +53,7 @@ pub(crate) fn write(suites: &[Suite]) -> Result<(), String> {
     page.push_str(&table(&stored));
     page.push_str(&differences(&stored));
     page.push_str(&unsteady(&stored));
+    page.push_str(&left_out(&stored));
     page.push_str(&not_run(&stored));
     page.push('\n');
     page.push_str(REPEATING);
@@ -170,6 +171,16 @@ fn unsteady(stored: &[(&Suite, Option<Stored>)]) -> String {
         "\n## Unsteady tests\n\nThey did not end the same in every round; the rounds do not show that Hostler is the cause.\n\n\
          | suite | test | passed under Node | passed under Hostler |\n|---|---|---|---|\n{lines}"
     )
+}
+
+fn left_out(stored: &[(&Suite, Option<Stored>)]) -> String {
+    let mut lines = String::new();
+    for (suite, _) in ran(stored) {
+        for left_out in &suite.left_out {
+            let _ = writeln!(lines, "* {}, `{}`: {}", suite.title, left_out.files, left_out.reason);
+        }
+    }
+    if lines.is_empty() { lines } else { format!("\n## Files left out\n\n{lines}") }
 }
 
 fn not_run(stored: &[(&Suite, Option<Stored>)]) -> String {

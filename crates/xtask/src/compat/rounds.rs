@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -135,7 +137,7 @@ fn side_record(
     }
 }
 
-fn log_file(ready: &Ready, side: Side, number: usize, kind: &str) -> std::path::PathBuf {
+fn log_file(ready: &Ready, side: Side, number: usize, kind: &str) -> PathBuf {
     work().join("logs").join(format!("{}.{}.{number}.{kind}", ready.suite.name, side.name()))
 }
 
@@ -158,9 +160,7 @@ fn round(
     let mut done = Round::default();
     let jobs = ready.jobs(side, &written, options, only)?;
     eprintln!("{} on {}, round {number}: {}", ready.suite.name, side.name(), log.display());
-    for job in jobs {
-        run_job(job, &log, &mut done)?;
-    }
+    run_all(jobs, &log, &mut done)?;
     let text = fs::read_to_string(&written).map_err(|error| error.to_string())?;
     done.results.extend(read_results(&text, &ready.folder)?);
     let output = fs::read(&log).map_err(|error| error.to_string())?;
@@ -169,21 +169,35 @@ fn round(
     Ok(done)
 }
 
-fn run_job(job: Job, log: &std::path::Path, done: &mut Round) -> Result<(), String> {
-    let ended = run_logged(job.command, log, job.deadline)?;
-    let Some(test) = job.test else {
+/// Files that run alone do so two at a time: most of them wait for timers. A suite with one program is one job.
+const JOBS_AT_ONCE: usize = 2;
+
+fn run_all(jobs: Vec<Job>, log: &Path, done: &mut Round) -> Result<(), String> {
+    let (jobs, shared) = (Mutex::new(jobs.into_iter()), Mutex::new(done));
+    let work = || -> Result<(), String> {
+        loop {
+            // Taken in a statement of its own, so that the others are not kept waiting for this job.
+            let job = jobs.lock().expect("no panic holds it").next();
+            let Some(job) = job else { return Ok(()) };
+            let ended = run_logged(job.command, log, job.deadline)?;
+            note(job.test, ended, &mut shared.lock().expect("no panic holds it"));
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..JOBS_AT_ONCE).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })
+}
+
+fn note(test: Option<String>, ended: Ended, done: &mut Round) {
+    let Some(test) = test else {
         done.troubles.extend(ended.trouble());
-        return Ok(());
+        return;
     };
-    let result = match ended {
-        Ended::Code(0) => TestResult { outcome: Outcome::Pass, error: String::new() },
-        Ended::Code(code) => {
-            TestResult { outcome: Outcome::Fail, error: format!("exit status {code}") }
-        }
-        Ended::Signal(_) | Ended::Deadline => {
-            TestResult { outcome: Outcome::Fail, error: ended.trouble().unwrap_or_default() }
-        }
+    let (outcome, error) = match ended {
+        Ended::Code(0) => (Outcome::Pass, String::new()),
+        Ended::Code(code) => (Outcome::Fail, format!("exit status {code}")),
+        Ended::Signal(_) | Ended::Deadline => (Outcome::Fail, ended.trouble().unwrap_or_default()),
     };
-    done.results.insert(test, result);
-    Ok(())
+    done.results.insert(test, TestResult { outcome, error });
 }

@@ -157,9 +157,9 @@ impl Ready {
         for pattern in &self.suite.files {
             found.extend(self.matching(pattern)?);
         }
-        for pattern in &self.suite.exclude {
-            let left_out = self.matching(pattern)?;
-            found.retain(|file| !left_out.contains(file));
+        for left_out in &self.suite.left_out {
+            let files = self.matching(&left_out.files)?;
+            found.retain(|file| !files.contains(file));
         }
         if found.is_empty() && !self.suite.files.is_empty() {
             return Err(format!("{}: no file matches {:?}", self.suite.name, self.suite.files));
