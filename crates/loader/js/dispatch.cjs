@@ -166,6 +166,7 @@ function connect(channel, server, from, prepare) {
 
 /** What is left to do when Node's own listener of 'connection' has made a parser. */
 function settle(socket) {
+  if (!(socket instanceof VirtualSocket)) return; // a listener used it itself: it is a real one now (handover.cjs)
   socket.hasResource();
   const { parser } = socket;
   if (!parser || kOnBody >= 0) return;
