@@ -16,6 +16,8 @@ const written = require('./written.cjs');
 const { ReadableStandIn, WritableStandIn } = require('./states.cjs');
 
 const SocketPrototype = net.Socket.prototype;
+/** To see whether somebody has put a function of his own there; then he is called as often as under Node alone. */
+const setSocketTimeout = SocketPrototype.setTimeout;
 const MANUAL = { requireManualDestroy: true };
 
 /**
@@ -211,7 +213,7 @@ const methods = {
     if (this._destroyed) return this;
     const asked = ms;
     if (callback === undefined && this._offer === null && !this._httpMessage && isKeepAlive(this.server, ms)) ms = 0;
-    if (ms === 0 && callback === undefined && !this._timed) {
+    if (ms === 0 && callback === undefined && !this._timed && SocketPrototype.setTimeout === setSocketTimeout) {
       this.timeout = asked;
       return this;
     }
