@@ -8,7 +8,7 @@
 
 const EventEmitter = require('events');
 const net = require('net');
-const { AsyncResource } = require('async_hooks');
+const { AsyncResource, executionAsyncId } = require('async_hooks');
 const accessors = require('./accessors.cjs');
 const { setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
@@ -18,6 +18,9 @@ const { ReadableStandIn, WritableStandIn } = require('./states.cjs');
 const SocketPrototype = net.Socket.prototype;
 /** To see whether somebody has put a function of his own there; then he is called as often as under Node alone. */
 const setSocketTimeout = SocketPrototype.setTimeout;
+/** Under which Node finds the id of a socket's handle (`getOrSetAsyncId` of internal/async_hooks.js), the trigger of all that follows. */
+const asyncId = /** @type {symbol} */ (Object.getOwnPropertySymbols(new net.Socket())
+  .find((symbol) => symbol.description === 'async_id_symbol'));
 const MANUAL = { requireManualDestroy: true };
 
 /**
@@ -106,6 +109,8 @@ function VirtualSocket(channel, server, from) {
   this._readableState = new ReadableStandIn(this, server.highWaterMark);
   this._writableState = new WritableStandIn(this, server.highWaterMark);
   this._resource = null; // see `on`
+  // There is no handle: the server's own is the one that it would come from.
+  if (asyncId !== undefined) this[asyncId] = executionAsyncId();
   SocketPrototype.on.call(this, 'end', onReadableStreamEnd);
 }
 Object.setPrototypeOf(VirtualSocket.prototype, SocketPrototype);
