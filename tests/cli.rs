@@ -267,3 +267,24 @@ fn doctor_fails_without_node_and_without_a_place_for_its_sockets() {
     let output = hostler(&["doctor", "--runtime-dir", "/etc/passwd/x"]);
     expect(&output, 1, &["FAIL  runtime dir", "--runtime-dir"]);
 }
+
+/// The README's first command names no binary.
+#[test]
+fn cargo_run_means_hostler() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(REPOSITORY)
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let defaults = metadata["workspace_default_members"].as_array().expect("a list");
+    let packages = metadata["packages"].as_array().expect("a list").iter();
+    let targets = packages
+        .filter(|package| defaults.contains(&package["id"]))
+        .flat_map(|package| package["targets"].as_array().expect("a list"));
+    let binaries: Vec<&str> = targets
+        .filter(|target| target["kind"] == serde_json::json!(["bin"]))
+        .filter_map(|target| target["name"].as_str())
+        .collect();
+    assert_eq!(binaries, ["hostler"]);
+}
