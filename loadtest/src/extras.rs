@@ -115,7 +115,7 @@ fn open(
 ) -> Outcome<()> {
     for _ in 0..count {
         let mut connection = Connection::open(running.address)?;
-        connection.get(scenario.target)?;
+        scenario.check(&mut connection)?;
         held.push(connection);
     }
     Ok(())

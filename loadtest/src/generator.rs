@@ -1,4 +1,4 @@
-//! The load generator: wrk, or oha where wrk is missing.
+//! The load generator: wrk, or oha where wrk is missing; for WebSockets our own.
 //!
 //! Owns: its command line and reading its exact counts. Must never know: who answers.
 
@@ -12,6 +12,8 @@ use crate::Outcome;
 use crate::machine::ask;
 use crate::place::spawn_on;
 use crate::process::{Folder, Owned};
+use crate::scenarios::Load as Kind;
+use crate::websocket;
 
 /// Printed by wrk at its end: exact figures instead of rounded ones.
 const WRK_SCRIPT: &str = r#"
@@ -46,7 +48,7 @@ pub(crate) struct Load {
 #[derive(Clone, Copy)]
 pub(crate) struct Order<'a> {
     pub(crate) address: SocketAddr,
-    pub(crate) target: &'a str,
+    pub(crate) load: &'a Kind,
     pub(crate) connections: u32,
     pub(crate) duration: Duration,
     pub(crate) core: usize,
@@ -74,10 +76,27 @@ impl Generator {
 
     /// Loads the server; an error of any kind makes the run worthless and is reported as such.
     pub(crate) fn run(&self, order: Order<'_>) -> Outcome<Load> {
+        let Order { address, load, connections, duration, core } = order;
+        let request = match *load {
+            Kind::Websocket { ref target, message_bytes } => {
+                let order = websocket::Order {
+                    address,
+                    target,
+                    connections,
+                    message_bytes,
+                    duration,
+                    core,
+                };
+                return websocket::run(order);
+            }
+            Kind::Http { ref target, body_bytes, new_connections } => {
+                Request { url: format!("http://{address}{target}"), body_bytes, new_connections }
+            }
+        };
         let folder = Folder::new()?;
         let mut command = match self {
-            Self::Wrk => wrk(order, &folder)?,
-            Self::Oha => oha(order),
+            Self::Wrk => wrk(order, &request, &folder)?,
+            Self::Oha => oha(order, &request, &folder)?,
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = Owned::new(spawn_on(order.core, &mut command)?);
@@ -101,13 +120,45 @@ impl Load {
     }
 }
 
-fn wrk(order: Order<'_>, folder: &Folder) -> Outcome<Command> {
-    let script = folder.write("wrk.lua", WRK_SCRIPT)?;
+/// What wrk or oha ask for, again and again.
+struct Request {
+    url: String,
+    body_bytes: u32,
+    new_connections: bool,
+}
+
+/// Of latencies in microseconds.
+pub(crate) fn percentiles(mut latencies: Vec<u32>, took: Duration) -> Load {
+    latencies.sort_unstable();
+    let at = |part: f64| -> u64 {
+        let index = (latencies.len() as f64 * part) as usize;
+        latencies.get(index.min(latencies.len().saturating_sub(1))).copied().unwrap_or(0).into()
+    };
+    Load {
+        requests: latencies.len() as u64,
+        duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        errors: 0,
+        p50_us: at(0.5),
+        p90_us: at(0.9),
+        p99_us: at(0.99),
+        p999_us: at(0.999),
+    }
+}
+
+fn wrk(order: Order<'_>, request: &Request, folder: &Folder) -> Outcome<Command> {
+    let mut script = WRK_SCRIPT.to_owned();
+    if request.body_bytes > 0 {
+        let bytes = request.body_bytes;
+        script += &format!("wrk.method = 'POST'\nwrk.body = string.rep('x', {bytes})\n");
+    }
+    if request.new_connections {
+        script += "wrk.headers['Connection'] = 'close'\n";
+    }
+    let script = folder.write("wrk.lua", &script)?;
     let mut command = Command::new("wrk");
     command.args(["-t1", &format!("-c{}", order.connections)]);
     command.arg(format!("-d{}s", order.duration.as_secs().max(1)));
-    command.arg("-s").arg(script);
-    command.arg(format!("http://{}{}", order.address, order.target));
+    command.arg("-s").arg(script).arg(&request.url);
     Ok(command)
 }
 
@@ -116,12 +167,19 @@ fn parse_wrk(text: &str) -> Option<Load> {
     serde_json::from_str(line).ok()
 }
 
-fn oha(order: Order<'_>) -> Command {
+fn oha(order: Order<'_>, request: &Request, folder: &Folder) -> Outcome<Command> {
     let mut command = Command::new("oha");
     command.args(["--no-tui", "--output-format", "json", "-c", &order.connections.to_string()]);
     command.args(["-z", &format!("{}s", order.duration.as_secs().max(1))]);
-    command.arg(format!("http://{}{}", order.address, order.target));
-    command
+    if request.body_bytes > 0 {
+        let body = folder.write("body", &"x".repeat(request.body_bytes as usize))?;
+        command.args(["-m", "POST", "-D"]).arg(body);
+    }
+    if request.new_connections {
+        command.arg("--disable-keepalive");
+    }
+    command.arg(&request.url);
+    Ok(command)
 }
 
 fn parse_oha(text: &str) -> Option<Load> {
@@ -147,6 +205,13 @@ fn parse_oha(text: &str) -> Option<Load> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentiles_of_latencies() {
+        let load = percentiles((1..=1000).rev().collect(), Duration::from_secs(1));
+        assert_eq!((load.requests, load.p50_us, load.p99_us), (1000, 501, 991));
+        assert_eq!(percentiles(Vec::new(), Duration::from_secs(1)).p999_us, 0);
+    }
 
     #[test]
     fn exact_counts_are_read() {

@@ -33,8 +33,19 @@ impl Connection {
 
     /// One GET.
     pub(crate) fn get(&mut self, target: &str) -> Outcome<Answer> {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: loadtest\r\n\r\n");
-        self.0.get_mut().write_all(request.as_bytes()).map_err(|error| error.to_string())?;
+        self.ask(format!("GET {target} HTTP/1.1\r\nHost: loadtest\r\n\r\n").as_bytes())
+    }
+
+    /// One POST.
+    pub(crate) fn post(&mut self, target: &str, body: &[u8]) -> Outcome<Answer> {
+        let length = body.len();
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: loadtest\r\nContent-Length: {length}\r\n\r\n");
+        self.ask(&[head.as_bytes(), body].concat())
+    }
+
+    fn ask(&mut self, request: &[u8]) -> Outcome<Answer> {
+        self.0.get_mut().write_all(request).map_err(|error| error.to_string())?;
         let start = self.line()?;
         let status = start.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| format!("not an HTTP answer: {start:?}"))?;

@@ -40,6 +40,11 @@ pub(crate) fn ask(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
 }
 
+/// The release line of the Node that is measured.
+pub(crate) fn node_major() -> Option<u32> {
+    ask("node", &["--version"]).trim_start_matches('v').split('.').next()?.parse().ok()
+}
+
 /// Reads the facts.
 pub(crate) fn describe(generator: &Generator, peers: &[Peer]) -> Machine {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

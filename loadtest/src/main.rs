@@ -8,6 +8,7 @@
 //! warm-up is thrown away; ratios are taken within a round, so that a slow minute of the machine hits both sides.
 #![forbid(unsafe_code)]
 
+mod apps;
 mod cpu;
 mod extras;
 mod generator;
@@ -20,6 +21,7 @@ mod report;
 mod rounds;
 mod scenarios;
 mod syscalls;
+mod websocket;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,11 +91,7 @@ struct QuickArgs {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Quick(args) => quick(&args),
-        Command::List => {
-            println!("scenarios: {}", scenarios::names().join(", "));
-            println!("peers: {}", peers::names().join(", "));
-            Ok(())
-        }
+        Command::List => list(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -104,12 +102,24 @@ fn main() -> ExitCode {
     }
 }
 
+fn list() -> Outcome<()> {
+    println!("scenarios (loadtest/scenarios):");
+    for scenario in scenarios::all()? {
+        println!("  {:<16} {}", scenario.name, scenario.about);
+    }
+    println!("peers: {}", peers::names().join(", "));
+    Ok(())
+}
+
 fn quick(args: &QuickArgs) -> Outcome<()> {
     let cores = Cores { front: args.front_core, worker: args.worker_core };
     cores.check()?;
     let generator = Generator::find()?;
-    let scenarios =
+    let mut scenarios =
         args.only.iter().map(|name| Scenario::by_name(name)).collect::<Outcome<Vec<_>>>()?;
+    for scenario in &mut scenarios {
+        scenario.folder = apps::install(scenario)?;
+    }
     let peers = available(&args.peers)?;
     let plan = Plan {
         rounds: args.rounds.max(1),

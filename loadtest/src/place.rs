@@ -39,11 +39,17 @@ impl Cores {
 
 /// Starts a process that runs on one core from its first instruction: it inherits this thread's affinity.
 pub(crate) fn spawn_on(core: usize, command: &mut Command) -> Outcome<Child> {
+    let child = on_core(core, || command.spawn())?;
+    child.map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))
+}
+
+/// Does something with this thread on one core.
+pub(crate) fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> Outcome<T> {
     let whole = sched_getaffinity(None).map_err(|error| error.to_string())?;
     sched_setaffinity(None, &only(core)).map_err(|error| error.to_string())?;
-    let child = command.spawn();
+    let result = work();
     sched_setaffinity(None, &whole).map_err(|error| error.to_string())?;
-    child.map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))
+    Ok(result)
 }
 
 /// Puts all threads that a process has now on one core. Threads that end meanwhile are passed over.

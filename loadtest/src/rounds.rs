@@ -45,7 +45,7 @@ impl Sample {
 
 /// All samples of a scenario: one per peer and round.
 pub(crate) struct ScenarioResult {
-    pub(crate) scenario: &'static str,
+    pub(crate) scenario: Scenario,
     /// In the order of the rounds.
     pub(crate) samples: Vec<(Peer, Vec<Sample>)>,
 }
@@ -82,7 +82,7 @@ impl Plan {
     ) -> Outcome<Load> {
         generator.run(Order {
             address: running.address,
-            target: scenario.target,
+            load: &scenario.load,
             connections: self.connections,
             duration,
             core: self.cores.front,
@@ -118,7 +118,7 @@ pub(crate) fn run(
             samples[index].1.push(sample);
         }
     }
-    Ok(ScenarioResult { scenario: scenario.name, samples })
+    Ok(ScenarioResult { scenario: scenario.clone(), samples })
 }
 
 fn measure(plan: &Plan, scenario: &Scenario, peer: Peer, generator: &Generator) -> Outcome<Sample> {

@@ -39,7 +39,7 @@ pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<R
     let port = free_port()?;
     let runtime_dir = folder.path().join("run");
     let mut command = Command::new(binary());
-    command.arg("run").arg(scenario.app());
+    command.arg("run").arg(&scenario.folder);
     command.args(["--workers", "1", "--shards", "1", "--io", io, "--transport", transport]);
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json"]);
     command.arg("--runtime-dir").arg(&runtime_dir);

@@ -18,7 +18,8 @@ pub(super) fn start(scenario: &Scenario, cores: Cores) -> Outcome<Running> {
     let port = free_port()?;
     let socket = folder.path().join("app.sock");
     let app = node::spawn_app(scenario, cores, &folder, &socket.to_string_lossy())?;
-    let config = folder.write("nginx.conf", &config(folder.path(), &socket, port))?;
+    let config = folder
+        .write("nginx.conf", &config(folder.path(), &socket, port, scenario.is_websocket()))?;
     let mut command = Command::new("nginx");
     command.arg("-p").arg(folder.path()).arg("-c").arg(config);
     command.arg("-e").arg(folder.path().join("error.log"));
@@ -38,10 +39,16 @@ pub(super) fn processes(master: u32) -> Vec<u32> {
     std::iter::once(master).chain(children_of(master)).collect()
 }
 
-fn config(folder: &Path, socket: &Path, port: u16) -> String {
+fn config(folder: &Path, socket: &Path, port: u16, is_websocket: bool) -> String {
     let (folder, socket) = (folder.display(), socket.display());
     // The folder belongs to whoever runs the test; as root, nginx would switch to a user that cannot enter it.
     let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+    // An upgrade needs its two fields (which no other request should have); the rest is the manual's kept pool.
+    let connection = if is_websocket {
+        "proxy_set_header Upgrade $http_upgrade;\n      proxy_set_header Connection \"upgrade\";"
+    } else {
+        "proxy_set_header Connection \"\";"
+    };
     format!(
         "{user}
 daemon off;
@@ -52,6 +59,7 @@ worker_rlimit_nofile 65536;
 events {{ worker_connections 16384; }}
 http {{
   access_log off;
+  client_max_body_size 0;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
@@ -68,7 +76,7 @@ http {{
     location / {{
       proxy_pass http://app;
       proxy_http_version 1.1;
-      proxy_set_header Connection \"\";
+      {connection}
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;

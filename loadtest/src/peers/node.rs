@@ -45,7 +45,7 @@ pub(super) fn spawn_app(
     let preload = folder.write("loopback-only.cjs", LOOPBACK_ONLY)?;
     let mut command = Command::new("node");
     command.arg("--require").arg(preload).arg(scenario.script());
-    command.current_dir(scenario.app());
+    command.current_dir(&scenario.folder);
     command.env("PORT", listen).env("NODE_ENV", "production");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     spawn_on(cores.worker, &mut command).map(Owned::new)
