@@ -7,26 +7,27 @@
 const C = require('./constants.cjs');
 const dispatch = require('./dispatch.cjs');
 const { FrameReader } = require('./reader.cjs');
-const { connectTo, drainTicks, now, root, setImmediate, setTimeout } = require('./natives.cjs');
+const { connectTo, connectedAs, drainTicks, now, root, setImmediate, setTimeout } = require('./natives.cjs');
 const { ProtocolError, jsonFrame, prefix, u24, windowFrame } = require('./frame.cjs');
 const { Outbox } = require('./outbox.cjs');
 
 const TO_PROXY = C.FRAMES_TO_PROXY;
-const READ_BUFFER_BYTES = 64 * 1024;
 const RECONNECT_MS_MIN = 10;
 const RECONNECT_MS_MAX = 1000;
 
 class Channel extends Outbox {
   /**
    * @param {string} path of the shard's socket
+   * @param {number | undefined} fd the first connection to it, where the supervisor made that
    * @param {object} hello what this worker says first
    * @param {{ready(channel: Channel): void, failed(channel: Channel, error: Error): void,
    *          changed(): void, batch(): void, virtual(server: any): any[],
    *          ownsTimeouts: boolean}} owner
    */
-  constructor(path, hello, owner) {
+  constructor(path, fd, hello, owner) {
     super();
     this.path = path;
+    this.fd = fd;
     this.hello = hello;
     this.owner = owner;
     /** The http.Server that gets the requests; null while none listens. @type {any} */
@@ -62,15 +63,20 @@ class Channel extends Outbox {
     this.reader = this.newReader();
     const reader = this.reader;
     // `onread` reads without stream machinery and without an allocation per read.
-    const socket = connectTo(this.path, {
+    const options = {
       onread: {
-        buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
-        callback: (length, buffer) => this.onRead(reader, length, buffer),
+        buffer: () => reader.room(),
+        callback: (length) => this.onRead(reader, length),
       },
-    });
+    };
+    const { fd } = this;
+    const socket = fd === undefined ? connectTo(this.path, options) : connectedAs(fd, options);
+    this.fd = undefined;
     this.socket = socket;
     if (!this.held) socket.unref();
-    socket.on('connect', () => socket.write(jsonFrame(TO_PROXY.HELLO, this.hello), 'latin1'));
+    const hello = () => socket.write(jsonFrame(TO_PROXY.HELLO, this.hello), 'latin1');
+    if (fd === undefined) socket.on('connect', hello);
+    else hello();
     socket.on('error', () => {});
     socket.on('close', () => this.lost(socket));
   }
@@ -138,18 +144,19 @@ class Channel extends Outbox {
   }
 
   /** One read is one batch: its answers leave in one write. */
-  onRead(reader, length, buffer) {
-    this.batch(reader, buffer, length);
+  onRead(reader, length) {
+    this.batch(reader, length);
     return true;
   }
 
-  batch(reader, buffer, length) {
+  /** @param {FrameReader} reader @param {number} length of the read; 0 to go on with what an exception left */
+  batch(reader, length) {
     this.reading = true;
     this.batchStart = now();
     let done = false;
     try {
-      if (buffer === null) reader.resume();
-      else reader.push(buffer, length);
+      if (length === 0) reader.resume();
+      else reader.push(length);
       dispatch.drain();
       while (this.later.length > 0) {
         this.later.shift()();
@@ -160,10 +167,17 @@ class Channel extends Outbox {
       // A handler threw. The error stays an ordinary uncaught exception; the rest of the batch
       // belongs to other clients and runs in the next turn.
       this.reading = false;
-      if (!done) setImmediate(() => this.batch(reader, null, 0));
+      if (!done) this.interrupted(reader);
       this.owner.batch();
-      this.flush();
+      if (this.urgent) this.flush();
     }
+  }
+
+  /** @param {FrameReader} reader */
+  interrupted(reader) {
+    // Node asks for new memory only behind a call that returns; the app has the old.
+    if (reader.direct) this.socket?._handle?.useUserBuffer(reader.room());
+    setImmediate(() => this.batch(reader, 0));
   }
 
   /**
@@ -231,7 +245,7 @@ class Channel extends Outbox {
   /** Request bytes are consumed: more may come, in steps that are worth a frame. @param {any} socket */
   giveBack(socket) {
     if (!socket._bodyOpen || socket._destroyed || socket._owed < this.window / 4) return;
-    this.send(windowFrame(socket._stream, socket._generation, socket._owed));
+    this.sendLater(windowFrame(socket._stream, socket._generation, socket._owed));
     socket._owed = 0;
   }
 }

@@ -264,7 +264,7 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       if (socket._timed) socket._unrefTimer();
       if (socket.parser) {
         segment = socket;
-        const body = owned ? buffer.subarray(start, end) : Buffer.from(buffer.subarray(start, end));
+        const body = owned ? buffer : copied(buffer, start, end);
         socket._resource.runInAsyncScope(socket.parser[kOnBody], socket.parser, body);
       }
       if (!socket._stopped) channel.giveBack(socket);
@@ -285,6 +285,13 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       (socket._scope ?? socket._resource).runInAsyncScope(response.pump, undefined, socket);
       break;
   }
+}
+
+/** Memory of its own, as Node's parser gives each piece of a body: apps look at `chunk.buffer`, or hand it to another thread. */
+function copied(buffer, start, end) {
+  const own = Buffer.allocUnsafeSlow(end - start);
+  buffer.copy(own, 0, start, end);
+  return own;
 }
 
 /** Node's own socketOnEnd decides what becomes of an open response, after it asked the parser whether the request is whole. */

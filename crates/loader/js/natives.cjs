@@ -59,4 +59,9 @@ function connectTo(path, options) {
   return connect.call(new Socket(options), /** @type {any} */ ({ path }));
 }
 
-module.exports = { clearTimeout, connectTo, drainTicks, nextTick, now, outside, root, setImmediate, setTimeout };
+/** A socket that was connected before this process began. @param {number} fd @param {object} options of net.Socket */
+function connectedAs(fd, options) {
+  return new Socket(/** @type {any} */ ({ ...options, fd, readable: true, writable: true }));
+}
+
+module.exports = { clearTimeout, connectTo, connectedAs, drainTicks, nextTick, now, outside, root, setImmediate, setTimeout };

@@ -23,6 +23,8 @@ class Outbox {
     // The batch: everything since the last write as one latin1 string (one char = one byte), the
     // cheapest of all ways measured; large Buffers close the string and stand between.
     this.text = '';
+    /** Something of it should leave with the end of the batch. */
+    this.urgent = false;
     /** @type {(string | Buffer)[] | null} */
     this.parts = null;
     /** @type {any[]} virtual sockets whose Buffers are in `parts` */
@@ -42,8 +44,15 @@ class Outbox {
   /** @param {string} text latin1 */
   send(text) {
     this.text += text;
+    this.urgent = true;
     if (!this.reading) this.schedule();
     else if (this.text.length > BATCH_CHARS_MAX) this.flush();
+  }
+
+  /** With the next batch that has to leave, or behind all reads of this turn of the loop. @param {string} text latin1 */
+  sendLater(text) {
+    this.text += text;
+    this.schedule();
   }
 
   /** Between two requests of a batch. */
@@ -58,6 +67,7 @@ class Outbox {
   sendFirst(text) {
     if (this.parts !== null) this.parts.unshift(text);
     else this.text = text + this.text;
+    this.urgent = true;
     this.schedule();
   }
 
@@ -67,6 +77,7 @@ class Outbox {
     if (this.text !== '') parts.push(this.text);
     this.text = '';
     parts.push(buffer);
+    this.urgent = true;
     if (!this.reading) this.schedule();
   }
 
@@ -97,6 +108,7 @@ class Outbox {
     const { text, parts, referring } = this;
     if (text === '' && parts === null) return;
     this.text = '';
+    this.urgent = false;
     this.parts = null;
     if (socket === null) return;
     if (parts === null) {

@@ -1,13 +1,22 @@
 'use strict';
 
-// Owns the way from reads to whole frames: a read may end anywhere, and a handler may throw in the
-// middle of a batch. Calls `onFrame(type, stream, generation, buffer, start, end, owned)` for each;
-// `owned` tells that the buffer is not the re-used one, so the frame may be kept without a copy.
-// Must never know: what a frame means.
+// Owns the way from reads to whole frames: the memory that is read into, frames that go over several reads, a handler that
+// throws in the middle of a batch. Calls `onFrame(type, stream, generation, buffer, start, end, owned)` for each; `owned` tells
+// that the buffer holds this payload alone and is never used again, so that it may be kept without a copy.
+// Must never know: what a frame means, what is read from.
+//
+// Many small frames share one buffer. The rest of a long one is read straight into memory of its own: a body then costs the
+// worker one copy, the kernel's.
 
 const { PREFIX_BYTES, ProtocolError, refusal } = require('./frame.cjs');
 
 const EMPTY = Buffer.alloc(0);
+const READ_BYTES = 64 * 1024;
+/** From here on a read of its own is cheaper than a copy. */
+const DIRECT_BYTES_MIN = 8 * 1024;
+/** Behind a long frame there is often the next one: the less of it is read with its prefix, the less is copied. */
+const LONG_BYTES = 32 * 1024;
+const BETWEEN_BYTES = 2 * 1024;
 
 class FrameReader {
   /**
@@ -19,40 +28,47 @@ class FrameReader {
     this.onFrame = onFrame;
     this.onBroken = onBroken;
     this.stopped = false;
-    /** Bytes that are read but not handled: the start of one frame, or the rest of a batch. */
-    this.rest = EMPTY;
-    this.restLength = 0;
+    this.shared = Buffer.allocUnsafeSlow(READ_BYTES);
+    /** What the next read goes into: `shared`, its start, or the rest of `payload`. */
+    this.target = this.shared;
+    this.direct = false;
+    /** The last frame was a long one. */
+    this.wasLong = false;
+    /** The start of a prefix that a read cut off. */
+    this.prefix = Buffer.alloc(PREFIX_BYTES);
+    this.prefixLength = 0;
+    /** The frame that a read cut off. @type {Buffer | null} */
+    this.payload = null;
+    this.payloadLength = 0;
+    this.type = this.stream = this.generation = 0;
     /** A handler threw: the rest of its batch waits for `resume`, later reads queue behind it. */
     this.interrupted = false;
+    this.rest = EMPTY;
   }
 
-  /**
-   * @param {Buffer} buffer re-used by the caller after the call
-   * @param {number} length
-   */
-  push(buffer, length) {
+  /** The memory for the next read, which may not be that of the last one: see `direct`. @returns {Buffer} */
+  room() {
+    const { payload, payloadLength, wasLong } = this;
+    const missing = payload === null ? 0 : payload.length - payloadLength;
+    this.wasLong = false;
+    // A frame that waits for `resume` comes first.
+    this.direct = missing >= DIRECT_BYTES_MIN && !this.interrupted;
+    if (this.direct) return this.target = payload.subarray(payloadLength);
+    const isLong = wasLong || (payload !== null && payload.length >= LONG_BYTES);
+    return this.target = isLong ? this.shared.subarray(0, missing + BETWEEN_BYTES) : this.shared;
+  }
+
+  /** @param {number} length bytes that were read into what `room` gave */
+  push(length) {
     if (this.stopped) return;
-    let from = 0;
-    if (this.restLength > 0) {
-      if (this.interrupted) {
-        this.keep(Buffer.concat([this.rest.subarray(0, this.restLength), buffer.subarray(0, length)]));
-        return;
-      }
-      from = this.fill(buffer, length);
-      if (from < 0) return;
-      const frame = this.rest;
-      const total = this.restLength;
-      this.rest = EMPTY;
-      this.restLength = 0;
-      let done = false;
-      try {
-        this.run(frame, 0, total, true);
-        done = true;
-      } finally {
-        if (!done) this.keep(Buffer.from(buffer.subarray(from, length)));
-      }
+    if (this.direct) {
+      this.payloadLength += length;
+      if (this.payloadLength === this.payload.length) this.deliver();
+    } else if (this.interrupted) {
+      this.rest = Buffer.concat([this.rest, this.target.subarray(0, length)]);
+    } else {
+      this.run(this.target, length);
     }
-    this.run(buffer, from, length, false);
   }
 
   /** Handles what an exception left behind. */
@@ -60,36 +76,88 @@ class FrameReader {
     if (!this.interrupted) return;
     this.interrupted = false;
     const rest = this.rest;
-    const length = this.restLength;
     this.rest = EMPTY;
-    this.restLength = 0;
-    this.run(rest, 0, length, true);
+    this.run(rest, rest.length);
   }
 
   /** @private */
-  run(buffer, at, length, owned) {
+  run(buffer, length) {
     const onFrame = this.onFrame;
+    let at = 0;
     let done = false;
     try {
-      while (length - at >= PREFIX_BYTES && !this.stopped) {
+      while (at < length && !this.stopped) {
+        if (this.payload !== null || this.prefixLength > 0 || length - at < PREFIX_BYTES) {
+          const from = at;
+          // Before the call: a frame whose handler throws is not handled again.
+          at = Math.min(length, at + this.missing());
+          this.goOn(buffer, from, at);
+          continue;
+        }
         const bytes = this.check(buffer, at);
-        const end = at + PREFIX_BYTES + bytes;
-        if (end > length || this.stopped) break;
+        if (this.stopped) break;
+        const start = at + PREFIX_BYTES;
+        if (start + bytes > length) {
+          this.begin(buffer, at, bytes);
+          at = start;
+          continue;
+        }
         const prefix = at;
-        at = end; // before the call: a frame whose handler throws is not handled again
+        at = start + bytes;
         onFrame(
           buffer[prefix + 3],
           buffer[prefix + 4] | (buffer[prefix + 5] << 8) | (buffer[prefix + 6] << 16),
-          buffer[prefix + 7], buffer, prefix + PREFIX_BYTES, end, owned,
+          buffer[prefix + 7], buffer, start, at, false,
         );
       }
       done = true;
     } finally {
       // No re-throw: the exception goes on as it is, so that Node's stack, domains and handlers of
       // uncaught exceptions see what they would see without us.
-      if (!done) this.interrupted = true;
-      if (at < length) this.keep(Buffer.from(buffer.subarray(at, length)));
+      if (!done) {
+        this.interrupted = true;
+        this.rest = Buffer.from(buffer.subarray(at, length));
+      }
     }
+  }
+
+  /** @private How much the frame or the prefix that was cut off still needs. */
+  missing() {
+    return this.payload === null ? PREFIX_BYTES - this.prefixLength : this.payload.length - this.payloadLength;
+  }
+
+  /** @private More of what was cut off. */
+  goOn(buffer, from, to) {
+    if (this.payload !== null) {
+      buffer.copy(this.payload, this.payloadLength, from, to);
+      this.payloadLength += to - from;
+    } else {
+      buffer.copy(this.prefix, this.prefixLength, from, to);
+      this.prefixLength += to - from;
+      if (this.prefixLength < PREFIX_BYTES) return;
+      const bytes = this.check(this.prefix, 0);
+      if (this.stopped) return;
+      this.prefixLength = 0;
+      this.begin(this.prefix, 0, bytes);
+    }
+    if (this.payloadLength === this.payload.length) this.deliver();
+  }
+
+  /** @private A frame of which not all is there. */
+  begin(buffer, at, bytes) {
+    this.type = buffer[at + 3];
+    this.stream = buffer[at + 4] | (buffer[at + 5] << 8) | (buffer[at + 6] << 16);
+    this.generation = buffer[at + 7];
+    this.payload = Buffer.allocUnsafeSlow(bytes);
+    this.payloadLength = 0;
+  }
+
+  /** @private The frame is whole. */
+  deliver() {
+    const payload = this.payload;
+    this.payload = null;
+    this.wasLong = payload.length >= LONG_BYTES;
+    this.onFrame(this.type, this.stream, this.generation, payload, 0, payload.length, true);
   }
 
   /** @private @returns {number} the payload's length; a prefix that cannot be right stops the reader */
@@ -103,43 +171,6 @@ class FrameReader {
       this.onBroken(new ProtocolError(why));
     }
     return bytes;
-  }
-
-  /** @private @param {Buffer} bytes */
-  keep(bytes) {
-    this.rest = bytes;
-    this.restLength = bytes.length;
-  }
-
-  /**
-   * Completes the frame that began in an earlier read.
-   * @private
-   * @returns {number} how many bytes of `buffer` it took; -1 when the frame needs more
-   */
-  fill(buffer, length) {
-    let from = 0;
-    if (this.restLength < PREFIX_BYTES) {
-      from = this.take(buffer, 0, length, PREFIX_BYTES);
-      if (this.restLength < PREFIX_BYTES) return -1;
-    }
-    const bytes = this.check(this.rest, 0);
-    if (this.stopped) return -1;
-    const total = PREFIX_BYTES + bytes;
-    from += this.take(buffer, from, length, total);
-    return this.restLength < total ? -1 : from;
-  }
-
-  /** @private Grows `rest` to `want` bytes, as far as `buffer` has them. */
-  take(buffer, from, length, want) {
-    if (this.rest.length < want) {
-      const grown = Buffer.allocUnsafe(want);
-      this.rest.copy(grown, 0, 0, this.restLength);
-      this.rest = grown;
-    }
-    const count = Math.min(want - this.restLength, length - from);
-    buffer.copy(this.rest, this.restLength, from, from + count);
-    this.restLength += count;
-    return count;
   }
 }
 

@@ -98,7 +98,7 @@ function exercise() {
   /** @type {string[]} */
   const events = [];
   const server = new http.Server({ keepAliveTimeout: 5000 }, listener(events));
-  const channel = new Channel('', {}, {
+  const channel = new Channel('', undefined, {}, {
     ready() {}, changed() {}, batch() {}, virtual() { return []; }, ownsTimeouts: false,
     failed(_channel, error) { throw error; },
   });
@@ -106,8 +106,7 @@ function exercise() {
   channel.reading = true; // frames collect in `text`, nothing flushes
   channel.batchStart = Infinity;
   const push = (/** @type {string} */ text) => {
-    const bytes = Buffer.from(text, 'latin1');
-    channel.reader.push(bytes, bytes.length);
+    channel.reader.push(channel.reader.room().latin1Write(text));
     dispatch.drain();
   };
   push(head(1, NO_BODY | KEEP_ALIVE | NEW_CONNECTION, 'GET', '/a?b', [['Host', 'h'], ['X-One', '1']]));

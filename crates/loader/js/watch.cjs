@@ -40,7 +40,7 @@ class Exec {
     const hello = {
       protocol: C.PROTOCOL, worker: 0, app: '', slot: 0, pid: process.pid, node: process.versions.node, exec: true,
     };
-    this.channel = new ExecChannel(settings.channel, hello, this);
+    this.channel = new ExecChannel(settings.channel, undefined, hello, this);
     this.channel.held = false;
     this.offers = this.channel.offers = new Offers(this.channel);
     this.connected = false;

@@ -26,7 +26,8 @@ class Worker {
       protocol: C.PROTOCOL, worker: settings.worker, app: settings.app, slot: settings.slot,
       pid: process.pid, node: process.versions.node,
     };
-    this.channels = settings.channels.map((/** @type {string} */ path) => new Channel(path, hello, this));
+    const { channels, channel_fds: fds = [] } = settings;
+    this.channels = channels.map((/** @type {string} */ path, /** @type {number} */ i) => new Channel(path, fds[i], hello, this));
     this.heartbeat = new Heartbeat(this.channels);
     this.connected = false;
     this.lastSettings = new Settings();

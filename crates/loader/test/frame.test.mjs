@@ -54,21 +54,29 @@ function describe(type, stream, generation, payload) {
   return one;
 }
 
-/** Reads `bytes` in the given pieces; the buffer of a read is overwritten after it, as a channel's is. */
+/** Reads `bytes` in the given pieces, or smaller; the buffer of a read is overwritten after it if the frame may not keep it. */
 function read(pieces) {
   const frames = [];
   const errors = [];
+  const kept = [];
   const reader = new FrameReader(
-    (type, stream, generation, buffer, start, end) =>
-      frames.push(describe(type, stream, generation, Buffer.from(buffer.subarray(start, end)))),
+    (type, stream, generation, buffer, start, end, owned) => {
+      if (owned) assert.deepEqual([start, end, buffer.byteOffset, buffer.buffer.byteLength], [0, buffer.length, 0, buffer.length]);
+      if (owned) kept.push([buffer, Buffer.from(buffer)]);
+      frames.push(describe(type, stream, generation, owned ? buffer : Buffer.from(buffer.subarray(start, end))));
+    },
     (error) => errors.push(error),
   );
-  const shared = Buffer.alloc(1 << 19);
-  for (const piece of pieces) {
-    piece.copy(shared);
-    reader.push(shared, piece.length);
-    shared.fill(0xff, 0, piece.length);
+  for (let piece of pieces) {
+    while (piece.length > 0) {
+      const room = reader.room();
+      const count = piece.copy(room);
+      reader.push(count);
+      if (!reader.direct) room.fill(0xff, 0, count);
+      piece = piece.subarray(count);
+    }
   }
+  for (const [buffer, then] of kept) assert.ok(buffer.equals(then), 'nothing is read into memory that was given away');
   return { frames, errors };
 }
 

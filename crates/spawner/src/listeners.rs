@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
+use rustix::net::sockopt;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::address::ListenAddress;
@@ -32,6 +33,10 @@ pub(crate) struct ListenError {
     address: String,
     why: String,
 }
+
+/// What the kernel may hold of a worker's answers; it doubles this. The usual 208 KiB are three large answers, and each time
+/// they have gone both sides are woken.
+const CHANNEL_SEND_BYTES: usize = 1024 * 1024;
 
 /// All listening sockets of the instance.
 #[derive(Debug)]
@@ -67,6 +72,17 @@ impl Listeners {
             listeners.remove_files();
         }
         opened.map(|()| listeners)
+    }
+
+    /// A connection to every shard for a new worker, with room for large answers: only its maker may ask for that, and Node
+    /// does not. Nothing if one of them fails; the worker then connects by itself.
+    pub(crate) fn connect_channels(&self) -> Vec<OwnedFd> {
+        let connected: io::Result<Vec<OwnedFd>> =
+            self.channels.iter().map(|path| connect_channel(path)).collect();
+        connected.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the worker connects its channels by itself");
+            Vec::new()
+        })
     }
 
     /// From now on the kernel refuses new clients, whoever else holds these sockets: a load balancer sees at
@@ -206,6 +222,18 @@ pub(crate) fn bind_file(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     socket.bind(&SockAddr::unix(path)?)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A connected socket; never waits.
+fn connect_channel(path: &Path) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    if sockopt::set_socket_send_buffer_size_force(&socket, CHANNEL_SEND_BYTES).is_err() {
+        // Without CAP_NET_ADMIN as much as everybody may have (`net.core.wmem_max`).
+        socket.set_send_buffer_size(CHANNEL_SEND_BYTES)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())
 }
 

@@ -17,6 +17,9 @@ use crate::runtime_dir::WorkerFolder;
 /// The report pipe's number in a worker; see `exec`.
 const REPORT_FD: u32 = 3;
 
+/// The first connected channel's, if there are any.
+const CHANNEL_FD: u32 = 4;
+
 /// What runs a command line.
 const SHELL: &str = "/bin/sh";
 
@@ -75,6 +78,8 @@ pub(crate) struct WorkerFacts<'a> {
     pub(crate) slot: u32,
     pub(crate) parent_pid: u32,
     pub(crate) channels: &'a [PathBuf],
+    /// How many of them, from the first one on, are connected already.
+    pub(crate) channels_connected: usize,
     pub(crate) plain: &'a Path,
     /// Port of the first TCP listener.
     pub(crate) port: Option<u16>,
@@ -98,6 +103,8 @@ struct WorkerVariable<'a> {
     slot: u32,
     transport: Transport,
     channels: &'a [PathBuf],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channel_fds: Vec<u32>,
     plain: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
     report_fd: Option<u32>,
@@ -176,6 +183,7 @@ fn worker_variable(app: &AppSpec, facts: &WorkerFacts<'_>) -> String {
         slot: facts.slot,
         transport: app.transport,
         channels: facts.channels,
+        channel_fds: (CHANNEL_FD..).take(facts.channels_connected).collect(),
         plain: facts.plain,
         report_fd: facts.claim.is_none().then_some(REPORT_FD),
         report: facts.claim.as_ref().map(|claim| claim.folder.report()),
@@ -275,6 +283,7 @@ mod tests {
             slot: 0,
             parent_pid: 41,
             channels: &*CHANNELS,
+            channels_connected: 1,
             plain: Path::new("/run/hostler/web.0.7.sock"),
             port: Some(3000),
             offer,
@@ -310,7 +319,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).expect("json");
         let expected = serde_json::json!({
             "protocol": 2, "parent_pid": 41, "worker": 7, "app": "web", "slot": 0,
-            "transport": "frames", "channels": ["/run/hostler/shard.0.sock"],
+            "transport": "frames", "channels": ["/run/hostler/shard.0.sock"], "channel_fds": [4],
             "plain": "/run/hostler/web.0.7.sock", "report_fd": 3,
         });
         assert_eq!(value, expected);
@@ -346,7 +355,7 @@ mod tests {
         let dir = crate::runtime_dir::RuntimeDir::acquire(&root, "web").expect("free");
         let folder = dir.make_worker_folder(7).expect("made");
         let offer = Offer { socket: "/run/hostler/app.on.0.7.sock".into(), port: 40_001 };
-        let mut facts = facts(Some(offer));
+        let mut facts = WorkerFacts { channels_connected: 0, ..facts(Some(offer)) };
         facts.claim = Some(Claim {
             folder: &folder,
             loader_dir: Path::new("/run/my h/loader"),

@@ -55,7 +55,9 @@ pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<R
         supervisor.ended().map(Err).or_else(|| processes(&runtime_dir).map(Ok))
     });
     let (proxy, worker) = match found {
-        Some(Ok(found)) => found,
+        Some(Ok(found)) if found.transport == transport => (found.proxy, found.worker),
+        // A worker whose loader does not trust itself goes on over http, which is not what was asked for.
+        Some(Ok(found)) => return Err(format!("the worker's transport is {}", found.transport)),
         Some(Err(status)) => {
             let log =
                 std::fs::read_to_string(folder.path().join("hostler.log")).unwrap_or_default();
@@ -72,8 +74,15 @@ pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<R
     })
 }
 
-/// Pids of the proxy and of the ready worker.
-fn processes(runtime_dir: &Path) -> Option<(u32, u32)> {
+/// What the instance says of itself.
+struct Found {
+    proxy: u32,
+    worker: u32,
+    transport: String,
+}
+
+/// The proxy and the ready worker.
+fn processes(runtime_dir: &Path) -> Option<Found> {
     let mut command = Command::new(binary());
     command.args(["status", "--json", "--runtime-dir"]).arg(runtime_dir);
     let output =
@@ -84,5 +93,9 @@ fn processes(runtime_dir: &Path) -> Option<(u32, u32)> {
         return None;
     }
     let pid = |value: &Value| value.as_u64().and_then(|pid| u32::try_from(pid).ok());
-    Some((pid(&status["proxy_pid"])?, pid(&worker["pid"])?))
+    Some(Found {
+        proxy: pid(&status["proxy_pid"])?,
+        worker: pid(&worker["pid"])?,
+        transport: worker["transport"].as_str()?.to_owned(),
+    })
 }

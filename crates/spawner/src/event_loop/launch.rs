@@ -83,6 +83,11 @@ impl EventLoop<'_> {
         let claimable = is_command && app.transport == Transport::Frames;
         let folder = claimable.then(|| self.dir.make_worker_folder(worker.0)).transpose()?;
         let search_path = std::env::var_os("PATH");
+        // A descriptor does not survive shells and npm, and they expect none beyond the usual three.
+        let connected = match app.transport {
+            Transport::Frames if !is_command => self.listeners.connect_channels(),
+            _ => Vec::new(),
+        };
         let env = worker_command::env(
             app,
             &WorkerFacts {
@@ -90,6 +95,7 @@ impl EventLoop<'_> {
                 slot,
                 parent_pid: std::process::id(),
                 channels: &self.listeners.channels,
+                channels_connected: connected.len(),
                 plain: &plain,
                 port: self.listeners.port,
                 offer: offer.clone(),
@@ -109,9 +115,11 @@ impl EventLoop<'_> {
             None => pipe()?,
         };
         let alive = folder.as_ref().map(|folder| open_alive(&folder.alive())).transpose()?;
-        // A descriptor does not survive shells and npm, and they expect none beyond the usual three.
-        let (kept, fds) =
-            if is_command { (Some(child_report), Vec::new()) } else { (None, vec![child_report]) };
+        let (kept, fds) = if is_command {
+            (Some(child_report), Vec::new())
+        } else {
+            (None, std::iter::once(child_report).chain(connected).collect())
+        };
         let (pid, pipes) =
             self.children.start(target, is_command, |stdout, stderr| ProcessSpec {
                 program: worker_command::program(app),
