@@ -128,6 +128,10 @@ pub trait Driver {
     /// completion and does not count. Costs a system call.
     fn has_input(&mut self, socket: SocketId) -> bool;
 
+    /// Did the last receive leave something behind, as far as is known? Costs nothing; bytes that have come since then
+    /// may not count.
+    fn more_waits(&mut self, socket: SocketId) -> bool;
+
     /// Sends all parts in order, then reports [`Completion::Sent`]. One send at a time per socket: a second
     /// call before `Sent` is a bug of the caller and panics. Partial progress is reported by
     /// [`Completion::SendProgress`].

@@ -296,6 +296,10 @@ impl Driver for EpollDriver {
         self.sockets.get_mut(socket).is_some_and(|state| net::has_input(&state.fd))
     }
 
+    fn more_waits(&mut self, socket: SocketId) -> bool {
+        self.sockets.get_mut(socket).is_some_and(|state| state.readable)
+    }
+
     fn send(&mut self, socket: SocketId, parts: Parts) {
         let Some(state) = self.sockets.get_mut(socket) else {
             return;

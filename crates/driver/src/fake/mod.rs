@@ -193,6 +193,10 @@ impl Driver for FakeDriver {
         conn.is_some_and(|conn| conn.borrow().is_readable())
     }
 
+    fn more_waits(&mut self, socket: SocketId) -> bool {
+        self.has_input(socket)
+    }
+
     fn send(&mut self, socket: SocketId, parts: Parts) {
         if let Some(state) = self.sockets.get_mut(socket) {
             assert!(state.send.is_none(), "one send at a time per socket");

@@ -280,6 +280,10 @@ impl Driver for UringDriver {
         self.open(socket).is_some_and(|state| net::has_input(&state.fd))
     }
 
+    fn more_waits(&mut self, socket: SocketId) -> bool {
+        self.open(socket).is_some_and(|state| state.receive.more_waits())
+    }
+
     fn send(&mut self, socket: SocketId, parts: Parts) {
         let Some(state) = self.open(socket) else {
             return;

@@ -146,6 +146,11 @@ impl Receive {
         }
     }
 
+    /// The last receive left bytes behind, as the kernel said.
+    pub(super) fn more_waits(&self) -> bool {
+        self.more_waits
+    }
+
     /// Bytes have come. `last`: the kernel's operation is over. Says whether there may be something
     /// to do.
     pub(super) fn delivered(&mut self, last: bool, more_waits: bool) -> bool {

@@ -25,8 +25,8 @@ impl Conn {
     /// Nothing is left to send.
     pub(super) fn last_bytes_sent(&mut self, cx: &mut Context<'_>) {
         let unread =
-            self.must_linger || !matches!(self.reading, Reading::Done) || self.inbox.is_some();
-        self.inbox = None;
+            self.must_linger || !matches!(self.reading, Reading::Done) || !self.inbox.is_empty();
+        self.inbox.clear();
         if self.offered.is_some() {
             // The worker may hold its descriptor a little longer, and the client should not wait for that.
             cx.actions.push_back(Action::ShutdownWrite);

@@ -21,6 +21,7 @@ pub mod address;
 mod close;
 mod deadline;
 mod event;
+mod inbox;
 mod log;
 mod offered;
 pub mod outbox;
@@ -42,10 +43,11 @@ use smallvec::SmallVec;
 
 pub use self::address::ClientAddress;
 pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
+use self::inbox::Inbox;
 pub use self::offered::{Leaving, Offered};
 use self::outbox::Outbox;
 use self::read_head::Gather;
-pub use self::state::{BodyLeft, Phase, Reading, Request, Writing};
+pub use self::state::{BodyAsk, BodyLeft, Phase, Reading, Request, Writing};
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::request_id::RequestIds;
@@ -115,15 +117,14 @@ pub struct Conn {
     pub broken: &'static str,
     /// Output to the client.
     pub outbox: Outbox,
-    /// A receive into a large buffer is under way; counted by the shard.
-    pub body_asked: bool,
+    /// What it has asked of the large buffers; the shard's.
+    pub body_ask: BodyAsk,
     /// How long the worker keeps its plain connection idle after this response, milliseconds, where it says so.
     pub worker_idle_ms: Option<u32>,
     phase: Phase,
     reading: Reading,
     writing: Writing,
-    /// Received and not looked at yet.
-    inbox: Option<Part>,
+    inbox: Inbox,
     gather: Option<Box<Gather>>,
     /// A response head that came in pieces.
     response_gather: Option<Vec<u8>>,
@@ -197,12 +198,12 @@ impl Conn {
             leaving: Leaving::No,
             broken: "",
             outbox: Outbox::default(),
-            body_asked: false,
+            body_ask: BodyAsk::None,
             worker_idle_ms: None,
             phase: Phase::Idle,
             reading: Reading::Done,
             writing: Writing::Done,
-            inbox: None,
+            inbox: Inbox::default(),
             gather: None,
             response_gather: None,
             trailers: None,
@@ -302,7 +303,7 @@ impl Conn {
     fn received(&mut self, part: Part, cx: &mut Context<'_>) {
         if self.leaving != Leaving::No {
             // What was on its way when we stopped reading.
-            self.stash(part);
+            self.inbox.add(part);
             return;
         }
         match self.phase {
@@ -310,12 +311,12 @@ impl Conn {
             Phase::Head => self.read_head(part, cx),
             Phase::Exchange if !matches!(self.reading, Reading::Done) => {
                 self.mark_ms = cx.now.ms;
-                self.stash(part);
+                self.inbox.add(part);
                 self.relay_request(cx);
             }
             Phase::Queued | Phase::Exchange => {
                 // Pipelined bytes wait for their turn; the client's socket buffer holds the rest.
-                self.stash(part);
+                self.inbox.add(part);
                 cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
                 self.ask_back(cx);
             }
@@ -328,8 +329,8 @@ impl Conn {
     /// Bytes of the next request. They wait while the client does not take the answers it has: who pipelines without
     /// reading would fill the memory with answers.
     fn next_request(&mut self, part: Part, cx: &mut Context<'_>) {
-        let waited = self.inbox.is_some();
-        self.stash(part);
+        let waited = !self.inbox.is_empty();
+        self.inbox.add(part);
         if self.leaving != Leaving::No {
             return;
         }
@@ -343,27 +344,13 @@ impl Conn {
         }
     }
 
-    /// Adds received bytes to the ones that wait.
-    fn stash(&mut self, part: Part) {
-        self.inbox = Some(match self.inbox.take() {
-            None => part,
-            // Rare: a second delivery while the first could not be used. Bounded by what one turn delivers.
-            Some(first) => {
-                let mut joined = Vec::with_capacity(first.len() + part.len());
-                joined.extend_from_slice(first.as_slice());
-                joined.extend_from_slice(part.as_slice());
-                Part::whole(Buffer::from_vec(joined))
-            }
-        });
-    }
-
     /// Moves what is kept of the request out of its receive buffer when those are short, so that requests which wait long,
     /// in the queue or at a worker, cannot keep new ones from being received.
     pub fn unpin_head(&mut self, pool: &Pool) {
         if pool.free(PoolClass::Head) >= pool.capacity(PoolClass::Head) / 4 {
             return;
         }
-        for kept in [&mut self.head, &mut self.inbox].into_iter().flatten() {
+        for kept in self.head.iter_mut().chain(self.inbox.first_mut()) {
             if kept.buffer().class() == Some(PoolClass::Head) {
                 *kept = Part::whole(Buffer::from_vec(kept.as_slice().to_vec()));
             }
@@ -383,7 +370,7 @@ impl Conn {
         self.set_phase(Phase::Exchange, cx);
         cx.actions.push_back(Action::WorkerHead);
         self.relay_request(cx);
-        if self.inbox.is_some() && matches!(self.reading, Reading::Done) {
+        if !self.inbox.is_empty() && matches!(self.reading, Reading::Done) {
             self.ask_back(cx);
         }
         if self.receive_ended && self.phase == Phase::Exchange {

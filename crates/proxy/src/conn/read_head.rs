@@ -120,7 +120,7 @@ impl Conn {
             BodyFraming::None | BodyFraming::UntilClose => Reading::Done,
         };
         if head_len < part.len() {
-            self.inbox = Some(part.slice(head_len..part.len()));
+            self.inbox.put_back(part.slice(head_len..part.len()));
         }
         self.head = Some(part.slice(0..head_len));
         self.set_phase(Phase::Queued, cx);

@@ -62,13 +62,13 @@ impl Conn {
             self.reading = Reading::Done;
         }
         if take < part.len() {
-            self.inbox = Some(part.slice(take..part.len()));
+            self.inbox.put_back(part.slice(take..part.len()));
         }
         if take > 0 {
             self.spend(take);
             self.give_body(part.slice(0..take), cx);
         }
-        self.inbox.is_some()
+        !self.inbox.is_empty()
     }
 
     /// The chunks of a request that asks for another protocol, as the client wrote them: an app that agrees in the middle
@@ -90,7 +90,7 @@ impl Conn {
             self.reading = Reading::Done;
         }
         if scan.len < part.len() {
-            self.inbox = Some(part.slice(scan.len..part.len()));
+            self.inbox.put_back(part.slice(scan.len..part.len()));
         }
         if scan.len > 0 {
             self.spend(scan.len);
@@ -100,7 +100,7 @@ impl Conn {
             }
             self.give_body(part.slice(0..scan.len), cx);
         }
-        self.inbox.is_some()
+        !self.inbox.is_empty()
     }
 
     /// Returns true when bytes in hand wait for the worker's window.
@@ -126,7 +126,7 @@ impl Conn {
                     // Node has its own words for it: it reads on from where the last good piece ended.
                     self.reading = Reading::Chunked(before);
                     self.flush_gather(&mut gather, cx);
-                    self.inbox = Some(part.slice(at..part.len()));
+                    self.inbox.put_back(part.slice(at..part.len()));
                     self.ask_back(cx);
                     return true;
                 }
@@ -164,7 +164,7 @@ impl Conn {
         }
         self.flush_gather(&mut gather, cx);
         if at < part.len() {
-            self.inbox = Some(part.slice(at..part.len()));
+            self.inbox.put_back(part.slice(at..part.len()));
         }
         stalled
     }
@@ -210,9 +210,9 @@ impl Conn {
     fn request_complete(&mut self, cx: &mut Context<'_>) {
         cx.actions.push_back(Action::WorkerEnd(self.trailers.take().unwrap_or_default()));
         self.mark_ms = cx.now.ms;
-        if self.inbox.is_some() && !matches!(self.writing, Writing::Done) {
+        if !self.inbox.is_empty() && !matches!(self.writing, Writing::Done) {
             self.ask_back(cx);
-        } else if self.inbox.is_none() {
+        } else if self.inbox.is_empty() {
             // Listen on, so that a client that leaves is noticed while the worker thinks.
             cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
         }

@@ -121,3 +121,24 @@ impl Request {
         body_bytes_out: 0,
     };
 }
+
+/// What a connection has asked of the large buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyAsk {
+    /// Nothing.
+    None,
+    /// One, for when bytes come.
+    Asked,
+    /// One, for bytes that are there; counted by the channel with this index and serial number.
+    Ready {
+        /// Its index.
+        channel: u16,
+        /// Its serial number.
+        serial: u32,
+    },
+    /// It waits for its turn at this channel.
+    Waiting {
+        /// The channel's index.
+        channel: u16,
+    },
+}

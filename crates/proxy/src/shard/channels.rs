@@ -13,6 +13,7 @@ use hostler_protocol::worker::{
 use super::links::mark_dirty;
 use super::owner::Owner;
 use super::{Shard, ShardEvent};
+use crate::accept;
 use crate::conn::{Event, Link, Phase, ResponseEnd};
 use crate::settings::ListenerInfo;
 use crate::worker::channel::{Channel, ChannelPhase};
@@ -42,6 +43,7 @@ impl<D: Driver> Shard<D> {
                 self.channels.len() - 1
             }
         };
+        accept::widen_channel(&fd);
         let peer = self.settings.takes_offers.then(|| Peer::of(&fd));
         let Ok(socket) = self.driver.adopt(fd, Owner::Channel(index as u32).key()) else {
             return;
@@ -274,7 +276,8 @@ impl<D: Driver> Shard<D> {
             tracing::debug!(why, "the channel of a process ended");
             self.offers_lost(index);
         } else {
-            tracing::warn!(why, "a channel ended before it said who it was");
+            // The supervisor makes a worker's channels; a worker that serves over http never says a word on them.
+            tracing::debug!(why, "a channel ended before it said who it was");
         }
         for slot in 0..self.conns.end() {
             let Some(conn) = self.conns.get(slot) else {

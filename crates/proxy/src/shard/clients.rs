@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use hostler_driver::{Buffer, Driver, PoolClass, ReceiveMode};
+use hostler_driver::{Buffer, Driver, ReceiveMode};
 use hostler_protocol::worker::StreamTag;
 
 use super::links::{mark_dirty, stream_of};
@@ -157,34 +157,6 @@ impl<D: Driver> Shard<D> {
             Action::Release(keep) => self.release_link(slot, keep),
             Action::WorkerHold => self.worker_hold(slot),
             Action::GiveBack { lead, read } => self.give_back(slot, lead, &read),
-        }
-    }
-
-    /// Large buffers are for many uploads: what is asked for and has not come counts as taken, and when a quarter is left,
-    /// small ones have to do. A stuck worker or a few dozen slow apps then slow the others down instead of stopping them.
-    fn afford(&mut self, slot: u32, mode: ReceiveMode) -> ReceiveMode {
-        self.body_received(slot);
-        if mode != ReceiveMode::Once(PoolClass::Body) {
-            return mode;
-        }
-        let pool = self.driver.pool();
-        let free = pool.free(PoolClass::Body);
-        if free < pool.capacity(PoolClass::Body) / 4 + self.bodies_asked {
-            return ReceiveMode::Once(PoolClass::Head);
-        }
-        if let Some(conn) = self.conns.get_mut(slot) {
-            conn.body_asked = true;
-            self.bodies_asked += 1;
-        }
-        mode
-    }
-
-    /// The large buffer that the connection in `slot` asked for has come, or is no longer wanted.
-    fn body_received(&mut self, slot: u32) {
-        if let Some(conn) = self.conns.get_mut(slot)
-            && std::mem::take(&mut conn.body_asked)
-        {
-            self.bodies_asked -= 1;
         }
     }
 

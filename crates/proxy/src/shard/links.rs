@@ -104,7 +104,8 @@ impl<D: Driver> Shard<D> {
                     return;
                 };
                 let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
-                entry.body(self.driver.pool(), tag, part, slot);
+                let joins = matches!(conn.request.framing, BodyFraming::Length(_));
+                entry.body(self.driver.pool(), tag, part, slot, joins);
                 mark_dirty(&mut self.dirty, entry, channel);
             }
             Link::Plain { plain, .. } => {

@@ -6,6 +6,7 @@
 //! A turn: wait for completions, give each to its owner as an event, fulfil the wishes of that step, then fire timers, serve the
 //! queue, and flush what was written to workers in one send per channel.
 
+mod bodies;
 mod channels;
 mod clients;
 mod commands;
@@ -211,6 +212,7 @@ impl<D: Driver> Shard<D> {
         if self.pump {
             self.serve_queue();
         }
+        self.give_turns();
         self.flush_channels();
         self.stop_listening();
         let drained = self.has_drained();

@@ -16,8 +16,10 @@ use super::peer::Peer;
 /// Body bytes up to this size are copied into the batch instead of being sent by reference.
 const COPY_BYTES_MAX: usize = 2048;
 /// Parts that may wait behind a send. A worker whose loop is blocked must not collect the batch buffers that
-/// the others need.
-const WAITING_PARTS_MAX: usize = 4;
+/// the others need. Eight are the request bodies that may wait, with their prefixes.
+const WAITING_PARTS_MAX: usize = 12;
+/// Request body bytes that may wait for a worker to read. More only leave the cache before they are sent.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Parts in one send.
 const PARTS_PER_SEND_MAX: usize = 32;
 
@@ -30,6 +32,16 @@ pub enum ChannelPhase {
     Open,
     /// The worker takes no new streams (its server closed).
     Silent,
+}
+
+/// A DATA frame to which bytes of the same body may be added.
+#[derive(Clone, Copy, Debug)]
+struct LastData {
+    tag: StreamTag,
+    /// Where its prefix begins.
+    start: usize,
+    /// Payload bytes so far.
+    len: usize,
 }
 
 /// One channel.
@@ -57,6 +69,16 @@ pub struct Channel {
     batch: u32,
     owners: Vec<u32>,
     owners_sending: Vec<u32>,
+    /// The DATA frame that `tail` ends with, as long as nothing is written behind it.
+    last_data: Option<LastData>,
+    /// Body bytes in `parts` and `tail`.
+    body_bytes: usize,
+    /// Those of the send in flight.
+    body_bytes_sending: usize,
+    /// Connections that were told to receive a large buffer of body bytes and will at once.
+    pub bodies_ready: u32,
+    /// Connections that wait until there is less to send; one that is gone may still be in it.
+    pub bodies_waiting: VecDeque<u32>,
 }
 
 impl Channel {
@@ -77,6 +99,11 @@ impl Channel {
             batch: 1,
             owners: Vec::with_capacity(PARTS_PER_SEND_MAX),
             owners_sending: Vec::with_capacity(PARTS_PER_SEND_MAX),
+            last_data: None,
+            body_bytes: 0,
+            body_bytes_sending: 0,
+            bodies_ready: 0,
+            bodies_waiting: VecDeque::new(),
         }
     }
 
@@ -148,22 +175,53 @@ impl Channel {
         self.parts.push_back(Part::whole(Buffer::from_vec(bytes)));
     }
 
-    /// Appends request body bytes of the connection in slot `owner`, which hears of it when they have left.
-    pub fn body(&mut self, pool: &Pool, tag: StreamTag, part: Part, owner: u32) {
+    /// Appends request body bytes of the connection in slot `owner`, which hears of it when they have left. `joins`: where the
+    /// body is cut means nothing, so that short pieces that follow each other may become one frame.
+    pub fn body(&mut self, pool: &Pool, tag: StreamTag, part: Part, owner: u32, joins: bool) {
         // Told twice is harmless; looking through the list for each part would not be.
         if self.owners.last() != Some(&owner) {
             self.owners.push(owner);
         }
         let bytes = part.as_slice();
-        if bytes.len() <= COPY_BYTES_MAX && self.write(pool, |out| out.data(tag, bytes)).is_ok() {
-            return;
+        self.body_bytes += bytes.len();
+        if bytes.len() <= COPY_BYTES_MAX {
+            if joins && self.extend_data(tag, bytes) {
+                return;
+            }
+            if self.write(pool, |out| out.data(tag, bytes)).is_ok() {
+                let end = self.tail.as_ref().map_or(0, BufferMut::len);
+                let start = end.saturating_sub(FRAME_PREFIX_BYTES + bytes.len());
+                self.last_data = Some(LastData { tag, start, len: bytes.len() });
+                return;
+            }
         }
         self.write_always(pool, |out| out.data_prefix(tag, part.len()));
         self.seal();
         self.parts.push_back(part);
     }
 
+    /// Adds to the frame at the end of the batch if it is of the same body.
+    fn extend_data(&mut self, tag: StreamTag, bytes: &[u8]) -> bool {
+        let (Some(last), Some(tail)) = (&mut self.last_data, &mut self.tail) else {
+            return false;
+        };
+        let is_last = tail.len() == last.start + FRAME_PREFIX_BYTES + last.len;
+        if last.tag != tag || !is_last || !tail.try_extend(bytes) {
+            return false;
+        }
+        last.len += bytes.len();
+        let prefix = &mut tail.as_mut_slice()[last.start..last.start + FRAME_PREFIX_BYTES];
+        FrameWriter::new(prefix).data_prefix(tag, last.len).expect("it had a prefix before");
+        true
+    }
+
+    /// Body bytes that have not left, those included that will come at once, each in a buffer of `buffer_bytes`.
+    pub fn body_load(&self, buffer_bytes: usize) -> usize {
+        self.body_bytes + self.body_bytes_sending + self.bodies_ready as usize * buffer_bytes
+    }
+
     fn seal(&mut self) {
+        self.last_data = None;
         if let Some(tail) = self.tail.take()
             && !tail.is_empty()
         {
@@ -200,6 +258,8 @@ impl Channel {
             parts.push(part);
         }
         self.sending = true;
+        // What stays behind is counted with what goes: only a batch of more than can leave at once has a rest.
+        self.body_bytes_sending = std::mem::take(&mut self.body_bytes);
         self.batch = self.batch.wrapping_add(1);
         if self.parts.is_empty() {
             std::mem::swap(&mut self.owners, &mut self.owners_sending);
@@ -210,6 +270,7 @@ impl Channel {
     /// The batch has left; gives the slots of the connections whose body bytes went with it.
     pub fn sent(&mut self, owners: &mut Vec<u32>) {
         self.sending = false;
+        self.body_bytes_sending = 0;
         owners.append(&mut self.owners_sending);
     }
 }

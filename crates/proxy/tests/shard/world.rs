@@ -63,6 +63,9 @@ impl Driver for Ordered {
     fn has_input(&mut self, socket: SocketId) -> bool {
         self.driver.has_input(socket)
     }
+    fn more_waits(&mut self, socket: SocketId) -> bool {
+        self.driver.more_waits(socket)
+    }
     fn send(&mut self, socket: SocketId, parts: Parts) {
         self.driver.send(socket, parts);
     }

@@ -79,11 +79,11 @@ fn owners_of_body_bytes_hear_once_when_theirs_have_left() {
     let (mut channel, pool) = channel();
     let small = Part::whole(Buffer::from_vec(vec![b'a'; COPY_BYTES_MAX]));
     let large = Part::whole(Buffer::from_vec(vec![b'b'; COPY_BYTES_MAX + 1]));
-    channel.body(&pool, tag(1), small.clone(), 7);
-    channel.body(&pool, tag(1), small, 7);
-    channel.body(&pool, tag(2), large, 8);
+    channel.body(&pool, tag(1), small.clone(), 7, false);
+    channel.body(&pool, tag(1), small, 7, false);
+    channel.body(&pool, tag(2), large, 8, false);
     let parts = channel.take().expect("a batch");
-    channel.body(&pool, tag(3), Part::whole(Buffer::from_vec(b"c".to_vec())), 9);
+    channel.body(&pool, tag(3), Part::whole(Buffer::from_vec(b"c".to_vec())), 9, false);
     let mut owners = Vec::new();
     channel.sent(&mut owners);
     assert_eq!(owners, [7, 8]);
@@ -107,7 +107,7 @@ fn owners_wait_until_the_last_part_is_on_its_way() {
     let (mut channel, pool) = channel();
     let large = Part::whole(Buffer::from_vec(vec![b'b'; 3_000]));
     for stream in 1..=20 {
-        channel.body(&pool, tag(stream), large.clone(), stream);
+        channel.body(&pool, tag(stream), large.clone(), stream, false);
     }
     let mut owners = Vec::new();
     let first = channel.take().expect("a batch");
@@ -127,7 +127,7 @@ fn a_full_batch_is_followed_by_another() {
     let (mut channel, pool) = channel();
     let bytes = Part::whole(Buffer::from_vec(vec![b'a'; COPY_BYTES_MAX]));
     for _ in 0..40 {
-        channel.body(&pool, tag(1), bytes.clone(), 1);
+        channel.body(&pool, tag(1), bytes.clone(), 1, false);
     }
     let parts = channel.take().expect("a batch");
     assert_eq!(parts.len(), 2);
@@ -156,7 +156,7 @@ fn a_worker_that_does_not_read_gets_no_more_heads() {
     let large = Part::whole(Buffer::from_vec(vec![b'b'; 3_000]));
     let mut bodies = 0;
     while channel.has_room(&pool, 100) {
-        channel.body(&pool, tag(1), large.clone(), 1);
+        channel.body(&pool, tag(1), large.clone(), 1, false);
         bodies += 1;
         assert!(bodies < 1_000, "room without end");
     }
@@ -166,4 +166,50 @@ fn a_worker_that_does_not_read_gets_no_more_heads() {
     }
     assert!(channel.has_room(&pool, 100));
     assert!(!channel.has_output());
+}
+
+#[test]
+fn short_pieces_that_follow_each_other_become_one_frame() {
+    let (mut channel, pool) = channel();
+    let piece = |text: &str| Part::whole(Buffer::from_vec(text.into()));
+    for (stream, text) in [(1, "a"), (1, "bc"), (2, "d"), (2, "e"), (1, "f")] {
+        channel.body(&pool, tag(stream), piece(text), stream, true);
+    }
+    close(&mut channel, &pool, 1);
+    channel.body(&pool, tag(1), piece("g"), 1, true);
+    channel.body(&pool, tag(1), piece("h"), 1, false);
+    let parts = channel.take().expect("a batch");
+    channel.body(&pool, tag(1), piece("i"), 1, true);
+    let rest = {
+        channel.sent(&mut Vec::new());
+        channel.take().expect("what came after it")
+    };
+    let mut reader = PeerReader::default();
+    let mut seen = frames(&mut reader, &parts);
+    seen.extend(frames(&mut reader, &rest));
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|frame| match &frame.body {
+            PeerBody::Data(bytes) => {
+                (frame.tag.stream, String::from_utf8_lossy(bytes).into_owned())
+            }
+            _ => (frame.tag.stream, "-".to_owned()),
+        })
+        .collect();
+    let expected = [(1, "abc"), (2, "de"), (1, "f"), (1, "-"), (1, "g"), (1, "h"), (1, "i")];
+    assert_eq!(seen, expected.map(|(stream, text)| (stream, text.to_owned())));
+}
+
+#[test]
+fn the_load_of_bodies_goes_with_them() {
+    let (mut channel, pool) = channel();
+    let large = Part::whole(Buffer::from_vec(vec![b'b'; 3_000]));
+    channel.body(&pool, tag(1), large.clone(), 1, true);
+    channel.bodies_ready = 2;
+    assert_eq!(channel.body_load(10), 3_020);
+    let _parts = channel.take().expect("a batch");
+    channel.body(&pool, tag(1), large, 1, true);
+    assert_eq!(channel.body_load(10), 6_020, "what is in flight has not left");
+    channel.sent(&mut Vec::new());
+    assert_eq!(channel.body_load(10), 3_020);
 }
