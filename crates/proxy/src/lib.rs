@@ -9,7 +9,7 @@
 //! 1. [`shard`]: the loop of one core: completions in, steps, operations out
 //! 2. [`accept`]: a connection is admitted
 //! 3. [`conn`]: the state machine of one client connection; `conn/read_head.rs`, `conn/relay_request.rs`,
-//!    `conn/relay_response.rs`, `conn/tunnel.rs`, `conn/close.rs` are its stages
+//!    `conn/relay_response.rs`, `conn/tunnel.rs`, `conn/close.rs` are its stages, the other files what they share
 //! 4. [`dispatch`]: which worker gets the request, and the queue in front of them
 //! 5. [`worker`]: links to workers: framed channels and plain HTTP/1.1 connections
 //! 6. [`forward`]: the fields that are added and removed on the way
