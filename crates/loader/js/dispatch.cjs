@@ -34,6 +34,8 @@ const FIELDS_AT_ONCE = 2 * 31;
 
 /** The request that is being started; see `Head` for why there is only one. */
 const current = new Head();
+/** Node's class of parsers, learnt from the first one that it makes. @type {any} */
+let HTTPParser = null;
 /** Keys of HTTPParser under which a parser keeps Node's own callbacks. */
 let kOnHeaders = -1;
 let kOnBody = -1;
@@ -170,9 +172,10 @@ function settle(socket) {
   socket.hasResource();
   const { parser } = socket;
   if (!parser || kOnBody >= 0) return;
-  kOnHeaders = parser.constructor.kOnHeaders | 0;
-  kOnBody = parser.constructor.kOnBody | 0;
-  kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
+  HTTPParser = parser.constructor;
+  kOnHeaders = HTTPParser.kOnHeaders | 0;
+  kOnBody = HTTPParser.kOnBody | 0;
+  kOnMessageComplete = HTTPParser.kOnMessageComplete | 0;
 }
 
 function startRequest(channel, socket, generation) {
@@ -363,4 +366,9 @@ function onChannelFrame(channel, type, buffer, start, end) {
   }
 }
 
-module.exports = { connect, drain, onFrame };
+/** Known since the self-test. */
+function parserClass() {
+  return HTTPParser;
+}
+
+module.exports = { connect, drain, onFrame, parserClass };

@@ -53,6 +53,11 @@ function destroyedStream(what) {
   return nodeError('ERR_STREAM_DESTROYED', `Cannot call ${what} after a stream was destroyed`);
 }
 
+/** As checkConnections of _http_server.js finds it. */
+function requestTimeout() {
+  return nodeError('ERR_HTTP_REQUEST_TIMEOUT', 'Request timeout');
+}
+
 function writeAfterEnd() {
   return nodeError('ERR_STREAM_WRITE_AFTER_END', 'write after end');
 }
@@ -88,5 +93,5 @@ function countsPairs(HTTPParser) {
 }
 
 module.exports = {
-  alreadyFinished, canceledWrite, countsPairs, destroyedStream, raise, readError, tooManyHeaders, unexpectedEnd, writeAfterEnd,
+  alreadyFinished, canceledWrite, countsPairs, destroyedStream, raise, readError, requestTimeout, tooManyHeaders, unexpectedEnd, writeAfterEnd,
 };
