@@ -16,11 +16,13 @@
 //! 7. [`respond`]: the answers that the proxy makes itself
 //! 8. [`access_log`]: one line per request
 //! 9. [`process`], [`control`]: the process around the shards and its conversation with the supervisor
-//! 10. [`exec_proxy`]: the one shard inside `hostler exec`
+//! 10. [`settings`], [`app_settings`]: limits and time-outs, the operator's and the app's
+//! 11. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
 
 pub mod accept;
 pub mod access_log;
+pub mod app_settings;
 pub mod clock;
 pub mod conn;
 pub mod control;

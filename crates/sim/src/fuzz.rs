@@ -11,7 +11,7 @@ use std::time::Duration;
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeServer};
 use hostler_driver::{DriverConfig, PoolClass, PoolSizes};
 use hostler_protocol::control::{
-    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+    IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
 use hostler_protocol::worker::peer::{PeerBody, PeerReader, put, put_json};
 use hostler_protocol::worker::{FromWorker, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello};
@@ -128,6 +128,7 @@ impl Fuzz {
             head_bytes_max: 4_096,
             body_bytes_max: Some(200_000),
             log_json: false,
+            typed: Typed::default(),
             access_log: (size & 128 != 0).then(|| PathBuf::from("/dev/null")),
         };
         let settings = Settings { tunnel_idle_ms_max: 9_000, ..Settings::from_setup(&setup, 0) };

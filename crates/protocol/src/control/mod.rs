@@ -11,7 +11,7 @@ mod status;
 
 pub use command::{CommandAnswer, CommandRequest};
 pub use lines::{LineBuffer, LineError, encode_line};
-pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, WorkerAddress};
+pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, Typed, WorkerAddress};
 pub use status::{
     InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus, WorkerLoad, WorkerState,
     WorkerStatus,

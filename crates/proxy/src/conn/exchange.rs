@@ -6,12 +6,19 @@
 use hostler_driver::ReceiveMode;
 use hostler_protocol::http1::{Method, Version};
 
-use super::{Action, Conn, Context, Keep, Leaving, Link, Phase, Reading, Request, Writing};
+use super::{
+    Action, Conn, Context, Keep, Leaving, Link, Phase, Reading, Refusal, Request, Writing,
+};
 use crate::respond::{AnswerFacts, OwnAnswer, write_answer};
 
 impl Conn {
     pub(super) fn granted(&mut self, link: Link, cx: &mut Context<'_>) {
+        if self.request.refusal.is_with_app() {
+            self.begin_refused(link, cx);
+            return;
+        }
         self.link = link;
+        self.requests = self.requests.saturating_add(1);
         self.generation = self.generation.wrapping_add(1);
         self.writing = Writing::AwaitHead;
         self.window = hostler_protocol::worker::WINDOW_BYTES;
@@ -45,7 +52,9 @@ impl Conn {
             cx.stats.refused += 1;
         }
         let request_read = matches!(self.phase, Phase::Queued | Phase::Exchange)
-            && matches!(self.reading, Reading::Done);
+            && matches!(self.reading, Reading::Done)
+            && !self.request.refusal.is_with_app();
+        self.request.refusal = Refusal::No;
         let keep = request_read && self.request.keep_alive && !cx.draining && !self.receive_ended;
         let facts = AnswerFacts {
             request_id: self.request.id.as_bytes(),

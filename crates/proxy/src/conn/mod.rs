@@ -14,6 +14,8 @@
 //!                       └──────────► CLO ──► LIN ──► closed ◄──┴────────┘
 //! ```
 //!
+//! A refused request that the app answers itself goes from QUE to TUN at once, see `refused.rs`.
+//!
 //! Inside EXC the two directions have states of their own, [`Reading`] and [`Writing`]: the request may
 //! still arrive while the response already leaves.
 
@@ -27,6 +29,7 @@ mod offered;
 pub mod outbox;
 mod read_head;
 mod receive;
+mod refused;
 mod relay_request;
 mod relay_response;
 mod sent;
@@ -49,6 +52,7 @@ pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
 pub use self::offered::{Leaving, Offered};
 use self::outbox::Outbox;
 use self::read_head::Gather;
+pub use self::refused::Refusal;
 pub use self::state::{BodyLeft, Phase, Reading, Request, Writing};
 use crate::access_log::AccessLog;
 use crate::clock::Now;
@@ -113,6 +117,10 @@ pub struct Conn {
     pub leaving: Leaving,
     /// The name of the error that ended the client's connection (`ECONNRESET`), for the worker.
     pub broken: &'static str,
+    /// Requests that were given to a worker.
+    pub requests: u64,
+    /// The worker that had the last of them, by the supervisor's number.
+    pub last_worker: Option<u32>,
     /// Output to the client.
     pub outbox: Outbox,
     /// A receive into a large buffer is under way; counted by the shard.
@@ -130,6 +138,8 @@ pub struct Conn {
     trailers: Option<Vec<u8>>,
     /// Start of the phase or last progress within it, milliseconds.
     mark_ms: u64,
+    /// When the request in hand began to arrive.
+    began_ms: u64,
     /// Request body bytes the worker takes.
     window: u32,
     /// Request body bytes seen, for the size limit.
@@ -196,6 +206,8 @@ impl Conn {
             offered: None,
             leaving: Leaving::No,
             broken: "",
+            requests: 0,
+            last_worker: None,
             outbox: Outbox::default(),
             body_asked: false,
             worker_idle_ms: None,
@@ -207,6 +219,7 @@ impl Conn {
             response_gather: None,
             trailers: None,
             mark_ms: now.ms,
+            began_ms: now.ms,
             window: 0,
             body_bytes: 0,
             unacknowledged: 0,
@@ -286,7 +299,7 @@ impl Conn {
                 (self.phase, phase),
                 (Idle, Head | Queued)
                     | (Head, Queued)
-                    | (Queued, Exchange | Idle)
+                    | (Queued, Exchange | Idle | Tunnel)
                     | (Exchange, Idle | Queued | Tunnel)
                     | (Idle | Head | Queued | Exchange | Tunnel, Closing)
                     | (Closing, Lingering)
@@ -295,6 +308,9 @@ impl Conn {
             self.phase.short(),
             phase.short()
         );
+        if self.phase == Idle {
+            self.began_ms = cx.now.ms;
+        }
         self.phase = phase;
         self.mark_ms = cx.now.ms;
     }

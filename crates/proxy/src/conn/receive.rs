@@ -6,6 +6,7 @@
 use hostler_driver::{Buffer, Part, Pool, PoolClass, ReceiveMode};
 
 use super::{Action, Conn, Context, Keep, Leaving, Phase, Reading, Writing};
+use crate::respond::OwnAnswer;
 
 /// Answers waiting for a client above which its next request is not looked at.
 pub(super) const PIPELINE_BYTES_MAX: u32 = 64 * 1024;
@@ -90,6 +91,11 @@ impl Conn {
             return;
         }
         match self.phase {
+            // Node's parser calls this an error, and so may the app.
+            Phase::Head if cx.settings.client_error => {
+                let read = self.gather.take().map_or_else(Vec::new, |gather| gather.bytes);
+                self.ask_app(OwnAnswer::CUT_HEAD, read, cx);
+            }
             Phase::Idle | Phase::Head => self.begin_close(cx),
             // FIN may be all that a client had to add, or the end of its patience. In the queue it gets a moment in
             // which a worker may take the request and Node decide; see `deadline.rs`.

@@ -136,14 +136,23 @@ impl Conn {
         // Over frames `Connection: close` is the app's wish for its client; on the plain path it is
         // about the worker's own connection.
         let app_closes = matches!(self.link, Link::Stream { .. }) && !head.keep_alive;
-        self.close_after |= app_closes || cx.draining || self.receive_ended;
+        // Behind the last request that `maxRequestsPerSocket` allows Node announces the end and leaves it to the client: what
+        // comes all the same is answered with 503 (parserOnIncoming of _http_server.js). If the app ends it, END_CLOSE says so.
+        let counted_out =
+            cx.settings.requests_per_connection_max.is_some_and(|max| self.requests >= max);
+        self.close_after |= app_closes && !counted_out || cx.draining || self.receive_ended;
         self.close_after |= matches!(left, BodyLeft::UntilClose | BodyLeft::Decoded(_));
         self.worker_keeps = head.keep_alive && !matches!(left, BodyLeft::UntilClose);
         if matches!(self.link, Link::Plain { .. }) {
             self.worker_idle_ms = head.keep_alive_s(bytes).map(|s| s.saturating_mul(1_000));
         }
-        let announce = if self.close_after {
+        let tells_idle = cx.settings.announces_idle
+            && matches!(self.link, Link::Stream { .. })
+            && head.keep_alive_s(bytes).is_some();
+        let announce = if self.close_after || app_closes {
             forward::Announce::Close
+        } else if tells_idle {
+            forward::Announce::IdleTime
         } else if self.request.version == Version::Http10 {
             forward::Announce::KeepAlive
         } else {

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use hostler_driver::fake::FakeDriver;
 use hostler_driver::{Buffer, Driver, Key, Pool, PoolClass, PoolSizes, ReceiveMode};
-use hostler_protocol::control::{IoChoice, ProxySetup};
+use hostler_protocol::control::{IoChoice, ProxySetup, Typed};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 
 use super::{Action, ClientAddress, Conn, Context, Event, Keep, Link, Phase, ResponseEnd};
@@ -47,6 +47,7 @@ fn settings() -> Settings {
         body_bytes_max: Some(1_000_000),
         access_log: None,
         log_json: false,
+        typed: Typed::default(),
     };
     Settings::from_setup(&setup, 0)
 }

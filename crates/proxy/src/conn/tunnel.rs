@@ -8,6 +8,9 @@ use hostler_driver::{Buffer, Part, PoolClass, ReceiveMode};
 
 use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
 
+/// nginx's status in the log where the server closes without a word: an app may do that to a refused request.
+const CLOSED_WITHOUT_ANSWER: u16 = 444;
+
 impl Conn {
     /// The worker agreed to the upgrade; `rest` are its first bytes behind the head.
     pub(super) fn begin_tunnel(
@@ -68,6 +71,9 @@ impl Conn {
         cx: &mut Context<'_>,
     ) {
         self.mark_ms = cx.now.ms;
+        if self.refusal_answered(buffer, range.clone(), cx) {
+            return;
+        }
         self.outbox.push(cx.pool, buffer, range, scarce);
     }
 
@@ -97,6 +103,7 @@ impl Conn {
     }
 
     fn worker_gone_quietly(&mut self, cx: &mut Context<'_>) {
+        self.refusal_over(CLOSED_WITHOUT_ANSWER, cx);
         self.release(Keep::Cancel, cx);
         self.begin_close(cx);
         debug_assert!(matches!(self.phase, Phase::Closing | Phase::Lingering));

@@ -5,7 +5,7 @@
 
 use hostler_protocol::http1::BodyFraming;
 
-use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Writing};
+use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Refusal, Writing};
 use crate::respond::OwnAnswer;
 
 /// How often a request that never left may be given out again: each time a worker refused the connection.
@@ -60,7 +60,10 @@ impl Conn {
                 }
             }
             (Phase::Exchange, _) => self.truncated(cx),
-            (Phase::Tunnel, _) => self.worker_reset(cx),
+            (Phase::Tunnel, _) => match self.request.refusal {
+                Refusal::Asked(answer) => self.answer(answer, cx),
+                Refusal::No | Refusal::Answered => self.worker_reset(cx),
+            },
             _ => {}
         }
     }

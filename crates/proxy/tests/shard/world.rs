@@ -14,7 +14,7 @@ use hostler_driver::{
     SocketId, Usage, Waker,
 };
 use hostler_protocol::control::{
-    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+    IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
 use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
 use hostler_protocol::worker::{
@@ -131,6 +131,7 @@ impl World {
             body_bytes_max: None,
             access_log: None,
             log_json: false,
+            typed: Typed::default(),
         };
         change(&mut setup);
         Self::with(Settings { is_ending, ..Settings::from_setup(&setup, 0) })
