@@ -51,3 +51,82 @@ fn head_limits(bytes: u64, base: HeadLimits) -> HeadLimits {
     let target_bytes_max = if grown { head_bytes_max } else { base.target_bytes_max };
     HeadLimits { head_bytes_max, target_bytes_max, ..base }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(typed: Typed) -> Settings {
+        Settings {
+            typed,
+            takes_offers: false,
+            idle_ms_max: 75_000,
+            head_ms_max: 10_000,
+            head_limits: HeadLimits::default(),
+            ..Settings::for_exec()
+        }
+    }
+
+    fn told() -> worker::Settings {
+        worker::Settings {
+            keep_alive_ms: Some(65_000),
+            headers_ms: Some(20_000),
+            request_ms: Some(30_000),
+            header_bytes_max: Some(32_768),
+            client_error: true,
+            requests_per_connection_max: Some(100),
+        }
+    }
+
+    #[test]
+    fn the_operator_then_the_app_then_we() {
+        let ours = base(Typed::default());
+        let silent = with_app(&ours, &worker::Settings::default());
+        assert_eq!(format!("{silent:?}"), format!("{ours:?}"));
+
+        let app = with_app(&ours, &told());
+        assert_eq!(
+            (app.idle_ms_max, app.head_ms_max, app.request_ms_max),
+            (65_000, 20_000, 30_000)
+        );
+        assert_eq!(app.head_limits.head_bytes_max, 32_768);
+        assert!(app.announces_idle && app.client_error);
+        assert_eq!(app.requests_per_connection_max, Some(100));
+
+        let all = Typed { head_ms_max: true, idle_ms_max: true, head_bytes_max: true };
+        let operator = with_app(&base(all), &told());
+        assert_eq!((operator.idle_ms_max, operator.head_ms_max), (75_000, 10_000));
+        assert_eq!(operator.head_limits, HeadLimits::default());
+        assert!(!operator.announces_idle && operator.client_error);
+    }
+
+    #[test]
+    fn every_wait_has_an_end_and_every_head_fits() {
+        let zero = worker::Settings {
+            keep_alive_ms: Some(0),
+            headers_ms: Some(0),
+            request_ms: Some(0),
+            header_bytes_max: Some(0),
+            requests_per_connection_max: Some(0),
+            ..worker::Settings::default()
+        };
+        let never = with_app(&base(Typed::default()), &zero);
+        assert_eq!((never.idle_ms_max, never.head_ms_max), (86_400_000, 3_600_000));
+        assert_eq!(never.request_ms_max, u64::MAX, "silence has a limit of its own");
+        assert!(!never.announces_idle);
+        assert_eq!(never.head_limits, HeadLimits::default());
+        assert_eq!(never.requests_per_connection_max, None);
+
+        let huge = worker::Settings {
+            keep_alive_ms: Some(u64::MAX),
+            headers_ms: Some(u64::MAX),
+            header_bytes_max: Some(u64::MAX),
+            ..worker::Settings::default()
+        };
+        let bounded = with_app(&base(Typed::default()), &huge);
+        assert_eq!((bounded.idle_ms_max, bounded.head_ms_max), (86_400_000, 3_600_000));
+        assert_eq!(bounded.head_limits.head_bytes_max, HEAD_BYTES_CAP);
+        assert_eq!(bounded.head_limits.target_bytes_max, HEAD_BYTES_CAP);
+        assert!(!bounded.announces_idle, "we do not keep that promise");
+    }
+}

@@ -6,6 +6,7 @@
 mod deadline;
 mod lifecycle;
 mod read_head;
+mod refused;
 mod relay_request;
 mod relay_response;
 mod tunnel;
@@ -17,7 +18,7 @@ use hostler_driver::{Buffer, Driver, Key, Pool, PoolClass, PoolSizes, ReceiveMod
 use hostler_protocol::control::{IoChoice, ProxySetup, Typed};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 
-use super::{Action, ClientAddress, Conn, Context, Event, Keep, Link, Phase, ResponseEnd};
+use super::{Action, ClientAddress, Conn, Context, Event, Keep, Link, Phase, Refusal, ResponseEnd};
 use crate::clock::Now;
 use crate::request_id::RequestIds;
 use crate::settings::Settings;
@@ -149,7 +150,8 @@ impl World {
                 "reset".into()
             }
             Action::Dispatch => {
-                assert!(self.conn.head.is_some() && self.conn.link == Link::None);
+                let known = self.conn.head.is_some() || self.conn.request.refusal.is_with_app();
+                assert!(known && self.conn.link == Link::None);
                 "dispatch".into()
             }
             Action::Undispatch => "undispatch".into(),
