@@ -40,6 +40,7 @@ const REQUESTS: &[&[u8]] = &[
     b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
     b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA b: c\r\n\r\n",
 ];
 
 /// Answers that are worth giving.
@@ -53,7 +54,17 @@ const ANSWERS: &[&[u8]] = &[
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
     b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    b"HOSTLER\n",
     b"",
+];
+
+/// What an app may say about its server.
+const SETTINGS: &[&str] = &[
+    "{}",
+    r#"{"client_error":true}"#,
+    r#"{"client_error":true,"requests_per_connection_max":2,"headers_ms":200}"#,
+    r#"{"keep_alive_ms":100,"headers_ms":0,"request_ms":500,"header_bytes_max":20}"#,
+    r#"{"header_bytes_max":1000000,"keep_alive_ms":0,"requests_per_connection_max":1}"#,
 ];
 
 struct Bytes<'a>(&'a [u8]);
@@ -301,6 +312,10 @@ impl Fuzz {
             FromWorker::Window => put(&mut out, kind, tag, &[bytes.byte(), bytes.byte(), 1, 0]),
             FromWorker::Reset => put(&mut out, kind, tag, &[]),
             FromWorker::Heartbeat => put(&mut out, kind, StreamTag::CHANNEL, &[7; 20]),
+            FromWorker::Settings => {
+                let told = bytes.pick(SETTINGS).copied().unwrap_or("{}");
+                put(&mut out, kind, StreamTag::CHANNEL, told.as_bytes());
+            }
             _ => put(&mut out, kind, StreamTag::CHANNEL, b"{}"),
         }
         channel.peer.write(&out);

@@ -93,6 +93,8 @@ impl Scenario {
             scenario.faults = FaultWishes::choose(rng);
         }
         scenario.specialise(rng);
+        scenario.apps.client_errors = rng.chance(40);
+        scenario.apps.counts = rng.chance(30);
         scenario
     }
 

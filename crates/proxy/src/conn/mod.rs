@@ -246,9 +246,11 @@ impl Conn {
         self.phase == Phase::Exchange && matches!(self.writing, Writing::AwaitHead)
     }
 
-    /// The response in hand goes on until the worker closes its connection.
+    /// The end of the worker's connection means something: it ends the response in hand, or is all the answer that a refused
+    /// request gets.
     pub fn ends_with_worker(&self) -> bool {
         matches!(self.writing, Writing::Body(BodyLeft::UntilClose))
+            || matches!(self.request.refusal, Refusal::Asked(_))
     }
 
     /// The one entry: something happened.

@@ -69,23 +69,34 @@ impl Conn {
         }
     }
 
-    /// The first bytes that come back. Returns true when they are no answer.
+    /// The first bytes that come back; they may be no answer, or the first bytes of none.
     pub(super) fn refusal_answered(
         &mut self,
+        answer: OwnAnswer,
         buffer: &Buffer,
         range: Range<usize>,
         cx: &mut Context<'_>,
-    ) -> bool {
-        let Refusal::Asked(answer) = self.request.refusal else {
-            return false;
-        };
-        let bytes = &buffer[range];
+    ) {
+        let mut bytes = self.response_gather.take().unwrap_or_default();
+        bytes.extend_from_slice(&buffer[range]);
         if bytes == REFUSAL_RETURNED {
             self.answer(answer, cx);
-            return true;
+        } else if REFUSAL_RETURNED.starts_with(&bytes) {
+            self.response_gather = Some(bytes);
+            cx.actions.push_back(Action::WorkerCredit(0));
+        } else {
+            self.refusal_over(status_of(&bytes).unwrap_or_else(|| answer.status()), cx);
+            self.outbox.write(cx.pool, &bytes);
         }
-        self.refusal_over(status_of(bytes).unwrap_or_else(|| answer.status()), cx);
-        false
+    }
+
+    /// The worker closed without a word, as an app may do, or in the middle of a word that was for us.
+    pub(super) fn refusal_ended(&mut self, answer: OwnAnswer, cx: &mut Context<'_>) {
+        if self.response_gather.take().is_some() {
+            self.answer(answer, cx);
+        } else {
+            self.tunnel_worker_ended(cx);
+        }
     }
 
     /// It has its answer, or will never have one.

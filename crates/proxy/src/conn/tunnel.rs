@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use hostler_driver::{Buffer, Part, PoolClass, ReceiveMode};
 
-use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
+use super::{Action, Conn, Context, Keep, Phase, Reading, Refusal, Writing};
 
 /// nginx's status in the log where the server closes without a word: an app may do that to a refused request.
 const CLOSED_WITHOUT_ANSWER: u16 = 444;
@@ -71,10 +71,10 @@ impl Conn {
         cx: &mut Context<'_>,
     ) {
         self.mark_ms = cx.now.ms;
-        if self.refusal_answered(buffer, range.clone(), cx) {
-            return;
+        match self.request.refusal {
+            Refusal::Asked(answer) => self.refusal_answered(answer, buffer, range, cx),
+            Refusal::No | Refusal::Answered => self.outbox.push(cx.pool, buffer, range, scarce),
         }
-        self.outbox.push(cx.pool, buffer, range, scarce);
     }
 
     pub(super) fn tunnel_to_client_sent(&mut self, cx: &mut Context<'_>) {

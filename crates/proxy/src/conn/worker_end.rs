@@ -16,7 +16,10 @@ impl Conn {
     pub(super) fn worker_ended(&mut self, cx: &mut Context<'_>) {
         match (self.phase, &self.writing) {
             (Phase::Exchange, Writing::Body(BodyLeft::UntilClose)) => self.response_complete(cx),
-            (Phase::Tunnel, _) => self.tunnel_worker_ended(cx),
+            (Phase::Tunnel, _) => match self.request.refusal {
+                Refusal::Asked(answer) => self.refusal_ended(answer, cx),
+                Refusal::No | Refusal::Answered => self.tunnel_worker_ended(cx),
+            },
             _ => self.worker_lost(false, cx),
         }
     }

@@ -70,6 +70,27 @@ fn an_app_that_cannot_be_reached_or_says_nothing_leaves_the_answer_to_us() {
 }
 
 #[test]
+fn the_word_that_gives_it_back_may_come_in_pieces() {
+    let mut world = asked();
+    for byte in ["H", "OST"] {
+        assert_eq!(world.worker(byte, ResponseEnd::Open), ["credit 0"]);
+    }
+    assert_eq!(world.worker("LER\n", ResponseEnd::Open), ["cancel"]);
+    assert_eq!(status(&world.output()), 400);
+
+    let mut world = asked();
+    world.worker("HOST", ResponseEnd::Open);
+    assert_eq!(world.step(Event::WorkerEnded), ["cancel"]);
+    assert_eq!(status(&world.output()), 400);
+
+    // An app may write anything.
+    let mut world = asked();
+    world.worker("HO", ResponseEnd::Open);
+    world.worker("HO HO", ResponseEnd::Open);
+    assert_eq!(world.output(), "HOHO HO");
+}
+
+#[test]
 fn the_app_may_close_without_a_word() {
     let mut world = asked();
     assert_eq!(world.step(Event::WorkerEnded), ["cancel", "fin", "stream"]);
