@@ -138,12 +138,15 @@ fn keep_alive(variant: Variant) {
     let told = silent.get("/");
     assert_eq!(told.field("keep-alive"), Some("timeout=72"));
     assert_eq!(told.field("connection"), Some("keep-alive"));
+    let idle_ms = own.shards().app.idle_ms_max;
+    assert!(idle_ms.is_some_and(|ms| (72_000..=74_000).contains(&ms)), "{idle_ms:?}");
     drop((client, silent));
     own.finish();
 
     let typed = start(variant, r#"{"keepAliveTimeout":72000}"#, "--idle-timeout 500ms");
     let mut client = typed.client();
     assert_eq!(client.get("/").field("keep-alive"), None);
+    assert_eq!(typed.shards().app.idle_ms_max, None);
     closes_within(&mut client, SOON);
     drop(client);
     typed.finish();

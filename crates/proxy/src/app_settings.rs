@@ -4,7 +4,7 @@
 //! Node's 0 for "never" is the longest time that an operator could choose. Must never know: how the app says it (SETTINGS of
 //! `docs/worker-protocol.md`), what the values lead to. Called by the shard.
 
-use hostler_protocol::control::Typed;
+use hostler_protocol::control::{AppLimits, Typed};
 use hostler_protocol::http1::{HEAD_BYTES_CAP, HeadLimits};
 use hostler_protocol::worker;
 
@@ -37,6 +37,20 @@ pub fn with_app(base: &Settings, told: &worker::Settings) -> Settings {
     settings.client_error = told.client_error;
     settings.requests_per_connection_max = told.requests_per_connection_max.filter(|max| *max > 0);
     settings
+}
+
+/// What is not as it would be without the app, for people.
+pub fn in_effect(base: &Settings, settings: &Settings) -> AppLimits {
+    let changed = |value: u64, before: u64| (value != before).then_some(value);
+    let bytes = settings.head_limits.head_bytes_max;
+    AppLimits {
+        idle_ms_max: changed(settings.idle_ms_max, base.idle_ms_max),
+        head_ms_max: changed(settings.head_ms_max, base.head_ms_max),
+        request_ms_max: changed(settings.request_ms_max, base.request_ms_max),
+        head_bytes_max: (bytes != base.head_limits.head_bytes_max).then_some(bytes),
+        requests_per_connection_max: settings.requests_per_connection_max,
+        client_error: settings.client_error,
+    }
 }
 
 fn bounded_ms(ms: u64, longest: u64) -> u64 {
@@ -92,6 +106,17 @@ mod tests {
         assert_eq!(app.head_limits.head_bytes_max, 32_768);
         assert!(app.announces_idle && app.client_error);
         assert_eq!(app.requests_per_connection_max, Some(100));
+
+        let shown = AppLimits {
+            idle_ms_max: Some(65_000),
+            head_ms_max: Some(20_000),
+            request_ms_max: Some(30_000),
+            head_bytes_max: Some(32_768),
+            requests_per_connection_max: Some(100),
+            client_error: true,
+        };
+        assert_eq!(in_effect(&ours, &app), shown);
+        assert_eq!(in_effect(&ours, &silent), AppLimits::default());
 
         let all = Typed { head_ms_max: true, idle_ms_max: true, head_bytes_max: true };
         let operator = with_app(&base(all), &told());

@@ -13,7 +13,7 @@ pub use command::{CommandAnswer, CommandRequest};
 pub use lines::{LineBuffer, LineError, encode_line};
 pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, Typed, WorkerAddress};
 pub use status::{
-    InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus, WorkerLoad, WorkerState,
+    AppLimits, InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus, WorkerLoad, WorkerState,
     WorkerStatus,
 };
 
