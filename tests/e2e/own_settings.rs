@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bad_input_tables::{MALFORMED, SMUGGLING};
+use crate::bad_input_tables::{BAD_CHUNKS, MALFORMED, SMUGGLING};
 use crate::support::{Client, Instance, Setup, Variant, matrix};
 
-matrix!(frames: client_errors, client_errors_that_node_does_not_see, refused_as_without_listener, keep_alive,
+matrix!(frames: client_errors, broken_bodies, client_errors_that_node_does_not_see, refused_as_without_listener, keep_alive,
     heads_and_requests, sizes, requests_per_connection);
 
 fn start(variant: Variant, settings: &str, options: &str) -> Instance {
@@ -58,6 +58,30 @@ fn client_errors(variant: Variant) {
     assert_eq!(cut.response().status, 422);
     assert_eq!(last_code(&instance), "HPE_INVALID_EOF_STATE");
     drop((client, cut));
+    instance.finish();
+}
+
+/// The app has the request, whose body breaks: its answer comes on the socket of the request.
+fn broken_bodies(variant: Variant) {
+    let instance = start(variant, r#"{"clientError":true}"#, "");
+    for (name, chunks) in BAD_CHUNKS {
+        let answer = raw(
+            &instance,
+            format!(
+                "POST /broken HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+            ),
+        );
+        assert!(answer.starts_with("HTTP/1.1 422 Own Words\r\n"), "{name}: {answer:?}");
+        assert_eq!(answer.matches("Content-Length: ").count(), 1, "{name}: {answer:?}");
+    }
+    let mut client = instance.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab");
+    client.send("c!\r\n");
+    assert_eq!(client.response().status, 422);
+    client.expect_close();
+    let facts = facts(&instance);
+    assert_eq!(facts["errors"][0]["code"], "HPE_INVALID_CHUNK_SIZE");
+    drop(client);
     instance.finish();
 }
 

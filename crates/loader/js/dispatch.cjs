@@ -14,8 +14,9 @@ const errors = require('./errors.cjs');
 const { drainTicks, setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
+const trial = require('./trial.cjs');
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD, BROKEN } = C.FRAMES_TO_WORKER;
 
 const socketChannel = diagnostics.channel('net.server.socket');
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
@@ -34,8 +35,6 @@ const FIELDS_AT_ONCE = 2 * 31;
 
 /** The request that is being started; see `Head` for why there is only one. */
 const current = new Head();
-/** Node's class of parsers, learnt from the first one that it makes. @type {any} */
-let HTTPParser = null;
 /** Keys of HTTPParser under which a parser keeps Node's own callbacks. */
 let kOnHeaders = -1;
 let kOnBody = -1;
@@ -56,7 +55,7 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
     channel.pace();
     return;
   }
-  if (type >= OPEN) {
+  if (type >= OPEN && type <= HOLD) {
     onOfferFrame(channel, type, stream, generation, buffer, start, end);
   } else if (stream === 0) {
     onChannelFrame(channel, type, buffer, start, end);
@@ -172,10 +171,10 @@ function settle(socket) {
   socket.hasResource();
   const { parser } = socket;
   if (!parser || kOnBody >= 0) return;
-  HTTPParser = parser.constructor;
-  kOnHeaders = HTTPParser.kOnHeaders | 0;
-  kOnBody = HTTPParser.kOnBody | 0;
-  kOnMessageComplete = HTTPParser.kOnMessageComplete | 0;
+  trial.learn(parser);
+  kOnHeaders = parser.constructor.kOnHeaders | 0;
+  kOnBody = parser.constructor.kOnBody | 0;
+  kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
 }
 
 function startRequest(channel, socket, generation) {
@@ -276,6 +275,9 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
     case END:
       onEnd(channel, socket, buffer.subarray(start, end));
       break;
+    case BROKEN:
+      onBroken(channel, socket, Buffer.from(buffer.subarray(start, end)));
+      break;
     case CLOSE:
       socket._gone = true;
       socket.destroy(start === end ? undefined : errors.readError(buffer.latin1Slice(start, end)));
@@ -318,6 +320,20 @@ function onEnd(channel, socket, payload) {
     socket._resource.runInAsyncScope(complete, parser, socket, trailers);
   }
   if (!socket._responseOpen) channel.idle(socket);
+}
+
+/** The client's body is not valid: as onParserExecuteCommon of _http_server.js when its parser says so. */
+function onBroken(channel, socket, payload) {
+  const lead = 4 + payload.readUInt32LE(0);
+  if (lead > payload.length) {
+    channel.fail(new ProtocolError('BROKEN shorter than it says'));
+    return;
+  }
+  if (!socket._bodyOpen) return;
+  socket._bodyOpen = false;
+  if (!socket.parser) return;
+  const error = trial.bodyError(socket.server, payload.subarray(4, lead), payload.subarray(lead)) ?? errors.invalidChunk();
+  socket._resource.runInAsyncScope(errors.raise, undefined, socket, error);
 }
 
 /** @this {any} Node's parser */
@@ -366,9 +382,4 @@ function onChannelFrame(channel, type, buffer, start, end) {
   }
 }
 
-/** Known since the self-test. */
-function parserClass() {
-  return HTTPParser;
-}
-
-module.exports = { connect, drain, onFrame, parserClass };
+module.exports = { connect, drain, onFrame };

@@ -5,10 +5,10 @@
 // proxy answers.
 // Must never know: frames, what is wrong with the bytes.
 
-const { parserClass } = require('./dispatch.cjs');
 const errors = require('./errors.cjs');
 const { nextTick, root } = require('./natives.cjs');
 const { isLenient } = require('./settings.cjs');
+const { Trial } = require('./trial.cjs');
 
 // What the client sends meanwhile.
 const WAIT_MS = 10_000;
@@ -17,45 +17,6 @@ const RETURNED = 'HOSTLER\n';
 /** The client was too slow: nothing is wrong with the bytes that are here. */
 const TIMEOUT = '408';
 const NOTHING = Buffer.alloc(0);
-/** For Node's parser: the rest is none of its business. */
-const UPGRADED = 2;
-
-/** A parser whose requests nobody gets, otherwise as connectionListenerInternal of _http_server.js sets it up. */
-class Trial {
-  /** @param {any} server */
-  constructor(server) {
-    const HTTPParser = parserClass();
-    const parser = this.parser = new HTTPParser();
-    this.takes = false;
-    parser.initialize(HTTPParser.REQUEST, {}, server.maxHeaderSize || 0);
-    parser.maxHeaderPairs = typeof server.maxHeadersCount === 'number' ? server.maxHeadersCount << 1 : 2000;
-    for (const key of [HTTPParser.kOnHeaders, HTTPParser.kOnBody, HTTPParser.kOnMessageComplete]) parser[key | 0] = () => {};
-    parser[HTTPParser.kOnHeadersComplete | 0] = () => {
-      this.takes = true;
-      return UPGRADED;
-    };
-  }
-
-  /** @param {Buffer} bytes @returns {boolean | null} whether Node refuses them; null if that is not known yet */
-  push(bytes) {
-    return this.verdict(this.parser.execute(bytes));
-  }
-
-  /** No more bytes will come. */
-  end() {
-    return this.verdict(this.parser.finish());
-  }
-
-  /** @private @param {unknown} result */
-  verdict(result) {
-    if (this.takes) return false;
-    return result instanceof Error ? true : null;
-  }
-
-  close() {
-    this.parser.close();
-  }
-}
 
 /**
  * @param {any} server @param {any} reader a socket that nobody else knows @param {Buffer} first what it has read

@@ -53,9 +53,9 @@ function read(server) {
   };
 }
 
-/** Newer versions of Node wait somewhat longer than they tell the client (resOnFinish of _http_server.js). */
+/** Node waits somewhat longer than it tells the client (resOnFinish of _http_server.js). */
 function idleTime({ keepAlive, keepAliveBuffer }) {
-  return keepAlive > 0 && keepAliveBuffer > 0 ? keepAlive + keepAliveBuffer : keepAlive;
+  return keepAlive > 0 ? keepAlive + (keepAliveBuffer ?? 1000) : keepAlive;
 }
 
 /** The server's own limit, else that of the command line. @param {any} own */

@@ -39,6 +39,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("settings.cjs", include_str!("../js/settings.cjs")),
     ("socket.cjs", include_str!("../js/socket.cjs")),
     ("states.cjs", include_str!("../js/states.cjs")),
+    ("trial.cjs", include_str!("../js/trial.cjs")),
     ("watch.cjs", include_str!("../js/watch.cjs")),
     ("worker.cjs", include_str!("../js/worker.cjs")),
     ("written.cjs", include_str!("../js/written.cjs")),

@@ -234,7 +234,7 @@ test('SETTINGS tell what the app changed, again when it changes them, and nothin
   const { channel } = await proxy.ready(fixture('control.cjs'));
   await channel.until((one) => one.type === 'SETTINGS');
   assert.deepEqual(settingsOf(channel), [{}]);
-  const buffer = Number(await run(channel, 'server.keepAliveTimeoutBuffer ?? 0'));
+  const buffer = Number(await run(channel, 'server.keepAliveTimeoutBuffer ?? 1000'));
   await run(channel, 'server.keepAliveTimeout = 72000, server.headersTimeout = Infinity, server.maxRequestsPerSocket = 100, 1');
   const changed = { keep_alive_ms: 72000 + buffer, headers_ms: Number.MAX_SAFE_INTEGER, requests_per_connection_max: 100 };
   await run(channel, 'server.keepAliveTimeout = 5000, server.headersTimeout = 60000, server.maxRequestsPerSocket = 0, 1');

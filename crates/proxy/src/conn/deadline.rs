@@ -120,6 +120,10 @@ impl Conn {
             }
             return;
         }
+        if let (Refusal::Asked(answer), true) = (self.request.refusal, unanswered) {
+            self.answer(answer, cx);
+            return;
+        }
         match self.waits_for() {
             WaitsFor::ClientToSend if unanswered => self.answer(OwnAnswer::ClientTimeout, cx),
             WaitsFor::Worker if unanswered => self.answer(OwnAnswer::WorkerTimeout, cx),

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use hostler_driver::{Buffer, Part, ReceiveMode};
+use hostler_protocol::http1::ChunkedDecoder;
 
 use super::{Action, Conn, Context, Link, Phase, Reading, Request, Writing};
 use crate::forward::REFUSAL_RETURNED;
@@ -67,6 +68,29 @@ impl Conn {
         if self.receive_ended {
             cx.actions.push_back(Action::WorkerHalfClose);
         }
+    }
+
+    /// The body is not valid from `read` on; `decoder` stands in front of it. Over frames the app has the request, and its
+    /// parser is told (as onParserExecuteCommon of _http_server.js does it for a parser that reads): what the app then writes
+    /// is the answer, or the end of it.
+    pub(super) fn ask_app_about_body(
+        &mut self,
+        answer: OwnAnswer,
+        decoder: &ChunkedDecoder,
+        read: &[u8],
+        cx: &mut Context<'_>,
+    ) {
+        let lead = self.resume_text(decoder);
+        cx.actions.push_back(Action::WorkerBroken { lead, read: read.to_vec() });
+        cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
+        self.must_linger = true;
+        self.close_after = true;
+        if matches!(self.writing, Writing::Done) {
+            self.abandon(cx);
+            return;
+        }
+        self.reading = Reading::Done;
+        self.request.refusal = Refusal::Asked(answer);
     }
 
     /// The first bytes that come back; they may be no answer, or the first bytes of none.

@@ -25,7 +25,8 @@ impl Conn {
             Reading::Chunked(_) if self.request.upgrade => self.relay_verbatim(cx),
             Reading::Chunked(_) => self.relay_chunked(cx),
         };
-        if self.phase != Phase::Exchange || self.leaving != Leaving::No {
+        let asked = self.request.refusal.is_with_app();
+        if self.phase != Phase::Exchange || self.leaving != Leaving::No || asked {
             return;
         }
         if matches!(self.reading, Reading::Done) {
@@ -129,6 +130,12 @@ impl Conn {
                     self.inbox = Some(part.slice(at..part.len()));
                     self.ask_back(cx);
                     return true;
+                }
+                Err(error) if self.tells_broken(cx) => {
+                    self.flush_gather(&mut gather, cx);
+                    let answer = OwnAnswer::BadRequest { status: 400, why: error.explain() };
+                    self.ask_app_about_body(answer, &before, &part.as_slice()[at..], cx);
+                    return false;
                 }
                 Err(error) => {
                     self.request_broken(400, error.explain(), cx);
@@ -251,6 +258,11 @@ impl Conn {
         } else {
             self.abandon(cx);
         }
+    }
+
+    /// The app hears of a body that is not valid.
+    fn tells_broken(&self, cx: &Context<'_>) -> bool {
+        cx.settings.client_error && matches!(self.link, Link::Stream { .. })
     }
 
     /// The client broke its request body: nobody can use the rest of this connection.

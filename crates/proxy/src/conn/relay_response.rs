@@ -11,7 +11,9 @@ use std::ops::Range;
 use hostler_driver::Buffer;
 use hostler_protocol::http1::{BodyFraming, ChunkLimits, ChunkedDecoder, Method, Parsed, Version};
 
-use super::{Action, BodyLeft, Conn, Context, Keep, Link, Phase, Reading, ResponseEnd, Writing};
+use super::{
+    Action, BodyLeft, Conn, Context, Keep, Link, Phase, Reading, Refusal, ResponseEnd, Writing,
+};
 use crate::forward;
 use crate::respond::OwnAnswer;
 
@@ -167,6 +169,9 @@ impl Conn {
             announce,
         );
         self.request.status = head.status;
+        if self.request.refusal.is_with_app() {
+            self.request.refusal = Refusal::Answered;
+        }
         // The answer has begun: no retry any more, so the request's bytes can go, unless the log wants them.
         if cx.log.is_none() {
             self.head = None;
@@ -237,8 +242,11 @@ impl Conn {
         }
         self.close_after |= end == ResponseEnd::EndClose;
         match self.writing {
-            // Node closed the socket of a client that had half-closed it: nobody waits for an answer.
-            Writing::AwaitHead if self.receive_ended => self.abandon(cx),
+            // Node closed the socket of a client that had half-closed it: nobody waits for an answer. Or the app that of one
+            // that had broken its request.
+            Writing::AwaitHead if self.receive_ended || self.request.refusal.is_with_app() => {
+                self.abandon(cx);
+            }
             Writing::AwaitHead => self.answer(OwnAnswer::WorkerBroken, cx),
             Writing::Body(BodyLeft::None | BodyLeft::UntilClose) => self.response_complete(cx),
             // The app promised more bytes than it wrote: the client must not take this for the whole.

@@ -160,6 +160,9 @@ impl World {
             Action::WorkerEnd(trailers) => format!("end {}", text(&trailers)).trim_end().into(),
             Action::WorkerHalfClose => "half-close".into(),
             Action::WorkerHold => "hold".into(),
+            Action::WorkerBroken { lead, read } => {
+                format!("broken {} + {}", text(&lead), text(&read))
+            }
             Action::GiveBack { lead, read } => {
                 self.closed = true;
                 let (lead, read) = read.split_at(lead);

@@ -45,6 +45,10 @@ impl Conn {
         }
         match (self.phase, &self.writing) {
             (Phase::Exchange, Writing::AwaitHead) => {
+                if let Refusal::Asked(answer) = self.request.refusal {
+                    self.answer(answer, cx);
+                    return;
+                }
                 let untouched =
                     matches!(self.request.framing, BodyFraming::None | BodyFraming::Length(0))
                         && self.response_gather.is_none()

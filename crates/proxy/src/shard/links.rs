@@ -5,7 +5,7 @@
 use hostler_driver::{Driver, Part};
 use hostler_protocol::control::Transport;
 use hostler_protocol::http1::{BodyFraming, encode_chunk_head};
-use hostler_protocol::worker::{FrameWriter, NoRoom, StreamTag};
+use hostler_protocol::worker::{FRAME_PREFIX_BYTES, FrameWriter, NoRoom, StreamTag};
 
 use super::Shard;
 use crate::conn::{Keep, Link, Offered, OpenStream, Phase, Refusal};
@@ -189,6 +189,17 @@ impl<D: Driver> Shard<D> {
             Link::Plain { plain, .. } => self.plain_receive(plain),
             Link::None => {}
         }
+    }
+
+    /// Streams only: on the plain path Node's own parser sees what is wrong.
+    pub(super) fn worker_broken(&mut self, slot: u32, lead: &[u8], read: &[u8]) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        let Link::Stream { channel, .. } = conn.link else { return };
+        let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
+        let Some(entry) = self.channels[usize::from(channel)].as_mut() else { return };
+        let bytes_max = FRAME_PREFIX_BYTES + 4 + lead.len() + read.len();
+        entry.write_at_most(self.driver.pool(), bytes_max, |out| out.broken(tag, lead, read));
+        mark_dirty(&mut self.dirty, entry, channel);
     }
 
     fn link_of(&self, slot: u32) -> Link {

@@ -145,3 +145,72 @@ fn what_node_surely_takes_is_not_asked_about() {
         assert!(world.output().contains("X-Hostler-Error: bad-request\r\n"), "{head}");
     }
 }
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// A request whose body breaks behind its first chunk.
+fn broken_body(link: Link) -> (World, Vec<String>) {
+    let mut world = World::in_exchange(POST, link);
+    world.settings.client_error = true;
+    let seen = world.receive("3\r\nabc\r\nnone\r\n");
+    (world, seen)
+}
+
+#[test]
+fn over_frames_the_app_answers_a_body_that_breaks() {
+    let (mut world, seen) = broken_body(STREAM);
+    assert_eq!(seen, ["body abc", "broken 1\r\nX + \r\nnone\r\n", "pause"]);
+    assert_eq!(world.receive("more"), ["pause"]);
+    let answer = "HTTP/1.1 422 Own\r\nContent-Length: 0\r\nX-Request-Id: 1\r\n\r\n";
+    assert_eq!(world.worker(answer, ResponseEnd::EndClose), ["reuse"]);
+    let (out, wishes) = world.flush();
+    assert_eq!(status(&out), 422);
+    assert_eq!(wishes, ["fin", "stream"], "the client may still be sending");
+    assert_eq!(world.stats.refused, 0);
+}
+
+#[test]
+fn a_body_that_breaks_in_a_chunk_leads_the_parser_there() {
+    let mut world = World::in_exchange(POST, STREAM);
+    world.settings.client_error = true;
+    world.receive("3\r\nab");
+    world.step(Event::BodySent);
+    assert_eq!(world.receive("cd"), ["body c", "broken 1\r\nX + d", "pause"]);
+}
+
+#[test]
+fn an_app_that_does_not_answer_a_broken_body() {
+    // It destroys the socket, ends it without a word, is lost, or never says anything.
+    let (mut world, _) = broken_body(STREAM);
+    assert_eq!(world.step(Event::WorkerReset), ["cancel", "fin", "stream"]);
+
+    let (mut world, _) = broken_body(STREAM);
+    assert_eq!(world.worker("", ResponseEnd::EndClose), ["cancel", "fin", "stream"]);
+
+    let (mut world, _) = broken_body(STREAM);
+    assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"]);
+    assert_eq!(status(&world.output()), 400);
+
+    let (mut world, _) = broken_body(STREAM);
+    assert_eq!(world.deadline(60_000), ["cancel"]);
+    assert_eq!(status(&world.output()), 400);
+}
+
+#[test]
+fn an_answer_that_was_whole_before_the_body_broke_stands() {
+    let mut world = World::in_exchange(POST, STREAM);
+    world.settings.client_error = true;
+    world.worker("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ResponseEnd::End);
+    world.flush();
+    assert_eq!(
+        world.receive("none\r\n"),
+        ["broken 1\r\nX\r\n + none\r\n", "pause", "cancel", "fin", "stream"]
+    );
+}
+
+#[test]
+fn on_the_plain_path_a_broken_body_is_ours_to_answer() {
+    let (mut world, seen) = broken_body(PLAIN);
+    assert_eq!(seen, ["cancel"]);
+    assert_eq!(status(&world.output()), 400);
+}
