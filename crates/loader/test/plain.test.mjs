@@ -211,3 +211,28 @@ test('a server whose connections are not handled by Node gets the plain path onl
   assert.equal(String((await once(socket, 'data'))[0]), 'raw');
   socket.destroy();
 });
+
+for (const [name, good, bad] of [
+  ['in a size', '', 'nonsense\r\n'], ['behind a chunk', '3\r\nabc\r\n', 'xyz\r\n'], ['in a chunk that is too long', '1\r\nX', 'YZ\r\n'],
+]) {
+  test(`a body that breaks over frames: ${name}`, async () => {
+    const { worker, alone } = await pair();
+    const channel = proxy.channels.at(-1);
+    const chunked = [['Host', 'h'], ['Transfer-Encoding', 'chunked']];
+    const client = channel.client();
+    client.send({ method: 'POST', target: '/p', headers: chunked, body: '', end: false });
+    const lead = Buffer.alloc(4);
+    lead.writeUInt32LE(good.length);
+    client.write(client.frame('BROKEN', Buffer.concat([lead, Buffer.from(good + bad)])));
+    const answer = await client.answer();
+    assert.equal(answer.end, 'END_CLOSE');
+    client.close();
+    const theirs = await converse(alone.port, { pieces: ['POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n', good || 'non', good ? bad : bad.slice(3)] });
+    await theirs.closed;
+    assert.equal(answer.text, theirs.text());
+    // How many bytes the parser had at once differs with the pieces in which they came.
+    const word = (one) => one.replace(/\d+ \d+ true$/, 'true');
+    assert.deepEqual((await settle(worker.plain, LINE)).map(word), (await settle(alone.port)).map(word));
+    await alone.stop();
+  });
+}
