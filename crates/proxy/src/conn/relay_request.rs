@@ -235,11 +235,14 @@ impl Conn {
             // The plain path has no credit frames: its socket taking the bytes is the credit.
             self.window = hostler_protocol::worker::WINDOW_BYTES;
         }
-        self.mark_ms = cx.now.ms;
         match self.phase {
-            Phase::Exchange if !matches!(self.reading, Reading::Done) => self.relay_request(cx),
             Phase::Tunnel => self.tunnel_to_worker_sent(cx),
-            _ => {}
+            phase => {
+                self.mark_ms = cx.now.ms;
+                if phase == Phase::Exchange && !matches!(self.reading, Reading::Done) {
+                    self.relay_request(cx);
+                }
+            }
         }
     }
 

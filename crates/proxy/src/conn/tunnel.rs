@@ -42,7 +42,10 @@ impl Conn {
     }
 
     pub(super) fn tunnel_from_client(&mut self, part: Part, cx: &mut Context<'_>) {
-        self.mark_ms = cx.now.ms;
+        // Whoever sends on after a refused request gives the app no more time for its answer.
+        if !self.request.refusal.is_with_app() {
+            self.mark_ms = cx.now.ms;
+        }
         // Remembered until the bytes have left, so that the next buffer has the right size.
         self.body_bytes = part.len() as u64;
         self.body_in_link = true;
@@ -51,6 +54,9 @@ impl Conn {
     }
 
     pub(super) fn tunnel_to_worker_sent(&mut self, cx: &mut Context<'_>) {
+        if !self.request.refusal.is_with_app() {
+            self.mark_ms = cx.now.ms;
+        }
         if !self.receive_ended {
             self.receive_next(self.body_bytes, cx);
         }

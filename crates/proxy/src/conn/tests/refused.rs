@@ -91,6 +91,18 @@ fn the_word_that_gives_it_back_may_come_in_pieces() {
 }
 
 #[test]
+fn a_client_that_sends_on_gives_the_app_no_more_time() {
+    let mut world = asked();
+    for _ in 0..59 {
+        assert_eq!(world.deadline(1_000), NOTHING);
+        world.receive("x");
+        world.step(Event::BodySent);
+    }
+    assert_eq!(world.deadline(1_000), ["cancel"]);
+    assert_eq!(status(&world.output()), 400);
+}
+
+#[test]
 fn the_app_may_close_without_a_word() {
     let mut world = asked();
     assert_eq!(world.step(Event::WorkerEnded), ["cancel", "fin", "stream"]);
