@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hostler_driver::fake::FakeDriver;
 use hostler_driver::{Buffer, Driver, Key, Pool, PoolClass};
 use hostler_protocol::control::{
-    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+    IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 use hostler_protocol::worker::StreamTag;
@@ -46,6 +46,7 @@ fn settings() -> Settings {
         body_bytes_max: None,
         access_log: None,
         log_json: false,
+        typed: Typed::default(),
     };
     Settings::from_setup(&setup, 0)
 }
@@ -208,7 +209,7 @@ fn choice(criterion: &mut Criterion) {
             worker.gauge.begin();
         }
         group.bench_function(format!("{workers}_workers"), |bencher| {
-            bencher.iter(|| dispatch.choose(black_box(5), |_| true).expect("one is free"));
+            bencher.iter(|| dispatch.choose(black_box(5), None, |_| true).expect("one is free"));
         });
     }
     group.finish();

@@ -195,7 +195,7 @@ fn check_shows_values_and_where_they_come_from() {
         ("workers", "3", "(environment: WEB_CONCURRENCY)"),
         ("shards", "2", "(option)"),
         ("idle-timeout", "5m", "(option)"),
-        ("head-timeout", "10s", "(default)"),
+        ("head-timeout", "10s", "(default, unless the app sets headersTimeout)"),
     ] {
         let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
         let line = line.unwrap_or_else(|| panic!("no {name} in: {text}"));

@@ -116,10 +116,24 @@ fn process_rows(settings: &Settings) -> Vec<Vec<String>> {
     rows
 }
 
+/// A value that the app's server has too: unless the operator chose ours, the app may change it.
+fn row_of_both<T>(
+    name: &str,
+    setting: &Setting<T>,
+    of_server: &str,
+    show: impl FnOnce(&T) -> String,
+) -> Vec<String> {
+    if setting.source.is_chosen() {
+        return row(name, setting, show);
+    }
+    let why = format!("{}, unless the app sets {of_server}", setting.source);
+    plain(name, show(&setting.value), &why)
+}
+
 fn time_rows(times: &Times) -> [Vec<String>; 6] {
     [
-        row("head-timeout", &times.head_ms_max, show_ms),
-        row("idle-timeout", &times.idle_ms_max, show_ms),
+        row_of_both("head-timeout", &times.head_ms_max, "headersTimeout", show_ms),
+        row_of_both("idle-timeout", &times.idle_ms_max, "keepAliveTimeout", show_ms),
         row("client-timeout", &times.client_silence_ms_max, show_ms),
         row("worker-timeout", &times.worker_silence_ms_max, show_ms),
         row("start-timeout", &times.start_ms_max, show_ms),
@@ -130,7 +144,9 @@ fn time_rows(times: &Times) -> [Vec<String>; 6] {
 fn limit_rows(limits: &Limits) -> [Vec<String>; 6] {
     [
         row("max-connections", &limits.conns_max, |n| format!("{n} per shard")),
-        row("max-head-size", &limits.head_bytes_max, |n| show_size_bytes(u64::from(*n))),
+        row_of_both("max-head-size", &limits.head_bytes_max, "maxHeaderSize", |n| {
+            show_size_bytes(u64::from(*n))
+        }),
         row("max-body-size", &limits.body_bytes_max, |bytes| {
             bytes.map_or_else(|| "none".to_owned(), show_size_bytes)
         }),
@@ -204,7 +220,7 @@ mod tests {
         for (name, value, source) in [
             ("workers", "2", "(option)"),
             ("head-timeout", "3s", "(option)"),
-            ("idle-timeout", "75s", "(default)"),
+            ("idle-timeout", "75s", "(default, unless the app sets keepAliveTimeout)"),
             ("listen", "127.0.0.1:8080", "(environment: PORT)"),
             ("shards", "4", "(default: auto, one per usable core)"),
             ("max-body-size", "none", "(default)"),

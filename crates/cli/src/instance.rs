@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use hostler_protocol::control::ProxySetup;
+use hostler_protocol::control::{ProxySetup, Typed};
 use hostler_spawner::{AppSpec, SupervisorConfig};
 
 use crate::app_entry::Start;
@@ -32,6 +32,11 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         body_bytes_max: settings.limits.body_bytes_max.value,
         access_log: settings.access_log.clone(),
         log_json: log_json(settings),
+        typed: Typed {
+            head_ms_max: settings.times.head_ms_max.source.is_chosen(),
+            idle_ms_max: settings.times.idle_ms_max.source.is_chosen(),
+            head_bytes_max: settings.limits.head_bytes_max.source.is_chosen(),
+        },
     }
 }
 

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hostler_protocol::control::{
-    CommandAnswer, CommandRequest, InstanceStatus, ProxyStatus, WorkerState, WorkerStatus,
+    AppLimits, CommandAnswer, CommandRequest, InstanceStatus, ProxyStatus, WorkerState,
+    WorkerStatus,
 };
 use hostler_spawner::CommandError;
 
@@ -17,7 +18,7 @@ use crate::console::{BAD_CONFIG, FAILED, OK, UNAVAILABLE, end_with, print, print
 use crate::run::{backend, transport_name};
 use crate::settings::{runtime_dir, with_surroundings};
 use crate::table::{Align, grouped, table};
-use crate::units::{show_age_s, show_duration_ms, show_memory};
+use crate::units::{show_age_s, show_duration_ms, show_memory, show_size_bytes};
 
 /// The supervisor itself waits at most a second for the proxy's figures.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,6 +71,9 @@ fn report(status: &InstanceStatus) -> String {
     );
     if let Some(proxy) = &status.proxy {
         let _ = writeln!(text, "{}", backend(proxy.io, &proxy.io_reason));
+        if let Some(limits) = proxy.shards.first().and_then(|shard| app_limits(&shard.app)) {
+            let _ = writeln!(text, "of the app's own server: {limits}");
+        }
     }
     let _ = writeln!(text, "\n{}", processes(status).trim_end());
     match &status.proxy {
@@ -85,6 +89,22 @@ fn report(status: &InstanceStatus) -> String {
         }
     }
     text
+}
+
+/// In the words of our options where there is one.
+fn app_limits(app: &AppLimits) -> Option<String> {
+    let time =
+        |name: &str, ms: Option<u64>| ms.map(|ms| format!("{name} {}", show_duration_ms(ms)));
+    let all = [
+        time("idle-timeout", app.idle_ms_max),
+        time("head-timeout", app.head_ms_max),
+        time("request-timeout", app.request_ms_max),
+        app.head_bytes_max.map(|bytes| format!("max-head-size {}", show_size_bytes(bytes.into()))),
+        app.requests_per_connection_max.map(|max| format!("{max} requests per connection")),
+        app.client_error.then(|| "answers to client errors".to_owned()),
+    ];
+    let said: Vec<String> = all.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 fn processes(status: &InstanceStatus) -> String {
@@ -280,6 +300,22 @@ mod tests {
             web,
             "web.1 4214 ready 1 1 frames 32 60,172 0 58.0 MiB 11.7 MiB 1.2 ms 87.1 % 3m 05s"
         );
+    }
+
+    #[test]
+    fn what_the_app_changed_is_shown() {
+        let mut status = instance();
+        assert!(!report(&status).contains("of the app's own server"));
+        let shard = &mut status.proxy.as_mut().expect("figures").shards[0];
+        shard.app = AppLimits {
+            idle_ms_max: Some(65_000),
+            head_bytes_max: Some(32_768),
+            client_error: true,
+            ..AppLimits::default()
+        };
+        let text = report(&status);
+        let line = "\nof the app's own server: idle-timeout 65s, max-head-size 32K, answers to client errors\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ module.exports = {
     OPEN: 9,
     GIVE_BACK: 10,
     HOLD: 11,
+    BROKEN: 12,
   },
   // Frames to the proxy.
   FRAMES_TO_PROXY: {

@@ -14,8 +14,9 @@ const errors = require('./errors.cjs');
 const { drainTicks, setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
+const trial = require('./trial.cjs');
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD, BROKEN } = C.FRAMES_TO_WORKER;
 
 const socketChannel = diagnostics.channel('net.server.socket');
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
@@ -54,7 +55,7 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
     channel.pace();
     return;
   }
-  if (type >= OPEN) {
+  if (type >= OPEN && type <= HOLD) {
     onOfferFrame(channel, type, stream, generation, buffer, start, end);
   } else if (stream === 0) {
     onChannelFrame(channel, type, buffer, start, end);
@@ -170,6 +171,7 @@ function settle(socket) {
   socket.hasResource();
   const { parser } = socket;
   if (!parser || kOnBody >= 0) return;
+  trial.learn(parser);
   kOnHeaders = parser.constructor.kOnHeaders | 0;
   kOnBody = parser.constructor.kOnBody | 0;
   kOnMessageComplete = parser.constructor.kOnMessageComplete | 0;
@@ -273,6 +275,9 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
     case END:
       onEnd(channel, socket, buffer.subarray(start, end));
       break;
+    case BROKEN:
+      onBroken(channel, socket, Buffer.from(buffer.subarray(start, end)));
+      break;
     case CLOSE:
       socket._gone = true;
       socket.destroy(start === end ? undefined : errors.readError(buffer.latin1Slice(start, end)));
@@ -322,6 +327,20 @@ function onEnd(channel, socket, payload) {
     socket._resource.runInAsyncScope(complete, parser, socket, trailers);
   }
   if (!socket._responseOpen) channel.idle(socket);
+}
+
+/** The client's body is not valid: as onParserExecuteCommon of _http_server.js when its parser says so. */
+function onBroken(channel, socket, payload) {
+  const lead = 4 + payload.readUInt32LE(0);
+  if (lead > payload.length) {
+    channel.fail(new ProtocolError('BROKEN shorter than it says'));
+    return;
+  }
+  if (!socket._bodyOpen) return;
+  socket._bodyOpen = false;
+  if (!socket.parser) return;
+  const error = trial.bodyError(socket.server, payload.subarray(4, lead), payload.subarray(lead)) ?? errors.invalidChunk();
+  socket._resource.runInAsyncScope(errors.raise, undefined, socket, error);
 }
 
 /** @this {any} Node's parser */

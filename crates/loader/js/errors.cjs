@@ -16,6 +16,11 @@ function unexpectedEnd() {
   return parseError('Parse Error', 'HPE_INVALID_EOF_STATE', 'Invalid EOF state');
 }
 
+/** For a chunk that the proxy does not take and this Node does. */
+function invalidChunk() {
+  return parseError('Parse Error: Invalid character in chunk size', 'HPE_INVALID_CHUNK_SIZE', 'Invalid character in chunk size');
+}
+
 function tooManyHeaders() {
   return parseError('Parse Error: Header overflow', 'HPE_HEADER_OVERFLOW', 'Header overflow');
 }
@@ -53,6 +58,11 @@ function destroyedStream(what) {
   return nodeError('ERR_STREAM_DESTROYED', `Cannot call ${what} after a stream was destroyed`);
 }
 
+/** As checkConnections of _http_server.js finds it. */
+function requestTimeout() {
+  return nodeError('ERR_HTTP_REQUEST_TIMEOUT', 'Request timeout');
+}
+
 function writeAfterEnd() {
   return nodeError('ERR_STREAM_WRITE_AFTER_END', 'write after end');
 }
@@ -88,5 +98,5 @@ function countsPairs(HTTPParser) {
 }
 
 module.exports = {
-  alreadyFinished, canceledWrite, countsPairs, destroyedStream, raise, readError, tooManyHeaders, unexpectedEnd, writeAfterEnd,
+  alreadyFinished, canceledWrite, countsPairs, destroyedStream, invalidChunk, raise, readError, requestTimeout, tooManyHeaders, unexpectedEnd, writeAfterEnd,
 };

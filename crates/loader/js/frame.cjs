@@ -23,7 +23,7 @@ class ProtocolError extends Error {
   }
 }
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, GIVE_BACK, HOLD } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, GIVE_BACK, HOLD, BROKEN } = C.FRAMES_TO_WORKER;
 
 /**
  * What a prefix alone shows to be wrong, before the payload is there.
@@ -33,7 +33,7 @@ const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, GIVE_BAC
 function refusal(type, stream, bytes) {
   if (bytes > FRAME_PAYLOAD_BYTES_MAX) return `frame of ${bytes} bytes`;
   const ofChannel = type === HELLO || type === DRAIN;
-  if (type < HEAD || type > HOLD) return `frame type ${type}`;
+  if (type < HEAD || type > BROKEN) return `frame type ${type}`;
   // A connection that is given back may have been a stream or not.
   if (ofChannel !== (stream === 0) && type !== GIVE_BACK) return `frame type ${type} on stream ${stream}`;
   if (type === HELLO && bytes > C.JSON_PAYLOAD_BYTES_MAX) return `HELLO of ${bytes} bytes`;
@@ -41,6 +41,7 @@ function refusal(type, stream, bytes) {
   if (type === CLOSE && bytes > C.CLOSE_BYTES_MAX) return `CLOSE of ${bytes} bytes`;
   if ((type === WINDOW || type === OPEN) && bytes !== 4) return `frame type ${type} of ${bytes} bytes`;
   if (type === GIVE_BACK && bytes < 8) return `GIVE_BACK of ${bytes} bytes`;
+  if (type === BROKEN && bytes < 4) return `BROKEN of ${bytes} bytes`;
   return '';
 }
 

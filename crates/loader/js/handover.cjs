@@ -13,7 +13,8 @@ const { drainTicks, root, setImmediate } = require('./natives.cjs');
  * @typedef {object} Owner
  * @property {any} server
  * @property {Function} onconnection Node's own (net.js)
- * @property {(() => void) | null} onRequest called for each request that Node's parser reads
+ * @property {((request: any) => void | false) | null} onRequest called for each request that Node's parser reads; false keeps it
+ *   from the app
  *
  * @typedef {object} Entrance one way into a server, for handles that the app does not know yet
  * @property {any} handle `this` of `onconnection`
@@ -58,8 +59,7 @@ function watch(entrance, socket) {
   if (!parser || onRequest === null) return;
   const { onIncoming } = parser;
   parser.onIncoming = (/** @type {any} */ request, /** @type {boolean} */ keepAlive) => {
-    onRequest();
-    return onIncoming(request, keepAlive);
+    return onRequest(request) === false ? 0 : onIncoming(request, keepAlive);
   };
 }
 

@@ -1,13 +1,12 @@
 'use strict';
 
-// Owns what the proxy hears about this worker's event loop: HEARTBEAT frames, and SETTINGS when the
-// app changed a time-out of its server.
+// Owns what the proxy hears about this worker's event loop: HEARTBEAT frames.
 // Must never know: requests, frames of streams.
 
 const v8 = require('v8');
 const { performance } = require('perf_hooks');
 const C = require('./constants.cjs');
-const { jsonFrame, prefix, u24, u32 } = require('./frame.cjs');
+const { prefix, u24, u32 } = require('./frame.cjs');
 const { clearTimeout, now, setTimeout } = require('./natives.cjs');
 
 const BUSY_MS = 100;
@@ -66,40 +65,4 @@ class Heartbeat {
   }
 }
 
-/** The last SETTINGS of one server; compared once per batch, so it must be cheap. */
-class Settings {
-  constructor() {
-    this.keepAlive = this.headers = this.request = this.headerBytes = this.requests = /** @type {any} */ (null);
-    this.clientError = false;
-  }
-
-  /** @param {any} server @returns {boolean} whether they differ from the last time */
-  changed(server) {
-    const clientError = server.listenerCount('clientError') > 0;
-    if (this.clientError === clientError && this.keepAlive === server.keepAliveTimeout && this.headers === server.headersTimeout &&
-        this.request === server.requestTimeout && this.headerBytes === server.maxHeaderSize &&
-        this.requests === server.maxRequestsPerSocket) return false;
-    this.keepAlive = server.keepAliveTimeout;
-    this.headers = server.headersTimeout;
-    this.request = server.requestTimeout;
-    this.headerBytes = server.maxHeaderSize;
-    this.requests = server.maxRequestsPerSocket;
-    this.clientError = clientError;
-    return true;
-  }
-
-  frame() {
-    return jsonFrame(C.FRAMES_TO_PROXY.SETTINGS, {
-      keep_alive_ms: whole(this.keepAlive), headers_ms: whole(this.headers), request_ms: whole(this.request),
-      header_bytes_max: whole(this.headerBytes), client_error: this.clientError || undefined,
-      requests_per_connection_max: this.requests > 0 ? whole(this.requests) : undefined,
-    });
-  }
-}
-
-/** An app may assign anything to its server; what is no number is left out. @param {any} value */
-function whole(value) {
-  return Number.isFinite(value) && value >= 0 ? Math.round(value) : undefined;
-}
-
-module.exports = { Heartbeat, Settings };
+module.exports = { Heartbeat };

@@ -9,12 +9,13 @@ const fs = require('fs');
 const net = require('net');
 const handover = require('./handover.cjs');
 const { nextTick } = require('./natives.cjs');
+const refusal = require('./refusal.cjs');
 
 // "HOSTLER ", an IPv6 address with a zone, a port, an index.
 const LINE_BYTES_MAX = 128;
 // The proxy writes the line when it connects.
 const LINE_MS_MAX = 10_000;
-const LINE = /^HOSTLER (-|[0-9A-Za-z.:%_-]{2,64}) (\d{1,5}) (\d{1,3})$/;
+const LINE = /^HOSTLER (-|[0-9A-Za-z.:%_-]{2,64}) (\d{1,5}) (\d{1,3})(?: (\d{3}))?$/;
 const NOTHING = Buffer.alloc(0);
 
 class PlainPath {
@@ -80,12 +81,13 @@ class PlainPath {
 
   /** Reads the line, with a socket that nobody else ever sees. @private @param {any} client handle */
   read(client) {
-    const reader = new net.Socket(/** @type {any} */ ({ handle: client, readable: true, writable: true }));
+    const reader = new net.Socket(/** @type {any} */ ({ handle: client, readable: true, writable: true, allowHalfOpen: true }));
     let bytes = NOTHING;
     this.readers.add(reader);
     reader.setTimeout(LINE_MS_MAX, () => reader.destroy());
     reader.on('error', () => {});
     reader.on('close', () => this.readers.delete(reader));
+    reader.on('end', () => reader.destroy());
     reader.on('data', (chunk) => {
       bytes = Buffer.concat([bytes, chunk]);
       const end = bytes.indexOf(10);
@@ -95,14 +97,20 @@ class PlainPath {
         reader.destroy();
         return;
       }
-      reader.removeAllListeners('data');
+      reader.removeAllListeners('data').removeAllListeners('end');
+      const rest = bytes.subarray(end + 1);
+      const pass = (/** @type {Buffer} */ read, /** @type {boolean} */ ended) => this.pass(reader, client, line, read, end + 1, ended);
+      if (refusal.isRefused(line[4])) refusal.judge(this.server, reader, rest, pass);
       // Not inside the read of a socket that is about to lose its handle.
-      nextTick(() => this.pass(reader, client, line, bytes.subarray(end + 1), end + 1));
+      else nextTick(pass, rest, false);
     });
   }
 
-  /** @private @param {any} reader @param {any} client @param {RegExpExecArray} line @param {Buffer} rest @param {number} lineBytes */
-  pass(reader, client, line, rest, lineBytes) {
+  /**
+   * @private @param {any} reader @param {any} client @param {RegExpExecArray} line
+   * @param {Buffer} rest what came behind the line @param {number} lineBytes @param {boolean} ended whether FIN came behind it
+   */
+  pass(reader, client, line, rest, lineBytes, ended) {
     if (reader.destroyed) return;
     reader.setTimeout(0);
     reader.removeAllListeners();
@@ -111,7 +119,11 @@ class PlainPath {
     this.readers.delete(reader);
     name(client, line, this.listeners()[Number(line[3])]);
     handover.count(client, 'bytesRead', -lineBytes - rest.length);
-    handover.accept(/** @type {any} */ (this.entrance), client, rest);
+    const entrance = /** @type {any} */ (this.entrance);
+    const status = line[4];
+    handover.accept(status === undefined ? entrance : refusal.closed(entrance), client, rest);
+    const socket = client[entrance.owner];
+    if (status !== undefined && socket instanceof net.Socket) refusal.follow(socket, status, ended);
   }
 
   close() {

@@ -9,10 +9,11 @@ const http = require('http');
 const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
 const { jsonFrame } = require('./frame.cjs');
-const { Heartbeat, Settings } = require('./heartbeat.cjs');
+const { Heartbeat } = require('./heartbeat.cjs');
 const { outside, root } = require('./natives.cjs');
 const { PlainPath } = require('./plain.cjs');
 const { report } = require('./report.cjs');
+const { Settings } = require('./settings.cjs');
 
 const { LISTEN, UNLISTEN } = C.FRAMES_TO_PROXY;
 

@@ -46,6 +46,10 @@ function describe(type, stream, generation, payload) {
     if (payload.length > 0) one.why = payload.toString('latin1');
   } else if (type === C.FRAMES_TO_WORKER.OPEN) {
     one.offer = payload.readUInt32LE(0);
+  } else if (type === C.FRAMES_TO_WORKER.BROKEN) {
+    const end = 4 + payload.readUInt32LE(0);
+    one.lead = payload.toString('latin1', 4, end);
+    one.bytes = payload.toString('latin1', end);
   } else if (type === C.FRAMES_TO_WORKER.GIVE_BACK) {
     one.offer = payload.readUInt32LE(0);
     one.lead = payload.readUInt32LE(4);

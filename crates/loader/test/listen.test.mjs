@@ -227,12 +227,40 @@ test('DRAIN changes nothing for connections that exist', async () => {
   assert.equal((await client.request()).end, 'END');
 });
 
-test('SETTINGS again when the app changes them', async () => {
+const settingsOf = (channel) => channel.frames.filter((one) => one.type === 'SETTINGS').map((one) => JSON.parse(one.payload));
+
+test('SETTINGS tell what the app changed, again when it changes them, and nothing when it takes that back', async () => {
   const proxy = await start();
   const { channel } = await proxy.ready(fixture('control.cjs'));
+  await channel.until((one) => one.type === 'SETTINGS');
+  assert.deepEqual(settingsOf(channel), [{}]);
+  const buffer = Number(await run(channel, 'server.keepAliveTimeoutBuffer ?? 1000'));
   await run(channel, 'server.keepAliveTimeout = 72000, server.headersTimeout = Infinity, server.maxRequestsPerSocket = 100, 1');
-  const changed = await channel.until((one) => one.type === 'SETTINGS' && JSON.parse(one.payload).keep_alive_ms === 72000);
-  assert.deepEqual(JSON.parse(changed.payload), { keep_alive_ms: 72000, request_ms: 300000, requests_per_connection_max: 100 });
+  const changed = { keep_alive_ms: 72000 + buffer, headers_ms: Number.MAX_SAFE_INTEGER, requests_per_connection_max: 100 };
+  await run(channel, 'server.keepAliveTimeout = 5000, server.headersTimeout = 60000, server.maxRequestsPerSocket = 0, 1');
+  await run(channel, 'server.requestTimeout = 0, server.keepAliveTimeout = 0, 1');
+  await run(channel, 'server.requestTimeout = "soon", server.maxHeaderSize = 1e300, 1');
+  const listens = 'server.listeners("clientError").length';
+  const before = Number(await run(channel, `server.on("clientError", (e, socket) => socket.destroy()), ${listens}`));
+  assert.ok(before > 0);
+  await run(channel, 'server.insecureHTTPParser = true, server.requestTimeout = 1, 1');
+  await run(channel, '1');
+  await run(channel, '1');
+  const rest = { keep_alive_ms: 0, header_bytes_max: Number.MAX_SAFE_INTEGER };
+  assert.deepEqual(settingsOf(channel), [
+    {}, changed, {}, { keep_alive_ms: 0, request_ms: 0 }, rest, { ...rest, client_error: true }, { ...rest, request_ms: 1 },
+  ]);
+});
+
+test('SETTINGS tell the limit of the command line', async () => {
+  const proxy = await start();
+  for (const [nodeArgs, env] of [[['--max_http_header_size=32768'], {}], [[], { NODE_OPTIONS: '--max-http-header-size=32768' }]]) {
+    const { worker, channel } = await proxy.ready(fixture('control.cjs'), { nodeArgs, env });
+    await channel.until((one) => one.type === 'SETTINGS');
+    assert.deepEqual(settingsOf(channel), [{ header_bytes_max: 32768 }]);
+    worker.child.kill('SIGTERM');
+    await worker.exited;
+  }
 });
 
 test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () => {

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { CONVERSATIONS, GET, converse, settle } from './conversation.mjs';
+import { CONVERSATIONS, GET, UPGRADE, converse, notes, settle } from './conversation.mjs';
 import { FakeProxy, mask } from './harness.mjs';
 import { RawClient, plainNode } from './raw.mjs';
 
@@ -115,6 +115,68 @@ test('a connection without a line does not hold server.close', async () => {
   assert.equal((await worker.exited).code, 0);
 });
 
+const REFUSED = 'HOSTLER 127.0.0.1 4711 0 400\n';
+
+for (const name of ['a bad request', 'a head that is too large', 'half a head, then FIN']) {
+  test(`refused by the proxy and by Node: ${name}`, () => compare(shared, { ...CONVERSATIONS[name], first: REFUSED }, true));
+}
+
+test('refused by the proxy and by Node, in single bytes', async () => {
+  const bytes = 'GET / HTTP/1.1\r\nA : b\r\n\r\n';
+  const talk = await converse(shared.worker.plain, { first: REFUSED, pieces: [] });
+  for (const byte of bytes) {
+    talk.socket.write(byte);
+    await new Promise(setImmediate);
+  }
+  await talk.closed;
+  assert.equal(talk.text(), 'HTTP/1.1 400 Own\r\n\r\n');
+  const error = await clientError(shared.worker.plain);
+  assert.match(error, /^clientError HPE_INVALID_HEADER_TOKEN /);
+});
+
+/** The first one that the app notes. */
+async function clientError(plain) {
+  for (;;) {
+    const error = (await notes(plain, LINE)).find((one) => one.startsWith('clientError'));
+    if (error !== undefined) return error;
+  }
+}
+
+const TAKEN = {
+  'a good request': GET('/a'),
+  'a good request and a bad one': `${GET('/a')}NONSENSE\r\n\r\n`,
+  'a fragment': 'GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n',
+  'an upgrade': UPGRADE,
+  CONNECT: 'CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n',
+  'an unknown coding': 'POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\nabc',
+  'nothing at all': null,
+};
+for (const [name, bytes] of Object.entries(TAKEN)) {
+  test(`refused by the proxy, but not by Node: ${name}`, async () => {
+    const talk = await converse(shared.worker.plain, { first: REFUSED, pieces: [bytes] });
+    await talk.closed;
+    assert.equal(talk.text(), 'HOSTLER\n');
+    const seen = await notes(shared.worker.plain, LINE);
+    assert.deepEqual(seen.filter((one) => !one.startsWith('close')), ['connection'], 'that of the question alone');
+  });
+}
+
+test('a lenient server refuses nothing: the proxy answers', async () => {
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  await run(channel, 'server.insecureHTTPParser = true, 1');
+  const talk = await converse(worker.plain, { first: REFUSED, pieces: ['NONSENSE\r\n\r\n'] });
+  await talk.closed;
+  assert.equal(talk.text(), 'HOSTLER\n');
+});
+
+test('a head that is late is an error of its own', async () => {
+  const talk = await converse(shared.worker.plain, { first: 'HOSTLER 127.0.0.1 4711 0 408\n', pieces: ['GET / HT'] });
+  await talk.closed;
+  assert.equal(talk.text(), 'HTTP/1.1 400 Own\r\n\r\n');
+  const error = await clientError(shared.worker.plain);
+  assert.equal(error, 'clientError ERR_HTTP_REQUEST_TIMEOUT Request timeout undefined undefined true');
+});
+
 test('keep-alive requests, counted like others', async () => {
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   const client = new RawClient(worker.plain);
@@ -149,3 +211,28 @@ test('a server whose connections are not handled by Node gets the plain path onl
   assert.equal(String((await once(socket, 'data'))[0]), 'raw');
   socket.destroy();
 });
+
+for (const [name, good, bad] of [
+  ['in a size', '', 'nonsense\r\n'], ['behind a chunk', '3\r\nabc\r\n', 'xyz\r\n'], ['in a chunk that is too long', '1\r\nX', 'YZ\r\n'],
+]) {
+  test(`a body that breaks over frames: ${name}`, async () => {
+    const { worker, alone } = await pair();
+    const channel = proxy.channels.at(-1);
+    const chunked = [['Host', 'h'], ['Transfer-Encoding', 'chunked']];
+    const client = channel.client();
+    client.send({ method: 'POST', target: '/p', headers: chunked, body: '', end: false });
+    const lead = Buffer.alloc(4);
+    lead.writeUInt32LE(good.length);
+    client.write(client.frame('BROKEN', Buffer.concat([lead, Buffer.from(good + bad)])));
+    const answer = await client.answer();
+    assert.equal(answer.end, 'END_CLOSE');
+    client.close();
+    const theirs = await converse(alone.port, { pieces: ['POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n', good || 'non', good ? bad : bad.slice(3)] });
+    await theirs.closed;
+    assert.equal(answer.text, theirs.text());
+    // How many bytes the parser had at once differs with the pieces in which they came.
+    const word = (one) => one.replace(/\d+ \d+ true$/, 'true');
+    assert.deepEqual((await settle(worker.plain, LINE)).map(word), (await settle(alone.port)).map(word));
+    await alone.stop();
+  });
+}

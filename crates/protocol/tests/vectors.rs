@@ -115,6 +115,7 @@ fn encode_to_worker(frame: &Value, out: &mut Vec<u8>) {
         "DRAIN" => writer.drain(),
         "OPEN" => writer.open(tag, number(&frame["offer"])),
         "HOLD" => writer.hold(tag),
+        "BROKEN" => writer.broken(tag, &latin1(&frame["lead"]), &latin1(&frame["bytes"])),
         "GIVE_BACK" => {
             let lead = number(&frame["lead"]) as usize;
             writer.give_back(tag, number(&frame["offer"]), lead, &latin1(&frame["bytes"]))
@@ -170,6 +171,9 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
             PeerBody::Drain => name("DRAIN"),
             PeerBody::Open(offer) => merge(name("OPEN"), json!({ "offer": offer })),
             PeerBody::Hold => name("HOLD"),
+            PeerBody::Broken { lead, read } => {
+                merge(name("BROKEN"), json!({ "lead": chars(&lead), "bytes": chars(&read) }))
+            }
             PeerBody::GiveBack { offer, lead, read } => {
                 let facts = json!({ "offer": offer, "lead": lead, "bytes": chars(&read) });
                 merge(name("GIVE_BACK"), facts)

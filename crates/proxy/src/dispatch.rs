@@ -175,8 +175,14 @@ impl Dispatch {
             .filter_map(|(index, worker)| Some((index as u16, worker.as_ref()?)))
     }
 
-    /// The worker for the next request. `open` says whether a worker's link has room right now.
-    pub fn choose(&self, now_ms: u64, open: impl Fn(&Worker) -> bool) -> Result<u16, Busy> {
+    /// The worker for the next request. `open` says whether a worker's link has room right now; `wanted` is taken whatever it
+    /// has to do, if it takes requests.
+    pub fn choose(
+        &self,
+        now_ms: u64,
+        wanted: Option<u32>,
+        open: impl Fn(&Worker) -> bool,
+    ) -> Result<u16, Busy> {
         let mut best: Option<(u16, (bool, u32))> = None;
         let mut preferred: Option<(u16, u32)> = None;
         let mut busy = Busy::NoWorker;
@@ -187,6 +193,9 @@ impl Dispatch {
             busy = Busy::AllFull;
             if worker.in_flight >= self.requests_max || !open(worker) {
                 continue;
+            }
+            if Some(worker.address.worker.0) == wanted {
+                return Ok(index);
             }
             let stuck = worker.is_stuck(now_ms);
             let load = (stuck, worker.gauge.in_flight());
@@ -295,23 +304,23 @@ mod tests {
         let mut dispatch = Dispatch::new(Some(1), 100, 10);
         let other = worker(&mut dispatch, 1, Some(0));
         let own = worker(&mut dispatch, 2, Some(1));
-        assert_eq!(dispatch.choose(0, |_| true), Ok(own));
+        assert_eq!(dispatch.choose(0, None, |_| true), Ok(own));
         load(&dispatch, own, PREFERENCE);
-        assert_eq!(dispatch.choose(0, |_| true), Ok(own));
+        assert_eq!(dispatch.choose(0, None, |_| true), Ok(own));
         load(&dispatch, own, 1);
-        assert_eq!(dispatch.choose(0, |_| true), Ok(other));
+        assert_eq!(dispatch.choose(0, None, |_| true), Ok(other));
     }
 
     #[test]
     fn no_worker_and_full_workers_are_told_apart() {
         let mut dispatch = Dispatch::new(None, 1, 10);
-        assert_eq!(dispatch.choose(0, |_| true), Err(Busy::NoWorker));
+        assert_eq!(dispatch.choose(0, None, |_| true), Err(Busy::NoWorker));
         let only = worker(&mut dispatch, 1, None);
-        assert_eq!(dispatch.choose(0, |_| true), Ok(only));
+        assert_eq!(dispatch.choose(0, None, |_| true), Ok(only));
         dispatch.get_mut(only).expect("there").in_flight = 1;
-        assert_eq!(dispatch.choose(0, |_| true), Err(Busy::AllFull));
+        assert_eq!(dispatch.choose(0, None, |_| true), Err(Busy::AllFull));
         dispatch.get_mut(only).expect("there").phase = WorkerPhase::Draining;
-        assert_eq!(dispatch.choose(0, |_| true), Err(Busy::NoWorker));
+        assert_eq!(dispatch.choose(0, None, |_| true), Err(Busy::NoWorker));
     }
 
     #[test]
@@ -324,9 +333,9 @@ mod tests {
         load(&dispatch, stuck, 1);
         let free = worker(&mut dispatch, 2, None);
         load(&dispatch, free, 50);
-        assert_eq!(dispatch.choose(SILENCE_MS + 1, |_| true), Ok(free));
+        assert_eq!(dispatch.choose(SILENCE_MS + 1, None, |_| true), Ok(free));
         dispatch.remove(free);
-        assert_eq!(dispatch.choose(SILENCE_MS + 1, |_| true), Ok(stuck));
+        assert_eq!(dispatch.choose(SILENCE_MS + 1, None, |_| true), Ok(stuck));
     }
 
     #[test]

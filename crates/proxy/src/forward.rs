@@ -19,6 +19,8 @@ use crate::settings::ListenerInfo;
 
 /// Our name in `Via` (RFC 9110 section 7.6.3: a pseudonym instead of a host).
 const VIA: &[u8] = b"1.1 hostler";
+/// All that a worker says to a refused request which Node's parser would take: the answer is ours.
+pub const REFUSAL_RETURNED: &[u8] = b"HOSTLER\n";
 /// Most fields the proxy adds to a request.
 const ADDED_MAX: usize = 7;
 
@@ -136,15 +138,6 @@ impl<'a> Forwarding<'a> {
             .with(HeadFlags::EXPECT_CONTINUE, self.head.expect_continue)
     }
 
-    /// Writes the line that tells a worker of frames who the client of this plain connection is, so that its real socket has
-    /// the client's address (`docs/worker-protocol.md`, "The plain path").
-    pub fn write_client_line(&self, out: &mut Outbox, pool: &Pool) {
-        let ip = if self.client.ip().is_empty() { b"-" } else { self.client.ip() };
-        out.write(pool, b"HOSTLER ");
-        out.write(pool, ip);
-        out.write(pool, format!(" {} {}\n", self.client.port(), self.listener_index).as_bytes());
-    }
-
     /// Writes the head as HTTP/1.1 text for a plain worker connection.
     pub fn write_text(&self, out: &mut Outbox, pool: &Pool) {
         out.write(pool, self.head.method.as_str().as_bytes());
@@ -170,6 +163,23 @@ impl<'a> Forwarding<'a> {
     }
 }
 
+/// Writes the line that tells a worker of frames who the client of this plain connection is, so that its real socket has
+/// the client's address (`docs/worker-protocol.md`, "The plain path"). `refused`: what follows is no request, and the status
+/// is what we would answer.
+pub fn write_client_line(
+    out: &mut Outbox,
+    pool: &Pool,
+    client: &ClientAddress,
+    listener: u8,
+    refused: Option<u16>,
+) {
+    let ip = if client.ip().is_empty() { b"-" } else { client.ip() };
+    out.write(pool, b"HOSTLER ");
+    out.write(pool, ip);
+    let status = refused.map_or_else(String::new, |status| format!(" {status}"));
+    out.write(pool, format!(" {} {listener}{status}\n", client.port()).as_bytes());
+}
+
 fn write_field(out: &mut Outbox, pool: &Pool, name: &[u8], value: &[u8]) {
     out.write(pool, name);
     out.write(pool, b": ");
@@ -184,6 +194,8 @@ pub enum Announce {
     Nothing,
     /// HTTP/1.0 and the connection stays.
     KeepAlive,
+    /// The same, and how long it stays when idle: the app's `Keep-Alive` field, whose time is in effect here.
+    IdleTime,
     /// The connection ends.
     Close,
 }
@@ -198,13 +210,16 @@ pub fn write_response_head(
     announce: Announce,
 ) {
     let coding = request.version == Version::Http11;
-    let has_id = write_kept(out, pool, bytes, head, Kept { coding, upgrade: false });
+    let idle_time = announce == Announce::IdleTime;
+    let has_id = write_kept(out, pool, bytes, head, Kept { coding, upgrade: false, idle_time });
     if !has_id {
         write_field(out, pool, b"X-Request-Id", request.id.as_bytes());
     }
     match announce {
         Announce::Nothing => out.write(pool, b"\r\n"),
-        Announce::KeepAlive => out.write(pool, b"Connection: keep-alive\r\n\r\n"),
+        Announce::KeepAlive | Announce::IdleTime => {
+            out.write(pool, b"Connection: keep-alive\r\n\r\n")
+        }
         Announce::Close => out.write(pool, b"Connection: close\r\n\r\n"),
     }
 }
@@ -217,7 +232,7 @@ pub fn write_tunnel_head(
     head: &ResponseHead,
     request: &Request,
 ) {
-    write_kept(out, pool, bytes, head, Kept { coding: true, upgrade: true });
+    write_kept(out, pool, bytes, head, Kept { coding: true, upgrade: true, idle_time: false });
     if request.method == Method::Connect {
         out.write(pool, b"\r\n");
     } else {
@@ -235,6 +250,7 @@ struct Kept {
     /// without them (RFC 9112 section 6.1 and 7).
     coding: bool,
     upgrade: bool,
+    idle_time: bool,
 }
 
 /// Status line and end-to-end fields; says whether the app set an `X-Request-Id`. Runs of kept lines are
@@ -255,6 +271,7 @@ fn write_kept(
         let keep = match field.known {
             FieldName::TransferEncoding | FieldName::Trailer => kept.coding,
             FieldName::Upgrade => kept.upgrade,
+            FieldName::KeepAlive => kept.idle_time,
             FieldName::XRequestId => {
                 has_id = true;
                 true

@@ -9,18 +9,20 @@
 //! 1. [`shard`]: the loop of one core: completions in, steps, operations out
 //! 2. [`accept`]: a connection is admitted
 //! 3. [`conn`]: the state machine of one client connection; `conn/read_head.rs`, `conn/relay_request.rs`,
-//!    `conn/relay_response.rs`, `conn/tunnel.rs`, `conn/close.rs` are its stages
+//!    `conn/relay_response.rs`, `conn/tunnel.rs`, `conn/close.rs` are its stages, the other files what they share
 //! 4. [`dispatch`]: which worker gets the request, and the queue in front of them
 //! 5. [`worker`]: links to workers: framed channels and plain HTTP/1.1 connections
 //! 6. [`forward`]: the fields that are added and removed on the way
 //! 7. [`respond`]: the answers that the proxy makes itself
 //! 8. [`access_log`]: one line per request
 //! 9. [`process`], [`control`]: the process around the shards and its conversation with the supervisor
-//! 10. [`exec_proxy`]: the one shard inside `hostler exec`
+//! 10. [`settings`], [`app_settings`]: limits and time-outs, the operator's and the app's
+//! 11. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
 
 pub mod accept;
 pub mod access_log;
+pub mod app_settings;
 pub mod clock;
 pub mod conn;
 pub mod control;

@@ -36,6 +36,10 @@ pub enum OwnAnswer {
 }
 
 impl OwnAnswer {
+    /// FIN in the middle of a head.
+    pub const CUT_HEAD: Self =
+        Self::BadRequest { status: 400, why: "the request ends in the middle of its head" };
+
     /// The status code.
     pub fn status(self) -> u16 {
         match self {

@@ -1,9 +1,9 @@
-//! The settings of a shard: one read-only value, made once from the supervisor's message.
+//! The settings of a shard: made from the supervisor's message; `app_settings` joins them with the app's own.
 //!
 //! Owns: limits and time-outs as the stages use them. Must never know: where they were typed.
 
 use hostler_driver::{DriverConfig, PoolSize, PoolSizes};
-use hostler_protocol::control::ProxySetup;
+use hostler_protocol::control::{ProxySetup, Typed};
 use hostler_protocol::http1::{HEAD_BYTES_CAP, HeadLimits, REQUEST_FIELDS_CAP};
 
 /// An address the proxy listens on, as apps and headers see it.
@@ -29,7 +29,7 @@ impl ListenerInfo {
     }
 }
 
-/// Everything a shard needs to know that does not change while it runs.
+/// Everything a shard needs to know that no request changes.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This shard's number.
@@ -58,6 +58,16 @@ pub struct Settings {
     pub worker_silence_ms_max: u64,
     /// Silence of both sides of an upgraded connection.
     pub tunnel_idle_ms_max: u64,
+    /// Time for a whole request, its body included; `u64::MAX` unless the app has a limit.
+    pub request_ms_max: u64,
+    /// Clients are told how long an idle connection stays: as long as the app says.
+    pub announces_idle: bool,
+    /// The app answers client errors itself.
+    pub client_error: bool,
+    /// Requests of one client connection, counted by the worker: all of them go to the same one.
+    pub requests_per_connection_max: Option<u64>,
+    /// Which values the operator chose; the app changes only others ([`with_app`](crate::app_settings::with_app)).
+    pub typed: Typed,
     /// Limits of request heads.
     pub head_limits: HeadLimits,
     /// Limits of response heads: an app may send more than a client.
@@ -113,6 +123,11 @@ impl Settings {
             client_silence_ms_max: setup.client_silence_ms_max.into(),
             worker_silence_ms_max: setup.worker_silence_ms_max.into(),
             tunnel_idle_ms_max: TUNNEL_IDLE_MS_MAX,
+            request_ms_max: u64::MAX,
+            announces_idle: false,
+            client_error: false,
+            requests_per_connection_max: None,
+            typed: setup.typed,
             head_limits,
             response_limits: HeadLimits::RESPONSE,
             body_bytes_max: setup.body_bytes_max.unwrap_or(u64::MAX),
@@ -146,6 +161,11 @@ impl Settings {
             client_silence_ms_max: EXEC_CLOSING_MS_MAX,
             worker_silence_ms_max: u64::MAX,
             tunnel_idle_ms_max: u64::MAX,
+            request_ms_max: u64::MAX,
+            announces_idle: false,
+            client_error: false,
+            requests_per_connection_max: None,
+            typed: Typed::default(),
             head_limits,
             response_limits: HeadLimits::RESPONSE,
             body_bytes_max: u64::MAX,

@@ -46,6 +46,10 @@ pub struct AppWishes {
     pub slow_reading: u32,
     /// Percent of requests that are never answered.
     pub silent: u32,
+    /// The app answers client errors itself.
+    pub client_errors: bool,
+    /// Node counts the requests of a connection.
+    pub counts: bool,
 }
 
 /// One request in an app.

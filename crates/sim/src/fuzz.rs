@@ -11,7 +11,7 @@ use std::time::Duration;
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeServer};
 use hostler_driver::{DriverConfig, PoolClass, PoolSizes};
 use hostler_protocol::control::{
-    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+    IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
 use hostler_protocol::worker::peer::{PeerBody, PeerReader, put, put_json};
 use hostler_protocol::worker::{FromWorker, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello};
@@ -40,6 +40,7 @@ const REQUESTS: &[&[u8]] = &[
     b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
     b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA b: c\r\n\r\n",
 ];
 
 /// Answers that are worth giving.
@@ -53,7 +54,17 @@ const ANSWERS: &[&[u8]] = &[
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
     b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    b"HOSTLER\n",
     b"",
+];
+
+/// What an app may say about its server.
+const SETTINGS: &[&str] = &[
+    "{}",
+    r#"{"client_error":true}"#,
+    r#"{"client_error":true,"requests_per_connection_max":2,"headers_ms":200}"#,
+    r#"{"keep_alive_ms":100,"headers_ms":0,"request_ms":500,"header_bytes_max":20}"#,
+    r#"{"header_bytes_max":1000000,"keep_alive_ms":0,"requests_per_connection_max":1}"#,
 ];
 
 struct Bytes<'a>(&'a [u8]);
@@ -128,6 +139,7 @@ impl Fuzz {
             head_bytes_max: 4_096,
             body_bytes_max: Some(200_000),
             log_json: false,
+            typed: Typed::default(),
             access_log: (size & 128 != 0).then(|| PathBuf::from("/dev/null")),
         };
         let settings = Settings { tunnel_idle_ms_max: 9_000, ..Settings::from_setup(&setup, 0) };
@@ -300,6 +312,10 @@ impl Fuzz {
             FromWorker::Window => put(&mut out, kind, tag, &[bytes.byte(), bytes.byte(), 1, 0]),
             FromWorker::Reset => put(&mut out, kind, tag, &[]),
             FromWorker::Heartbeat => put(&mut out, kind, StreamTag::CHANNEL, &[7; 20]),
+            FromWorker::Settings => {
+                let told = bytes.pick(SETTINGS).copied().unwrap_or("{}");
+                put(&mut out, kind, StreamTag::CHANNEL, told.as_bytes());
+            }
             _ => put(&mut out, kind, StreamTag::CHANNEL, b"{}"),
         }
         channel.peer.write(&out);

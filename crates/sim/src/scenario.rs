@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use hostler_driver::{DriverConfig, PoolSizes};
-use hostler_protocol::control::{IoChoice, ProxySetup, Transport};
+use hostler_protocol::control::{IoChoice, ProxySetup, Transport, Typed};
 use hostler_proxy::Settings;
 
 use crate::app::AppWishes;
@@ -93,6 +93,8 @@ impl Scenario {
             scenario.faults = FaultWishes::choose(rng);
         }
         scenario.specialise(rng);
+        scenario.apps.client_errors = rng.chance(40);
+        scenario.apps.counts = rng.chance(30);
         scenario
     }
 
@@ -232,6 +234,7 @@ fn setup(rng: &mut Rng) -> ProxySetup {
         head_bytes_max: 16_384,
         body_bytes_max: rng.chance(15).then_some(30_000),
         log_json: false,
+        typed: Typed::default(),
         access_log: rng.chance(10).then(|| PathBuf::from("/dev/null")),
     }
 }

@@ -139,6 +139,7 @@ impl Instance {
                 starved: sum.starved + shard.starved,
                 sockets: sum.sockets + shard.sockets,
                 buffers_out: sum.buffers_out + shard.buffers_out,
+                app: shard.app,
             }))
         })
     }

@@ -22,6 +22,13 @@ pub(crate) enum Source {
     DefaultBecause(String),
 }
 
+impl Source {
+    /// Somebody chose the value; nothing that the app says changes it.
+    pub(crate) fn is_chosen(&self) -> bool {
+        matches!(self, Self::Option | Self::Environment(_))
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

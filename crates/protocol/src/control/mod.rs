@@ -11,9 +11,9 @@ mod status;
 
 pub use command::{CommandAnswer, CommandRequest};
 pub use lines::{LineBuffer, LineError, encode_line};
-pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, WorkerAddress};
+pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, Typed, WorkerAddress};
 pub use status::{
-    InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus, WorkerLoad, WorkerState,
+    AppLimits, InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus, WorkerLoad, WorkerState,
     WorkerStatus,
 };
 

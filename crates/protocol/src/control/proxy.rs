@@ -48,6 +48,21 @@ pub struct ProxySetup {
     pub access_log: Option<PathBuf>,
     /// Log as JSON lines instead of text.
     pub log_json: bool,
+    /// Which of these values the operator chose.
+    #[serde(default)]
+    pub typed: Typed,
+}
+
+/// The values that an app's server has too, and whether the operator chose ours: those the app cannot change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Typed {
+    /// [`ProxySetup::head_ms_max`].
+    pub head_ms_max: bool,
+    /// [`ProxySetup::idle_ms_max`].
+    pub idle_ms_max: bool,
+    /// [`ProxySetup::head_bytes_max`].
+    pub head_bytes_max: bool,
 }
 
 /// Where a worker reads HTTP/1.1.

@@ -29,6 +29,27 @@ pub struct ShardStatus {
     pub sockets: u32,
     /// Buffers out of the pools at this moment.
     pub buffers_out: u32,
+    /// What the app's own server changed.
+    #[serde(default)]
+    pub app: AppLimits,
+}
+
+/// The time-outs and limits that are the app's and not the proxy's, as they are in effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AppLimits {
+    /// Idle keep-alive time, milliseconds.
+    pub idle_ms_max: Option<u64>,
+    /// Time to receive a whole request head, milliseconds.
+    pub head_ms_max: Option<u64>,
+    /// Time to receive a whole request, milliseconds.
+    pub request_ms_max: Option<u64>,
+    /// Request head size, bytes.
+    pub head_bytes_max: Option<u32>,
+    /// Requests of one connection, counted by the worker.
+    pub requests_per_connection_max: Option<u64>,
+    /// The app answers client errors itself.
+    pub client_error: bool,
 }
 
 /// What one worker looks like from the proxy (summed over the shards).

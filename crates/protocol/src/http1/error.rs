@@ -28,6 +28,37 @@ macro_rules! request_errors {
                     $(Self::$variant => $explain,)+
                 }
             }
+
+            /// Does Node's parser (llhttp, strict) refuse it too, mostly? What it lets through for sure is ours alone to
+            /// answer: an app never sees such a request, nor hears of it.
+            pub const fn is_nodes_too(self) -> bool {
+                match self {
+                    Self::RequestLine
+                    | Self::UnknownMethod
+                    | Self::Version
+                    | Self::TargetByte
+                    | Self::HeadTooLong
+                    | Self::FieldName
+                    | Self::FieldValue
+                    | Self::LineEnd
+                    | Self::ContentLengthRepeated
+                    | Self::ContentLengthInvalid
+                    | Self::LengthAndCoding
+                    | Self::CodingInvalid => true,
+                    // Without Host Node answers by itself, with no event (parserOnIncoming of _http_server.js); an unknown coding
+                    // reaches the app before it is an error; the rest Node takes.
+                    Self::HostMissing
+                    | Self::UnknownCoding
+                    | Self::Http09
+                    | Self::TargetTooLong
+                    | Self::TargetForm
+                    | Self::TooManyFields
+                    | Self::FieldNameTooLong
+                    | Self::HostRepeated
+                    | Self::HostInvalid
+                    | Self::CodingInHttp10 => false,
+                }
+            }
         }
     };
 }

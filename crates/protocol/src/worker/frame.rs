@@ -73,6 +73,8 @@ frame_types! {
         GiveBack = 10, "GIVE_BACK";
         /// `hostler exec`: frames cannot carry on; the worker shall write no more to the stream and say so with HELD.
         Hold = 11, "HOLD";
+        /// The client broke its request body, and the app answers client errors itself.
+        Broken = 12, "BROKEN";
     }
 }
 

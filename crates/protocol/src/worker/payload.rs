@@ -139,7 +139,7 @@ impl Offer {
     }
 }
 
-/// SETTINGS of the worker: the app's server's own time-outs and limits; 0 means none, as in Node.
+/// SETTINGS of the worker: what the app changed of its server's time-outs and limits; 0 means none, as in Node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// `server.keepAliveTimeout`.
@@ -154,6 +154,12 @@ pub struct Settings {
     /// `maxHeaderSize`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header_bytes_max: Option<u64>,
+    /// The app listens for `'clientError'`: what is malformed is its own to answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_error: bool,
+    /// `maxRequestsPerSocket`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_connection_max: Option<u64>,
 }
 
 /// HEARTBEAT of the worker.

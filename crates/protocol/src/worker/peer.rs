@@ -85,6 +85,13 @@ pub enum PeerBody {
     Open(u32),
     /// HOLD.
     Hold,
+    /// BROKEN.
+    Broken {
+        /// What brings a parser to the place in the body.
+        lead: Vec<u8>,
+        /// What is not valid there.
+        read: Vec<u8>,
+    },
     /// GIVE_BACK.
     GiveBack {
         /// The number of the offer.
@@ -157,13 +164,13 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
     let len_max = match kind {
         ToWorker::Head | ToWorker::Data | ToWorker::End => FRAME_PAYLOAD_BYTES_MAX,
         ToWorker::Hello => JSON_BYTES_MAX,
-        ToWorker::GiveBack => FRAME_PAYLOAD_BYTES_MAX,
+        ToWorker::GiveBack | ToWorker::Broken => FRAME_PAYLOAD_BYTES_MAX,
         ToWorker::Window | ToWorker::Open => 4,
         ToWorker::Close => CLOSE_BYTES_MAX,
         ToWorker::HalfClose | ToWorker::Drain | ToWorker::Hold => 0,
     };
     let len_min = match kind {
-        ToWorker::Window | ToWorker::Open => 4,
+        ToWorker::Window | ToWorker::Open | ToWorker::Broken => 4,
         ToWorker::GiveBack => 8,
         _ => 0,
     };
@@ -199,6 +206,13 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
         ToWorker::Drain => PeerBody::Drain,
         ToWorker::Open => PeerBody::Open(offer_number(payload)?),
         ToWorker::Hold => PeerBody::Hold,
+        ToWorker::Broken => {
+            let lead = offer_number(payload)? as usize;
+            let (lead, read) = payload[4..]
+                .split_at_checked(lead)
+                .ok_or(PeerError("BROKEN is shorter than it says"))?;
+            PeerBody::Broken { lead: lead.to_vec(), read: read.to_vec() }
+        }
         ToWorker::GiveBack => {
             let lead = offer_number(&payload[4..])?;
             let read = payload[8..].to_vec();

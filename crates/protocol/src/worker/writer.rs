@@ -132,6 +132,15 @@ impl<'a> FrameWriter<'a> {
         self.frame(ToWorker::Hold, tag, &[])
     }
 
+    /// The request body goes on with `read`, which is not valid, behind `lead`: what brings a parser to that place.
+    pub fn broken(&mut self, tag: StreamTag, lead: &[u8], read: &[u8]) -> Result<(), NoRoom> {
+        let mut payload = Vec::with_capacity(4 + lead.len() + read.len());
+        payload.extend_from_slice(&(lead.len() as u32).to_le_bytes());
+        payload.extend_from_slice(lead);
+        payload.extend_from_slice(read);
+        self.frame(ToWorker::Broken, tag, &payload)
+    }
+
     /// The client sent FIN.
     #[inline]
     pub fn half_close(&mut self, tag: StreamTag) -> Result<(), NoRoom> {

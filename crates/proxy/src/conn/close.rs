@@ -73,6 +73,9 @@ impl Conn {
     }
 
     fn log_left(&mut self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Tunnel {
+            self.refusal_over(CLIENT_CLOSED_REQUEST, cx);
+        }
         if matches!(self.phase, Phase::Queued | Phase::Exchange) {
             if self.request.status == 0 {
                 self.request.status = CLIENT_CLOSED_REQUEST;

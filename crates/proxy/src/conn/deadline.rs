@@ -3,7 +3,7 @@
 //! Owns: when a connection has waited too long, for whom, and what follows. Must never know: the wheel.
 //! Called by `conn` and by the shard (which asks for the deadline after every step).
 
-use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
+use super::{Action, Conn, Context, Keep, Phase, Reading, Refusal, Writing};
 use crate::respond::OwnAnswer;
 use crate::settings::Settings;
 
@@ -31,6 +31,9 @@ impl Conn {
             _ if self.offered.is_some() && self.phase != Phase::Closing => return u64::MAX,
             // The last answer has not left yet: it is the client's turn to read, not to ask.
             Phase::Idle if !self.outbox.is_empty() => settings.client_silence_ms_max,
+            // As under Node, where a connection that has asked nothing yet is a head that is late, however short
+            // `keepAliveTimeout` is.
+            Phase::Idle if self.requests == 0 => settings.idle_ms_max.max(settings.head_ms_max),
             Phase::Idle => settings.idle_ms_max,
             Phase::Head => settings.head_ms_max,
             Phase::Queued if self.receive_ended => settings.queue_ms_max.min(ENDED_CLIENT_MS_MAX),
@@ -39,16 +42,29 @@ impl Conn {
                 WaitsFor::Worker => settings.worker_silence_ms_max,
                 WaitsFor::ClientToSend | WaitsFor::ClientToRead => settings.client_silence_ms_max,
             },
-            Phase::Tunnel => settings.tunnel_idle_ms_max,
+            Phase::Tunnel => match self.request.refusal {
+                Refusal::No => settings.tunnel_idle_ms_max,
+                Refusal::Asked(_) => settings.worker_silence_ms_max,
+                Refusal::Answered => settings.client_silence_ms_max,
+            },
             Phase::Closing => settings.client_silence_ms_max,
             Phase::Lingering => LINGER_MS_MAX,
         };
-        self.mark_ms.saturating_add(limit_ms)
+        let deadline_ms = self.mark_ms.saturating_add(limit_ms);
+        deadline_ms.min(self.request_deadline_ms(settings))
+    }
+
+    /// The moment at which the whole request must be here, if it is not.
+    fn request_deadline_ms(&self, settings: &Settings) -> u64 {
+        let arrives = self.phase == Phase::Head
+            || self.phase == Phase::Exchange && !matches!(self.reading, Reading::Done);
+        if arrives { self.began_ms.saturating_add(settings.request_ms_max) } else { u64::MAX }
     }
 
     /// Shortens the wait for the first request of a client that came while the server is stopping.
     pub fn hurry(&mut self, settings: &Settings) {
-        let spared_ms = settings.idle_ms_max.saturating_sub(LATE_CLIENT_MS_MAX);
+        let wait_ms = settings.idle_ms_max.max(settings.head_ms_max);
+        let spared_ms = wait_ms.saturating_sub(LATE_CLIENT_MS_MAX);
         self.mark_ms = self.mark_ms.saturating_sub(spared_ms);
     }
 
@@ -68,6 +84,10 @@ impl Conn {
         }
         match self.phase {
             Phase::Idle => self.begin_close(cx),
+            Phase::Head if cx.settings.client_error => {
+                let read = self.gather.take().map_or_else(Vec::new, |gather| gather.bytes);
+                self.ask_app(OwnAnswer::ClientTimeout, read, cx);
+            }
             Phase::Head => self.answer(OwnAnswer::ClientTimeout, cx),
             Phase::Queued if self.receive_ended => {
                 cx.actions.push_back(Action::Undispatch);
@@ -79,6 +99,10 @@ impl Conn {
             }
             Phase::Exchange => self.exchange_late(cx),
             Phase::Tunnel => {
+                if let Refusal::Asked(answer) = self.request.refusal {
+                    self.answer(answer, cx);
+                    return;
+                }
                 self.release(Keep::Cancel, cx);
                 self.begin_close(cx);
             }
@@ -88,6 +112,18 @@ impl Conn {
 
     fn exchange_late(&mut self, cx: &mut Context<'_>) {
         let unanswered = matches!(self.writing, Writing::AwaitHead);
+        if cx.now.ms >= self.request_deadline_ms(cx.settings) {
+            // As `requestTimeout` of Node (onRequestTimeout of _http_server.js): 408, if nothing has been said yet.
+            match unanswered {
+                true => self.answer(OwnAnswer::ClientTimeout, cx),
+                false => self.cut(cx),
+            }
+            return;
+        }
+        if let (Refusal::Asked(answer), true) = (self.request.refusal, unanswered) {
+            self.answer(answer, cx);
+            return;
+        }
         match self.waits_for() {
             WaitsFor::ClientToSend if unanswered => self.answer(OwnAnswer::ClientTimeout, cx),
             WaitsFor::Worker if unanswered => self.answer(OwnAnswer::WorkerTimeout, cx),

@@ -122,6 +122,13 @@ pub enum Action {
     WorkerHalfClose,
     /// Frames cannot carry on with an offered connection: the worker is asked to write no more to it.
     WorkerHold,
+    /// The request body is not valid from here on, and the app answers client errors itself.
+    WorkerBroken {
+        /// What brings a parser to the place in the body.
+        lead: Vec<u8>,
+        /// What is not valid there.
+        read: Vec<u8>,
+    },
     /// An offered connection goes back to Node; frees its slot.
     GiveBack {
         /// How many of the bytes only lead a parser to the place in a body where the others go on.

@@ -14,6 +14,8 @@
 //!                       └──────────► CLO ──► LIN ──► closed ◄──┴────────┘
 //! ```
 //!
+//! A refused request that the app answers itself goes from QUE to TUN at once, see `refused.rs`.
+//!
 //! Inside EXC the two directions have states of their own, [`Reading`] and [`Writing`]: the request may
 //! still arrive while the response already leaves.
 
@@ -21,24 +23,29 @@ pub mod address;
 mod close;
 mod deadline;
 mod event;
+mod exchange;
 mod inbox;
 mod log;
 mod offered;
 pub mod outbox;
 mod read_head;
+mod receive;
+mod refused;
 mod relay_request;
 mod relay_response;
+mod sent;
 mod state;
 mod tunnel;
 mod unchunk;
+mod worker_end;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
-use hostler_driver::{Buffer, Part, Pool, PoolClass, ReceiveMode, SocketId};
-use hostler_protocol::http1::{Method, RequestHead, ResponseHead, Version};
+use hostler_driver::{Part, Pool, SocketId};
+use hostler_protocol::http1::{RequestHead, ResponseHead};
 use smallvec::SmallVec;
 
 pub use self::address::ClientAddress;
@@ -47,16 +54,13 @@ use self::inbox::Inbox;
 pub use self::offered::{Leaving, Offered};
 use self::outbox::Outbox;
 use self::read_head::Gather;
+pub use self::refused::Refusal;
 pub use self::state::{BodyAsk, BodyLeft, Phase, Reading, Request, Writing};
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::request_id::RequestIds;
-use crate::respond::{AnswerFacts, OwnAnswer, write_answer};
 use crate::settings::Settings;
 use crate::stats::Stats;
-
-/// Answers waiting for a client above which its next request is not looked at.
-const PIPELINE_BYTES_MAX: u32 = 64 * 1024;
 
 /// What a step may look at and write to besides the connection itself.
 pub struct Context<'a> {
@@ -115,6 +119,10 @@ pub struct Conn {
     pub leaving: Leaving,
     /// The name of the error that ended the client's connection (`ECONNRESET`), for the worker.
     pub broken: &'static str,
+    /// Requests that were given to a worker.
+    pub requests: u64,
+    /// The worker that had the last of them, by the supervisor's number.
+    pub last_worker: Option<u32>,
     /// Output to the client.
     pub outbox: Outbox,
     /// What it has asked of the large buffers; the shard's.
@@ -131,6 +139,8 @@ pub struct Conn {
     trailers: Option<Vec<u8>>,
     /// Start of the phase or last progress within it, milliseconds.
     mark_ms: u64,
+    /// When the request in hand began to arrive.
+    began_ms: u64,
     /// Request body bytes the worker takes.
     window: u32,
     /// Request body bytes seen, for the size limit.
@@ -197,6 +207,8 @@ impl Conn {
             offered: None,
             leaving: Leaving::No,
             broken: "",
+            requests: 0,
+            last_worker: None,
             outbox: Outbox::default(),
             body_ask: BodyAsk::None,
             worker_idle_ms: None,
@@ -208,6 +220,7 @@ impl Conn {
             response_gather: None,
             trailers: None,
             mark_ms: now.ms,
+            began_ms: now.ms,
             window: 0,
             body_bytes: 0,
             unacknowledged: 0,
@@ -234,9 +247,11 @@ impl Conn {
         self.phase == Phase::Exchange && matches!(self.writing, Writing::AwaitHead)
     }
 
-    /// The response in hand goes on until the worker closes its connection.
+    /// The end of the worker's connection means something: it ends the response in hand, or is all the answer that a refused
+    /// request gets.
     pub fn ends_with_worker(&self) -> bool {
         matches!(self.writing, Writing::Body(BodyLeft::UntilClose))
+            || matches!(self.request.refusal, Refusal::Asked(_))
     }
 
     /// The one entry: something happened.
@@ -287,7 +302,7 @@ impl Conn {
                 (self.phase, phase),
                 (Idle, Head | Queued)
                     | (Head, Queued)
-                    | (Queued, Exchange | Idle)
+                    | (Queued, Exchange | Idle | Tunnel)
                     | (Exchange, Idle | Queued | Tunnel)
                     | (Idle | Head | Queued | Exchange | Tunnel, Closing)
                     | (Closing, Lingering)
@@ -296,159 +311,11 @@ impl Conn {
             self.phase.short(),
             phase.short()
         );
+        if self.phase == Idle {
+            self.began_ms = cx.now.ms;
+        }
         self.phase = phase;
         self.mark_ms = cx.now.ms;
-    }
-
-    fn received(&mut self, part: Part, cx: &mut Context<'_>) {
-        if self.leaving != Leaving::No {
-            // What was on its way when we stopped reading.
-            self.inbox.add(part);
-            return;
-        }
-        match self.phase {
-            Phase::Idle => self.next_request(part, cx),
-            Phase::Head => self.read_head(part, cx),
-            Phase::Exchange if !matches!(self.reading, Reading::Done) => {
-                self.mark_ms = cx.now.ms;
-                self.inbox.add(part);
-                self.relay_request(cx);
-            }
-            Phase::Queued | Phase::Exchange => {
-                // Pipelined bytes wait for their turn; the client's socket buffer holds the rest.
-                self.inbox.add(part);
-                cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
-                self.ask_back(cx);
-            }
-            Phase::Tunnel => self.tunnel_from_client(part, cx),
-            Phase::Closing => {}
-            Phase::Lingering => self.linger(part.len(), cx),
-        }
-    }
-
-    /// Bytes of the next request. They wait while the client does not take the answers it has: who pipelines without
-    /// reading would fill the memory with answers.
-    fn next_request(&mut self, part: Part, cx: &mut Context<'_>) {
-        let waited = !self.inbox.is_empty();
-        self.inbox.add(part);
-        if self.leaving != Leaving::No {
-            return;
-        }
-        if self.outbox.waiting() > PIPELINE_BYTES_MAX {
-            cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
-        } else if let Some(part) = self.inbox.take() {
-            if waited {
-                cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
-            }
-            self.read_head(part, cx);
-        }
-    }
-
-    /// Moves what is kept of the request out of its receive buffer when those are short, so that requests which wait long,
-    /// in the queue or at a worker, cannot keep new ones from being received.
-    pub fn unpin_head(&mut self, pool: &Pool) {
-        if pool.free(PoolClass::Head) >= pool.capacity(PoolClass::Head) / 4 {
-            return;
-        }
-        for kept in self.head.iter_mut().chain(self.inbox.first_mut()) {
-            if kept.buffer().class() == Some(PoolClass::Head) {
-                *kept = Part::whole(Buffer::from_vec(kept.as_slice().to_vec()));
-            }
-        }
-    }
-
-    fn granted(&mut self, link: Link, cx: &mut Context<'_>) {
-        self.link = link;
-        self.generation = self.generation.wrapping_add(1);
-        self.writing = Writing::AwaitHead;
-        self.window = hostler_protocol::worker::WINDOW_BYTES;
-        self.unacknowledged = 0;
-        self.credit = 0;
-        self.body_in_link = false;
-        self.worker_held = false;
-        self.interim_sent = false;
-        self.set_phase(Phase::Exchange, cx);
-        cx.actions.push_back(Action::WorkerHead);
-        self.relay_request(cx);
-        if !self.inbox.is_empty() && matches!(self.reading, Reading::Done) {
-            self.ask_back(cx);
-        }
-        if self.receive_ended && self.phase == Phase::Exchange {
-            // The client sent FIN in the queue, behind its request or in the middle of it.
-            self.receive_ended(cx);
-        }
-    }
-
-    /// Answers in place of the app, and ends the exchange.
-    pub(crate) fn answer(&mut self, answer: OwnAnswer, cx: &mut Context<'_>) {
-        if self.offered.is_some() {
-            self.cut(cx);
-            return;
-        }
-        let status = answer.status();
-        if status >= 500 {
-            cx.stats.failed += 1;
-        } else {
-            cx.stats.refused += 1;
-        }
-        let request_read = matches!(self.phase, Phase::Queued | Phase::Exchange)
-            && matches!(self.reading, Reading::Done);
-        let keep = request_read && self.request.keep_alive && !cx.draining && !self.receive_ended;
-        let facts = AnswerFacts {
-            request_id: self.request.id.as_bytes(),
-            head_only: self.request.method == Method::Head,
-            close: !keep,
-            announce_keep_alive: self.request.version == Version::Http10,
-            unix_ms: cx.now.unix_ms,
-            random: cx.ids.random(),
-        };
-        write_answer(&mut self.outbox, cx.pool, answer, &facts);
-        self.request.status = status;
-        self.request.worker = None;
-        self.release(Keep::Cancel, cx);
-        self.writing = Writing::Done;
-        self.close_after = !keep;
-        self.must_linger = !request_read;
-        self.finish_exchange(cx);
-    }
-
-    /// Gives the link back, if there is one.
-    fn release(&mut self, keep: Keep, cx: &mut Context<'_>) {
-        if keep == Keep::Cancel
-            && let Some(at) =
-                cx.actions.iter().position(|action| matches!(action, Action::WorkerHead))
-        {
-            // What this step meant to tell a worker that has not heard of the request is better not said.
-            cx.actions.truncate(at);
-        }
-        if self.link != Link::None {
-            cx.actions.push_back(Action::Release(keep));
-        }
-    }
-
-    /// Both directions are complete (or given up): next request, or close.
-    fn finish_exchange(&mut self, cx: &mut Context<'_>) {
-        self.log(cx);
-        cx.stats.requests += 1;
-        self.head = None;
-        self.response_gather = None;
-        self.trailers = None;
-        if self.close_after || cx.draining {
-            self.begin_close(cx);
-            return;
-        }
-        self.reading = Reading::Done;
-        self.request = Request::NONE;
-        self.set_phase(Phase::Idle, cx);
-        if self.leaving != Leaving::No {
-            return;
-        }
-        if let Some(part) = self.inbox.take() {
-            cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
-            self.next_request(part, cx);
-        } else if self.receive_ended && self.offered.is_none() {
-            self.begin_close(cx);
-        }
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {

@@ -81,7 +81,7 @@ impl Conn {
     }
 
     /// The decoder's, with the trailers that were read already.
-    fn resume_text(&self, decoder: &ChunkedDecoder) -> Vec<u8> {
+    pub(super) fn resume_text(&self, decoder: &ChunkedDecoder) -> Vec<u8> {
         let mut text = decoder.resume_text();
         let trailers = self.trailers.as_deref().unwrap_or_default();
         let mut pieces = trailers.split(|byte| *byte == 0);

@@ -87,8 +87,13 @@ impl Conn {
             self.give_back(read, cx);
             return;
         }
+        let answer = OwnAnswer::BadRequest { status: error.status(), why: error.explain() };
+        if cx.settings.client_error && error.is_nodes_too() {
+            self.ask_app(answer, read, cx);
+            return;
+        }
         self.request = Request { started_ms: cx.now.ms, ..Request::NONE };
-        self.answer(OwnAnswer::BadRequest { status: error.status(), why: error.explain() }, cx);
+        self.answer(answer, cx);
     }
 
     /// The head is whole and valid.

@@ -25,7 +25,8 @@ impl Conn {
             Reading::Chunked(_) if self.request.upgrade => self.relay_verbatim(cx),
             Reading::Chunked(_) => self.relay_chunked(cx),
         };
-        if self.phase != Phase::Exchange || self.leaving != Leaving::No {
+        let asked = self.request.refusal.is_with_app();
+        if self.phase != Phase::Exchange || self.leaving != Leaving::No || asked {
             return;
         }
         if matches!(self.reading, Reading::Done) {
@@ -130,6 +131,12 @@ impl Conn {
                     self.ask_back(cx);
                     return true;
                 }
+                Err(error) if self.tells_broken(cx) => {
+                    self.flush_gather(&mut gather, cx);
+                    let answer = OwnAnswer::BadRequest { status: 400, why: error.explain() };
+                    self.ask_app_about_body(answer, &before, &part.as_slice()[at..], cx);
+                    return false;
+                }
                 Err(error) => {
                     self.request_broken(400, error.explain(), cx);
                     return false;
@@ -228,11 +235,14 @@ impl Conn {
             // The plain path has no credit frames: its socket taking the bytes is the credit.
             self.window = hostler_protocol::worker::WINDOW_BYTES;
         }
-        self.mark_ms = cx.now.ms;
         match self.phase {
-            Phase::Exchange if !matches!(self.reading, Reading::Done) => self.relay_request(cx),
             Phase::Tunnel => self.tunnel_to_worker_sent(cx),
-            _ => {}
+            phase => {
+                self.mark_ms = cx.now.ms;
+                if phase == Phase::Exchange && !matches!(self.reading, Reading::Done) {
+                    self.relay_request(cx);
+                }
+            }
         }
     }
 
@@ -251,6 +261,11 @@ impl Conn {
         } else {
             self.abandon(cx);
         }
+    }
+
+    /// The app hears of a body that is not valid.
+    fn tells_broken(&self, cx: &Context<'_>) -> bool {
+        cx.settings.client_error && matches!(self.link, Link::Stream { .. })
     }
 
     /// The client broke its request body: nobody can use the rest of this connection.

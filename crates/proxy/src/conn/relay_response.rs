@@ -1,28 +1,24 @@
 //! Stage relay_response: the worker's answer, from the worker to the client.
 //!
-//! Owns: response heads (1xx and final), where a response ends, the worker's credit. Must never know: the
-//! request's body, what a link is made of. Called by `conn`.
+//! Owns: response heads (1xx and final), where a response ends. Must never know: the request's body, what a link is
+//! made of. Called by `conn`.
 //!
 //! Bytes of a body are forwarded as the worker wrote them, chunked coding included; they are only followed, so
 //! that a response that ends too early or goes on too long is never taken for a good one.
 
 use std::ops::Range;
 
-use hostler_driver::{Buffer, ReceiveMode};
+use hostler_driver::Buffer;
 use hostler_protocol::http1::{BodyFraming, ChunkLimits, ChunkedDecoder, Method, Parsed, Version};
-use hostler_protocol::worker::WINDOW_BYTES;
 
 use super::{
-    Action, BodyLeft, Conn, Context, Keep, Leaving, Link, PIPELINE_BYTES_MAX, Phase, Reading,
-    ResponseEnd, Writing,
+    Action, BodyLeft, Conn, Context, Keep, Link, Phase, Reading, Refusal, ResponseEnd, Writing,
 };
 use crate::forward;
 use crate::respond::OwnAnswer;
 
-/// How often a request that never left may be given out again: each time a worker refused the connection.
-const UNSENT_RETRIES_MAX: u8 = 4;
 /// Output towards a client above which a plain worker connection is not read.
-const WAITING_BYTES_MAX: u32 = 128 * 1024;
+pub(super) const WAITING_BYTES_MAX: u32 = 128 * 1024;
 
 impl Conn {
     pub(super) fn worker_bytes(
@@ -142,14 +138,23 @@ impl Conn {
         // Over frames `Connection: close` is the app's wish for its client; on the plain path it is
         // about the worker's own connection.
         let app_closes = matches!(self.link, Link::Stream { .. }) && !head.keep_alive;
-        self.close_after |= app_closes || cx.draining || self.receive_ended;
+        // Behind the last request that `maxRequestsPerSocket` allows Node announces the end and leaves it to the client: what
+        // comes all the same is answered with 503 (parserOnIncoming of _http_server.js). If the app ends it, END_CLOSE says so.
+        let counted_out =
+            cx.settings.requests_per_connection_max.is_some_and(|max| self.requests >= max);
+        self.close_after |= app_closes && !counted_out || cx.draining || self.receive_ended;
         self.close_after |= matches!(left, BodyLeft::UntilClose | BodyLeft::Decoded(_));
         self.worker_keeps = head.keep_alive && !matches!(left, BodyLeft::UntilClose);
         if matches!(self.link, Link::Plain { .. }) {
             self.worker_idle_ms = head.keep_alive_s(bytes).map(|s| s.saturating_mul(1_000));
         }
-        let announce = if self.close_after {
+        let tells_idle = cx.settings.announces_idle
+            && matches!(self.link, Link::Stream { .. })
+            && head.keep_alive_s(bytes).is_some();
+        let announce = if self.close_after || app_closes {
             forward::Announce::Close
+        } else if tells_idle {
+            forward::Announce::IdleTime
         } else if self.request.version == Version::Http10 {
             forward::Announce::KeepAlive
         } else {
@@ -164,6 +169,9 @@ impl Conn {
             announce,
         );
         self.request.status = head.status;
+        if self.request.refusal.is_with_app() {
+            self.request.refusal = Refusal::Answered;
+        }
         // The answer has begun: no retry any more, so the request's bytes can go, unless the log wants them.
         if cx.log.is_none() {
             self.head = None;
@@ -234,8 +242,11 @@ impl Conn {
         }
         self.close_after |= end == ResponseEnd::EndClose;
         match self.writing {
-            // Node closed the socket of a client that had half-closed it: nobody waits for an answer.
-            Writing::AwaitHead if self.receive_ended => self.abandon(cx),
+            // Node closed the socket of a client that had half-closed it: nobody waits for an answer. Or the app that of one
+            // that had broken its request.
+            Writing::AwaitHead if self.receive_ended || self.request.refusal.is_with_app() => {
+                self.abandon(cx);
+            }
             Writing::AwaitHead => self.answer(OwnAnswer::WorkerBroken, cx),
             Writing::Body(BodyLeft::None | BodyLeft::UntilClose) => self.response_complete(cx),
             // The app promised more bytes than it wrote: the client must not take this for the whole.
@@ -254,15 +265,6 @@ impl Conn {
             cx.actions.push_back(Action::WorkerCredit(0));
         } else {
             self.worker_held = true;
-        }
-    }
-
-    /// The worker's plain connection ended.
-    pub(super) fn worker_ended(&mut self, cx: &mut Context<'_>) {
-        match (self.phase, &self.writing) {
-            (Phase::Exchange, Writing::Body(BodyLeft::UntilClose)) => self.response_complete(cx),
-            (Phase::Tunnel, _) => self.tunnel_worker_ended(cx),
-            _ => self.worker_lost(false, cx),
         }
     }
 
@@ -292,129 +294,5 @@ impl Conn {
         self.release(Keep::Cancel, cx);
         self.writing = Writing::Done;
         self.begin_close(cx);
-    }
-
-    pub(super) fn worker_reset(&mut self, cx: &mut Context<'_>) {
-        match self.phase {
-            Phase::Exchange | Phase::Tunnel => {
-                self.release(Keep::Cancel, cx);
-                self.writing = Writing::Done;
-                self.begin_close(cx);
-            }
-            Phase::Idle => self.begin_close(cx),
-            Phase::Head | Phase::Queued | Phase::Closing | Phase::Lingering => {}
-        }
-    }
-
-    /// The worker is gone. The request goes to another one only if no app code can have seen it, or if it may be repeated
-    /// (idempotent, no body, no byte of an answer).
-    pub(super) fn worker_lost(&mut self, unsent: bool, cx: &mut Context<'_>) {
-        if self.offered.is_some() {
-            self.offered_worker_lost(cx);
-            return;
-        }
-        match (self.phase, &self.writing) {
-            (Phase::Exchange, Writing::AwaitHead) => {
-                let untouched =
-                    matches!(self.request.framing, BodyFraming::None | BodyFraming::Length(0))
-                        && self.response_gather.is_none()
-                        && !self.interim_sent;
-                let repeatable = unsent || self.request.method.is_idempotent();
-                let retries_max = if unsent { UNSENT_RETRIES_MAX } else { 1 };
-                let again = self.request.retries < retries_max;
-                if untouched && repeatable && self.head.is_some() && again {
-                    self.request.retries += 1;
-                    cx.stats.retried += 1;
-                    self.release(Keep::Cancel, cx);
-                    self.set_phase(Phase::Queued, cx);
-                    cx.actions.push_back(Action::Dispatch);
-                } else {
-                    self.answer(OwnAnswer::WorkerLost, cx);
-                }
-            }
-            (Phase::Exchange, _) => self.truncated(cx),
-            (Phase::Tunnel, _) => self.worker_reset(cx),
-            _ => {}
-        }
-    }
-
-    /// A send to the client is complete: credit the worker, go on.
-    pub(super) fn sent(&mut self, cx: &mut Context<'_>) {
-        let bytes = self.outbox.sent();
-        self.mark_sent(cx);
-        let taken = if self.outbox.is_empty() {
-            self.unacknowledged
-        } else {
-            bytes.min(self.unacknowledged)
-        };
-        self.unacknowledged -= taken;
-        self.credit += taken;
-        match self.phase {
-            Phase::Exchange if !matches!(self.writing, Writing::Done) => self.credit_worker(cx),
-            Phase::Idle
-                if self.outbox.waiting() <= PIPELINE_BYTES_MAX && self.leaving == Leaving::No =>
-            {
-                if let Some(part) = self.inbox.take() {
-                    cx.actions.push_back(Action::Receive(ReceiveMode::Stream));
-                    self.read_head(part, cx);
-                }
-            }
-            Phase::Tunnel => self.tunnel_to_client_sent(cx),
-            Phase::Closing if self.outbox.is_empty() => self.last_bytes_sent(cx),
-            _ => {}
-        }
-    }
-
-    /// The client takes bytes. That is progress only where the client's reading is waited for: a slow reader of one
-    /// answer gets no more time for its next head.
-    pub(super) fn mark_sent(&mut self, cx: &Context<'_>) {
-        // Idle counts too: whoever still takes the last answer is not idle yet.
-        if matches!(self.phase, Phase::Exchange | Phase::Tunnel | Phase::Closing | Phase::Idle) {
-            self.mark_ms = cx.now.ms;
-        }
-    }
-
-    fn credit_worker(&mut self, cx: &mut Context<'_>) {
-        match self.link {
-            Link::Stream { .. } if self.credit >= WINDOW_BYTES / 4 => {
-                cx.actions.push_back(Action::WorkerCredit(std::mem::take(&mut self.credit)));
-            }
-            Link::Plain { .. } if self.worker_held && self.outbox.waiting() < WAITING_BYTES_MAX => {
-                self.worker_held = false;
-                cx.actions.push_back(Action::WorkerCredit(0));
-            }
-            _ => {}
-        }
-    }
-
-    /// FIN from the client.
-    pub(super) fn receive_ended(&mut self, cx: &mut Context<'_>) {
-        self.receive_ended = true;
-        if self.offered.is_some() {
-            self.offered_receive_ended(cx);
-            return;
-        }
-        match self.phase {
-            Phase::Idle | Phase::Head => self.begin_close(cx),
-            // FIN may be all that a client had to add, or the end of its patience. In the queue it gets a moment in
-            // which a worker may take the request and Node decide; see `deadline.rs`.
-            Phase::Queued => {}
-            Phase::Exchange if matches!(self.reading, Reading::Done) => {
-                // As on a socket of its own: Node decides whether a half-closed client gets its answer.
-                self.close_after = true;
-                cx.actions.push_back(Action::WorkerHalfClose);
-            }
-            Phase::Exchange if matches!(self.writing, Writing::Done) => {
-                // The answer is whole and may be on its way; only the request will never be.
-                self.close_after = true;
-                self.release(Keep::Cancel, cx);
-                self.finish_exchange(cx);
-            }
-            Phase::Exchange => self.abandon(cx),
-            // A client that half-closes still wants its answer; one that is gone makes the send fail.
-            Phase::Closing => {}
-            Phase::Tunnel => self.tunnel_client_ended(cx),
-            Phase::Lingering => cx.actions.push_back(Action::Close),
-        }
     }
 }

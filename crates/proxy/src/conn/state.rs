@@ -5,6 +5,7 @@
 
 use hostler_protocol::http1::{BodyFraming, ChunkedDecoder, Method, Version};
 
+use super::Refusal;
 use crate::request_id::RequestId;
 
 /// Where a connection is in its life.
@@ -88,8 +89,10 @@ pub struct Request {
     pub version: Version,
     /// The client would keep the connection.
     pub keep_alive: bool,
-    /// It needs a byte connection to the worker (Upgrade, CONNECT).
+    /// It needs a byte connection to the worker (Upgrade, CONNECT, a refused request).
     pub upgrade: bool,
+    /// Whether it is refused by the app itself.
+    pub refusal: Refusal,
     /// How its body is framed.
     pub framing: BodyFraming,
     /// Its id.
@@ -112,6 +115,7 @@ impl Request {
         version: Version::Http11,
         keep_alive: false,
         upgrade: false,
+        refusal: Refusal::No,
         framing: BodyFraming::None,
         id: RequestId::NONE,
         retries: 0,

@@ -6,6 +6,7 @@
 mod deadline;
 mod lifecycle;
 mod read_head;
+mod refused;
 mod relay_request;
 mod relay_response;
 mod tunnel;
@@ -14,10 +15,10 @@ use std::collections::VecDeque;
 
 use hostler_driver::fake::FakeDriver;
 use hostler_driver::{Buffer, Driver, Key, Pool, PoolClass, PoolSizes, ReceiveMode};
-use hostler_protocol::control::{IoChoice, ProxySetup};
+use hostler_protocol::control::{IoChoice, ProxySetup, Typed};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 
-use super::{Action, ClientAddress, Conn, Context, Event, Keep, Link, Phase, ResponseEnd};
+use super::{Action, ClientAddress, Conn, Context, Event, Keep, Link, Phase, Refusal, ResponseEnd};
 use crate::clock::Now;
 use crate::request_id::RequestIds;
 use crate::settings::Settings;
@@ -47,6 +48,7 @@ fn settings() -> Settings {
         body_bytes_max: Some(1_000_000),
         access_log: None,
         log_json: false,
+        typed: Typed::default(),
     };
     Settings::from_setup(&setup, 0)
 }
@@ -148,7 +150,8 @@ impl World {
                 "reset".into()
             }
             Action::Dispatch => {
-                assert!(self.conn.head.is_some() && self.conn.link == Link::None);
+                let known = self.conn.head.is_some() || self.conn.request.refusal.is_with_app();
+                assert!(known && self.conn.link == Link::None);
                 "dispatch".into()
             }
             Action::Undispatch => "undispatch".into(),
@@ -157,6 +160,9 @@ impl World {
             Action::WorkerEnd(trailers) => format!("end {}", text(&trailers)).trim_end().into(),
             Action::WorkerHalfClose => "half-close".into(),
             Action::WorkerHold => "hold".into(),
+            Action::WorkerBroken { lead, read } => {
+                format!("broken {} + {}", text(&lead), text(&read))
+            }
             Action::GiveBack { lead, read } => {
                 self.closed = true;
                 let (lead, read) = read.split_at(lead);

@@ -6,7 +6,10 @@ use std::ops::Range;
 
 use hostler_driver::{Buffer, Part, PoolClass, ReceiveMode};
 
-use super::{Action, Conn, Context, Keep, Phase, Reading, Writing};
+use super::{Action, Conn, Context, Keep, Phase, Reading, Refusal, Writing};
+
+/// nginx's status in the log where the server closes without a word: an app may do that to a refused request.
+const CLOSED_WITHOUT_ANSWER: u16 = 444;
 
 impl Conn {
     /// The worker agreed to the upgrade; `rest` are its first bytes behind the head.
@@ -39,7 +42,10 @@ impl Conn {
     }
 
     pub(super) fn tunnel_from_client(&mut self, part: Part, cx: &mut Context<'_>) {
-        self.mark_ms = cx.now.ms;
+        // Whoever sends on after a refused request gives the app no more time for its answer.
+        if !self.request.refusal.is_with_app() {
+            self.mark_ms = cx.now.ms;
+        }
         // Remembered until the bytes have left, so that the next buffer has the right size.
         self.body_bytes = part.len() as u64;
         self.body_in_link = true;
@@ -48,6 +54,9 @@ impl Conn {
     }
 
     pub(super) fn tunnel_to_worker_sent(&mut self, cx: &mut Context<'_>) {
+        if !self.request.refusal.is_with_app() {
+            self.mark_ms = cx.now.ms;
+        }
         if !self.receive_ended {
             self.receive_next(self.body_bytes, cx);
         }
@@ -68,7 +77,10 @@ impl Conn {
         cx: &mut Context<'_>,
     ) {
         self.mark_ms = cx.now.ms;
-        self.outbox.push(cx.pool, buffer, range, scarce);
+        match self.request.refusal {
+            Refusal::Asked(answer) => self.refusal_answered(answer, buffer, range, cx),
+            Refusal::No | Refusal::Answered => self.outbox.push(cx.pool, buffer, range, scarce),
+        }
     }
 
     pub(super) fn tunnel_to_client_sent(&mut self, cx: &mut Context<'_>) {
@@ -97,6 +109,7 @@ impl Conn {
     }
 
     fn worker_gone_quietly(&mut self, cx: &mut Context<'_>) {
+        self.refusal_over(CLOSED_WITHOUT_ANSWER, cx);
         self.release(Keep::Cancel, cx);
         self.begin_close(cx);
         debug_assert!(matches!(self.phase, Phase::Closing | Phase::Lingering));

@@ -5,6 +5,7 @@ use hostler_protocol::http1::{HeadLimits, Parsed};
 use hostler_protocol::worker::peer::{PeerBody, PeerHead, PeerReader};
 
 use super::*;
+use crate::conn::Refusal;
 use crate::request_id::RequestId;
 
 const TAG: StreamTag = StreamTag { stream: 3, generation: 9 };
@@ -228,6 +229,7 @@ fn a_frame_without_room_leaves_nothing() {
 
 fn request(method: Method) -> Request {
     Request {
+        refusal: Refusal::No,
         method,
         version: Version::Http11,
         keep_alive: true,

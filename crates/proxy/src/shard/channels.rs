@@ -7,13 +7,15 @@ use std::os::fd::OwnedFd;
 use hostler_driver::{Buffer, Driver, PoolClass, ReceiveMode};
 use hostler_protocol::worker::{
     BodyEnd, Count, FromWorker, Heartbeat, Incoming, Listen, ListenerAddress, Offer,
-    PROTOCOL_VERSION, ProxyHello, StreamTag, ToWorker, Unlisten, WINDOW_BYTES, WorkerHello,
+    PROTOCOL_VERSION, ProxyHello, Settings as AppSettings, StreamTag, ToWorker, Unlisten,
+    WINDOW_BYTES, WorkerHello,
 };
 
 use super::links::mark_dirty;
 use super::owner::Owner;
 use super::{Shard, ShardEvent};
 use crate::accept;
+use crate::app_settings::with_app;
 use crate::conn::{Event, Link, Phase, ResponseEnd};
 use crate::settings::ListenerInfo;
 use crate::worker::channel::{Channel, ChannelPhase};
@@ -31,7 +33,7 @@ enum Frame {
     Unlisten { server: Option<u32> },
     Offer(Offer),
     Count(Count),
-    Ignored,
+    Settings(AppSettings),
 }
 
 impl<D: Driver> Shard<D> {
@@ -118,7 +120,7 @@ impl<D: Driver> Shard<D> {
             Frame::Offer(offer) if self.settings.takes_offers => self.offered(index, offer),
             Frame::Offer(_) => self.channel_lost(index, "OFFER outside of exec"),
             Frame::Count(count) => self.offers.native += count.http,
-            Frame::Ignored => {}
+            Frame::Settings(told) => self.app_says(told),
         }
     }
 
@@ -194,6 +196,17 @@ impl<D: Driver> Shard<D> {
         }
         channel.write_always(self.driver.pool(), |out| out.json(ToWorker::Hello, &answer));
         mark_dirty(&mut self.dirty, channel, index);
+    }
+
+    /// The app's own time-outs and limits. Workers of one app say the same; the last one wins. Deadlines that are set already
+    /// stay until their connection moves.
+    fn app_says(&mut self, told: AppSettings) {
+        // Under exec Node has them.
+        if self.settings.takes_offers || told == self.app_settings {
+            return;
+        }
+        self.app_settings = told;
+        self.settings = with_app(&self.base_settings, &told);
     }
 
     fn channel_listens(&mut self, index: u16, listens: bool) {
@@ -325,7 +338,8 @@ fn read_frame(incoming: Incoming<'_>) -> Result<Frame, String> {
             FromWorker::Listen => Frame::Listen { server: json::<Listen>(bytes)?.server },
             FromWorker::Unlisten => Frame::Unlisten { server: json::<Unlisten>(bytes)?.server },
             FromWorker::Count => Frame::Count(json(bytes)?),
-            _ => Frame::Ignored,
+            FromWorker::Settings => Frame::Settings(json(bytes)?),
+            _ => return Err(format!("{kind:?} is no JSON")),
         },
     })
 }

@@ -155,6 +155,7 @@ impl<D: Driver> Shard<D> {
             Action::WorkerHalfClose => self.worker_half_close(slot),
             Action::WorkerCredit(bytes) => self.worker_credit(slot, bytes),
             Action::Release(keep) => self.release_link(slot, keep),
+            Action::WorkerBroken { lead, read } => self.worker_broken(slot, &lead, &read),
             Action::WorkerHold => self.worker_hold(slot),
             Action::GiveBack { lead, read } => self.give_back(slot, lead, &read),
         }

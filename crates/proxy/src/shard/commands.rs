@@ -10,6 +10,7 @@ use hostler_protocol::control::{ShardStatus, Transport, WorkerAddress};
 
 use super::links::mark_dirty;
 use super::{Draining, Shard};
+use crate::app_settings::in_effect;
 use crate::conn::Event;
 use crate::dispatch::WorkerPhase;
 use crate::stats::WorkerGauge;
@@ -239,6 +240,7 @@ impl<D: Driver> Shard<D> {
             starved: usage.starved,
             sockets: usage.sockets,
             buffers_out: usage.buffers_out,
+            app: in_effect(&self.base_settings, &self.settings),
         }
     }
 }

@@ -9,7 +9,7 @@ use hostler_protocol::http1::Parsed;
 
 use super::Shard;
 use super::links::HEAD_FRAME_EXTRA;
-use crate::conn::{Event, Link, Phase};
+use crate::conn::{Event, Link, Phase, Refusal};
 use crate::dispatch::Busy;
 use crate::respond::OwnAnswer;
 
@@ -19,6 +19,14 @@ impl<D: Driver> Shard<D> {
     pub(super) fn dispatch_request(&mut self, slot: u32, fresh: bool) {
         if let Some(offered) = self.conns.get(slot).and_then(|conn| conn.offered) {
             self.grant_offered(slot, offered);
+            return;
+        }
+        if let Some(Refusal::Asked(answer)) = self.conns.get(slot).map(|conn| conn.request.refusal)
+        {
+            // It does not wait: a worker now, or our own answer.
+            if self.grant(slot, true).is_err() {
+                self.step_only(slot, Event::Refused(answer));
+            }
             return;
         }
         if self.dispatch.queued() == 0 && self.grant(slot, fresh).is_ok() {
@@ -38,8 +46,16 @@ impl<D: Driver> Shard<D> {
     fn choose(&self, slot: u32) -> Result<u16, Busy> {
         let conn = self.conns.get(slot);
         let upgrade = conn.is_some_and(|conn| conn.request.upgrade);
+        let refused = conn.is_some_and(|conn| conn.request.refusal.is_with_app());
         let head_bytes = conn.and_then(|conn| conn.head.as_ref()).map_or(0, Part::len);
-        self.dispatch.choose(self.now.ms, |worker| {
+        // The worker that has counted the requests so far; if it is gone or full, another one counts anew.
+        let counts = self.settings.requests_per_connection_max.is_some();
+        let wanted = conn.and_then(|conn| conn.last_worker).filter(|_| counts);
+        self.dispatch.choose(self.now.ms, wanted, |worker| {
+            if refused {
+                // Only the loader keeps a request that we refused from its app.
+                return worker.address.transport == Transport::Frames;
+            }
             if upgrade || worker.address.transport == Transport::Http {
                 return true;
             }
@@ -72,6 +88,7 @@ impl<D: Driver> Shard<D> {
         worker.in_flight += 1;
         worker.gauge.begin();
         conn.request.worker = Some(worker.address.worker.0);
+        conn.last_worker = conn.request.worker;
         let link = match (worker.address.transport, worker.channel) {
             (Transport::Frames, Some(channel)) if !upgrade => {
                 let batch = self.channels[usize::from(channel)]

@@ -5,11 +5,11 @@
 use hostler_driver::{Driver, Part};
 use hostler_protocol::control::Transport;
 use hostler_protocol::http1::{BodyFraming, encode_chunk_head};
-use hostler_protocol::worker::{FrameWriter, NoRoom, StreamTag};
+use hostler_protocol::worker::{FRAME_PREFIX_BYTES, FrameWriter, NoRoom, StreamTag};
 
 use super::Shard;
-use crate::conn::{Keep, Link, Offered, OpenStream, Phase};
-use crate::forward::Forwarding;
+use crate::conn::{Keep, Link, Offered, OpenStream, Phase, Refusal};
+use crate::forward::{Forwarding, write_client_line};
 use crate::worker::channel::Channel;
 
 /// Room that the proxy's own fields may need in a HEAD frame beside the client's head.
@@ -26,6 +26,15 @@ impl<D: Driver> Shard<D> {
         let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
+        if let (Refusal::Asked(answer), Link::Plain { plain, .. }) =
+            (conn.request.refusal, conn.link)
+        {
+            if let Some(entry) = self.plains.get_mut(plain) {
+                let (pool, refused) = (self.driver.pool(), Some(answer.status()));
+                write_client_line(&mut entry.outbox, pool, &conn.address, conn.listener, refused);
+            }
+            return;
+        }
         let Some(head) = &conn.head else { return };
         let forwarding = Forwarding {
             bytes: head.as_slice(),
@@ -68,7 +77,8 @@ impl<D: Driver> Shard<D> {
                     .get(entry.worker)
                     .is_some_and(|worker| worker.address.transport == Transport::Frames);
                 if framed {
-                    forwarding.write_client_line(&mut entry.outbox, self.driver.pool());
+                    let pool = self.driver.pool();
+                    write_client_line(&mut entry.outbox, pool, &conn.address, conn.listener, None);
                 }
                 forwarding.write_text(&mut entry.outbox, self.driver.pool());
                 // The chunks of a request that asks for another protocol come as the client wrote them.
@@ -180,6 +190,17 @@ impl<D: Driver> Shard<D> {
             Link::Plain { plain, .. } => self.plain_receive(plain),
             Link::None => {}
         }
+    }
+
+    /// Streams only: on the plain path Node's own parser sees what is wrong.
+    pub(super) fn worker_broken(&mut self, slot: u32, lead: &[u8], read: &[u8]) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        let Link::Stream { channel, .. } = conn.link else { return };
+        let tag = StreamTag { stream: stream_of(slot), generation: conn.generation };
+        let Some(entry) = self.channels[usize::from(channel)].as_mut() else { return };
+        let bytes_max = FRAME_PREFIX_BYTES + 4 + lead.len() + read.len();
+        entry.write_at_most(self.driver.pool(), bytes_max, |out| out.broken(tag, lead, read));
+        mark_dirty(&mut self.dirty, entry, channel);
     }
 
     fn link_of(&self, slot: u32) -> Link {

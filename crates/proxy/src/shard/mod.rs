@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use hostler_driver::{Completion, Driver, Key, ListenerId, Operation, SocketId};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
+use hostler_protocol::worker;
 
 pub use self::commands::{ShardCommand, ShardEvent};
 use self::offers::HeadWaits;
@@ -52,6 +53,10 @@ pub type EventSink = Box<dyn FnMut(ShardEvent)>;
 pub struct Shard<D: Driver> {
     driver: D,
     settings: Settings,
+    /// Before an app had its say.
+    base_settings: Box<Settings>,
+    /// What the app said last; it outlives the worker that said it.
+    app_settings: worker::Settings,
     now: Now,
     conns: Slab<Conn>,
     /// Generation of each slot's last request: survives the connection, so that late frames are known as such.
@@ -161,6 +166,8 @@ impl<D: Driver> Shard<D> {
             owners: Vec::with_capacity(64),
             pump: false,
             driver,
+            base_settings: Box::new(settings.clone()),
+            app_settings: worker::Settings::default(),
             settings,
         })
     }

@@ -7,5 +7,6 @@ mod loss;
 mod offers;
 mod plain;
 mod reuse;
+mod settings;
 mod streams;
 mod world;

@@ -14,11 +14,12 @@ use hostler_driver::{
     SocketId, Usage, Waker,
 };
 use hostler_protocol::control::{
-    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+    IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
 use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
 use hostler_protocol::worker::{
-    FromWorker, Listen, Offer, PROTOCOL_VERSION, StreamTag, Unlisten, WorkerHello,
+    FromWorker, Listen, Offer, PROTOCOL_VERSION, Settings as AppSettings, StreamTag, Unlisten,
+    WorkerHello,
 };
 use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
@@ -134,6 +135,7 @@ impl World {
             body_bytes_max: None,
             access_log: None,
             log_json: false,
+            typed: Typed::default(),
         };
         change(&mut setup);
         Self::with(Settings { is_ending, ..Settings::from_setup(&setup, 0) })
@@ -300,7 +302,7 @@ fn now(ms: u64) -> Now {
     Now { ms: 1_000 + ms, unix_ms: 1_700_000_000_000 + ms }
 }
 
-fn plain_path(number: u32) -> String {
+pub(crate) fn plain_path(number: u32) -> String {
     format!("/run/web.{number}")
 }
 
@@ -340,6 +342,10 @@ impl Framed {
 
     pub(crate) fn listen(&self) {
         self.json(|out| peer::put_json(out, FromWorker::Listen, &Listen::default()));
+    }
+
+    pub(crate) fn settings(&self, told: &AppSettings) {
+        self.json(|out| peer::put_json(out, FromWorker::Settings, told));
     }
 
     pub(crate) fn unlisten(&self) {

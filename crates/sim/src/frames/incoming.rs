@@ -72,6 +72,7 @@ impl FramesSide {
             }
             PeerBody::Data(bytes) => Self::data(stream, tag, &bytes, ledger),
             PeerBody::End(trailers) => Self::end(stream, tag, &trailers, ledger),
+            PeerBody::Broken { .. } => Err("no client here breaks a body".to_owned()),
             PeerBody::Open(_) | PeerBody::Hold | PeerBody::GiveBack { .. } => {
                 Err(format!("{:?} without an offer", frame.body))
             }

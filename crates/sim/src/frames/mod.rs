@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use hostler_driver::fake::{FakePeer, FakeRead};
 use hostler_protocol::worker::peer::{PeerReader, put_heartbeat, put_json};
 use hostler_protocol::worker::{
-    FromWorker, Heartbeat, Listen, PROTOCOL_VERSION, Unlisten, WorkerHello,
+    FromWorker, Heartbeat, Listen, PROTOCOL_VERSION, Settings, Unlisten, WorkerHello,
 };
 
 use crate::app::{AppWishes, Exchange};
@@ -98,6 +98,13 @@ impl FramesSide {
         let mut bytes = Vec::new();
         put_json(&mut bytes, FromWorker::Hello, &hello);
         put_json(&mut bytes, FromWorker::Listen, &Listen::default());
+        let settings = Settings {
+            client_error: wishes.client_errors,
+            // More than anybody sends: the end of a count is Node's business.
+            requests_per_connection_max: wishes.counts.then_some(1_000_000),
+            ..Settings::default()
+        };
+        put_json(&mut bytes, FromWorker::Settings, &settings);
         this.put(&bytes);
         this
     }

@@ -71,6 +71,7 @@ impl Ledger {
         let lost = last.is_some_and(|delivery| delivery.lost) || since(self.lost_ms);
         let jumped = since(self.jumped_ms);
         let allowed = match (status, error) {
+            (400, "bad-request") if self.asks && record.sent_ms.is_none() => true,
             (_, "bad-request") => record.request.refusals.contains(&status),
             (413, "body-too-large") => record.request.body_len as u64 > self.body_max,
             (408, "client-timeout") => jumped || self.is_slow(record),

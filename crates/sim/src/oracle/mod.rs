@@ -30,6 +30,8 @@ pub struct Ledger {
     pub times: Times,
     /// Port in the forwarding fields.
     pub port: String,
+    /// The app answers client errors itself, half a head among them.
+    pub asks: bool,
     /// Longest request body allowed.
     pub body_max: u64,
     /// When a worker, a channel or a worker's connection was last lost.
@@ -65,6 +67,7 @@ impl Ledger {
             violations: Vec::new(),
             times,
             port: port.to_owned(),
+            asks: false,
             body_max,
             lost_ms: None,
             idle_reset_ms: None,

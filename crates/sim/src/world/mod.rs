@@ -104,6 +104,7 @@ impl World {
             FakeDriver::new(&scenario.driver_config()).expect("memory for the pools");
         let body_max = scenario.setup.body_bytes_max.unwrap_or(u64::MAX);
         let mut ledger = Ledger::new(scenario.times(), PORT, body_max, trace);
+        ledger.asks = scenario.apps.client_errors;
         let events = Rc::new(RefCell::new(Vec::new()));
         let sink = Rc::clone(&events);
         let parts = ShardParts {

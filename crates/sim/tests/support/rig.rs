@@ -9,7 +9,7 @@ use std::time::Duration;
 use hostler_driver::DriverConfig;
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeServer};
 use hostler_protocol::control::{
-    IoChoice, PlainAddress, ProxySetup, Transport, WorkerAddress, WorkerId,
+    IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
 use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerReader, put, put_json};
 use hostler_protocol::worker::{FromWorker, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello};
@@ -36,6 +36,7 @@ pub(crate) fn setup() -> ProxySetup {
         head_bytes_max: 16_384,
         body_bytes_max: None,
         log_json: false,
+        typed: Typed::default(),
         access_log: None,
     }
 }

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use hostler_protocol::control::{IoChoice, ProxySetup, Transport};
+use hostler_protocol::control::{IoChoice, ProxySetup, Transport, Typed};
 use hostler_spawner::{AppSpec, ExitReason, Launch, Notice, SupervisorConfig};
 use serde_json::Value;
 
@@ -95,5 +95,6 @@ fn proxy_setup(shards: u32) -> ProxySetup {
         body_bytes_max: None,
         access_log: None,
         log_json: false,
+        typed: Typed::default(),
     }
 }

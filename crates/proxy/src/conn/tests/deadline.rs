@@ -161,3 +161,47 @@ fn the_deadline_is_always_in_the_future_or_the_connection_moves_on() {
         assert!(world.closed || world.conn.deadline_ms(&world.settings) > world.now.ms);
     }
 }
+
+#[test]
+fn a_whole_request_has_a_time_where_the_app_says_so() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
+    for answered in [false, true] {
+        let mut world = World::new();
+        world.settings.request_ms_max = 20_000;
+        world.receive(&post[..10]);
+        world.now.ms += 5_000;
+        world.receive(&post[10..]);
+        world.grant(STREAM);
+        for _ in 0..14 {
+            assert_eq!(world.deadline(1_000), NOTHING);
+            world.receive("x");
+            world.step(Event::BodySent);
+        }
+        if answered {
+            world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh", ResponseEnd::Open);
+            world.flush();
+        }
+        let seen = world.deadline(1_000);
+        match answered {
+            false => assert_eq!(status(&world.output()), 408),
+            true => assert_eq!(seen, ["cancel", "close"]),
+        }
+    }
+    // A request that is here has no such deadline.
+    let mut world = World::in_exchange(GET, STREAM);
+    world.settings.request_ms_max = 1_000;
+    assert_eq!(world.deadline(59_999), NOTHING);
+}
+
+#[test]
+fn a_connection_that_asked_nothing_yet_is_not_held_to_a_short_idle_time() {
+    let mut world = World::new();
+    world.settings.idle_ms_max = 1_000;
+    assert_eq!(world.deadline(9_999), NOTHING);
+    world.receive(GET);
+    world.grant(STREAM);
+    world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End);
+    world.flush();
+    assert_eq!(world.deadline(999), NOTHING);
+    assert_eq!(world.deadline(1), ["close"]);
+}

@@ -367,3 +367,33 @@ fn an_answer_that_ends_with_its_connection_is_never_cut_in_order() {
     world.step(Event::WorkerLost { unsent: false });
     assert_eq!(world.flush().1, ["close"], "a length tells");
 }
+
+#[test]
+fn behind_the_last_request_that_the_app_counts_the_end_is_announced_and_left_to_the_client() {
+    let last = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let mut world = World::in_exchange(GET, STREAM);
+    world.settings.requests_per_connection_max = Some(2);
+    // The app's own wish, before: it closes.
+    assert_eq!(world.worker(last, ResponseEnd::EndClose), ["reuse"]);
+    assert!(world.output().contains("\r\nConnection: close\r\n"));
+    assert_eq!(world.conn.phase(), Phase::Closing);
+
+    let mut world = World::in_exchange(GET, STREAM);
+    world.settings.requests_per_connection_max = Some(1);
+    assert_eq!(world.worker(last, ResponseEnd::End), ["reuse"]);
+    assert!(world.output().contains("\r\nConnection: close\r\n"));
+    assert_eq!(world.receive(GET), ["dispatch"], "Node answers it with 503");
+}
+
+#[test]
+fn the_apps_idle_time_is_told_where_it_is_in_effect() {
+    let answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=65\r\nContent-Length: 0\r\n\r\n";
+    for announces in [false, true] {
+        let mut world = World::in_exchange(GET, STREAM);
+        world.settings.announces_idle = announces;
+        world.worker(answer, ResponseEnd::End);
+        let out = world.output();
+        assert_eq!(out.contains("\r\nKeep-Alive: timeout=65\r\n"), announces, "{out}");
+        assert_eq!(out.contains("\r\nConnection: keep-alive\r\n"), announces, "{out}");
+    }
+}

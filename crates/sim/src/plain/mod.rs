@@ -1,10 +1,15 @@
 //! The worker's end of a plain HTTP/1.1 connection.
 //!
-//! Owns: a small HTTP server of its own. Must never know: why an app answers as it does. Called by `worker`.
+//! Owns: a small HTTP server of its own; what it writes is `answering`. Must never know: why an app answers as it does.
+//! Called by `worker`.
+
+mod answering;
 
 use hostler_driver::fake::{FakePeer, FakeRead};
 
-use crate::app::{AppWishes, Ending, Exchange};
+use hostler_proxy::forward::REFUSAL_RETURNED;
+
+use crate::app::{AppWishes, Exchange};
 use crate::frames::Fate;
 use crate::oracle::Ledger;
 use crate::rng::Rng;
@@ -14,6 +19,8 @@ use crate::rng::Rng;
 enum Reading {
     /// The line that tells a worker of frames who the client is.
     Client,
+    /// Bytes that the proxy refused, and the status that it would answer.
+    Refused(u16),
     Head,
     Length(usize),
     ChunkSize,
@@ -41,6 +48,8 @@ pub struct PlainSide {
     trailers: Vec<(Vec<u8>, Vec<u8>)>,
     out: Vec<u8>,
     ended: bool,
+    /// The connection ends when all is written.
+    closes: bool,
     idle_ms: u64,
 }
 
@@ -66,6 +75,7 @@ impl PlainSide {
             trailers: Vec::new(),
             out: Vec::new(),
             ended: false,
+            closes: false,
             idle_ms: now_ms,
         }
     }
@@ -131,6 +141,14 @@ impl PlainSide {
         if fate != Fate::Lives {
             return (fate, true);
         }
+        if self.closes && self.out.is_empty() {
+            // In order, so that the answer arrives; what still comes is thrown away.
+            self.peer.finish();
+            self.bytes.clear();
+            if self.ended || self.peer.is_closed() {
+                return (Fate::ClosedByProxy, true);
+            }
+        }
         let over = self.ended && self.exchange.is_none() && self.out.is_empty();
         if over || (self.ended && self.peer.is_closed()) {
             return (Fate::ClosedByProxy, true);
@@ -178,12 +196,22 @@ impl PlainSide {
                         return Ok(());
                     };
                     let line: Vec<u8> = self.bytes.drain(..=end).collect();
-                    if !line.starts_with(b"HOSTLER ")
-                        || line.split(|byte| *byte == b' ').count() != 4
-                    {
-                        return Err(format!("first line {:?}", String::from_utf8_lossy(&line)));
+                    self.reading = self.client_line(&String::from_utf8_lossy(&line))?;
+                }
+                Reading::Refused(status) => {
+                    if self.bytes.is_empty() && !self.ended {
+                        return Ok(());
                     }
-                    self.reading = Reading::Head;
+                    self.bytes.clear();
+                    // The oracle cannot tell the app's words from ours, and need not.
+                    let words = format!(
+                        "HTTP/1.1 {status} No\r\nX-Hostler-Error: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                        if status == 408 { "client-timeout" } else { "bad-request" }
+                    );
+                    let node_takes_it = self.rng.chance(30);
+                    self.out = if node_takes_it { REFUSAL_RETURNED.to_vec() } else { words.into() };
+                    self.reading = Reading::Done;
+                    self.closes = true;
                 }
                 Reading::Head if self.exchange.is_none() => {
                     let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")
@@ -221,6 +249,18 @@ impl PlainSide {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Who the client is, and whether what follows is refused.
+    fn client_line(&self, line: &str) -> Result<Reading, String> {
+        let parts: Vec<&str> = line.trim_end().split(' ').collect();
+        match parts[..] {
+            ["HOSTLER", _, _, _] => Ok(Reading::Head),
+            ["HOSTLER", _, _, _, status] if self.wishes.client_errors => {
+                status.parse().map(Reading::Refused).map_err(|_| format!("status {status}"))
+            }
+            _ => Err(format!("first line {line:?}")),
         }
     }
 
@@ -296,102 +336,5 @@ impl PlainSide {
         };
         self.exchange = Some(exchange);
         Ok(())
-    }
-
-    fn work(&mut self, ledger: &mut Ledger, happened: &mut bool) -> Fate {
-        let Some(mut exchange) = self.exchange.take() else { return Fate::Lives };
-        if self.peer.is_closed() {
-            exchange.lost(ledger);
-            return Fate::ClosedByProxy;
-        }
-        *happened |= exchange.read_body(ledger.now_ms, &mut self.rng) > 0;
-        if exchange.continues && exchange.waits && exchange.written == 0 {
-            exchange.continues = false;
-            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-        if !exchange.may_answer(ledger.now_ms) || self.out.len() > 60_000 {
-            self.exchange = Some(exchange);
-            return Fate::Lives;
-        }
-        if self.upgrade && matches!(exchange.ending, Ending::End | Ending::EndClose) {
-            return self.begin_tunnel(&exchange, ledger);
-        }
-        let left = exchange.wire.len() - exchange.written;
-        let count = if self.rng.chance(70) {
-            left.min(60_000)
-        } else {
-            self.rng.within(0, left.min(60_000))
-        };
-        self.out.extend_from_slice(&exchange.wire[exchange.written..exchange.written + count]);
-        exchange.written += count;
-        *happened |= count > 0;
-        if exchange.written < exchange.wire.len() || exchange.ending == Ending::Silence {
-            self.exchange = Some(exchange);
-            return Fate::Lives;
-        }
-        self.flush();
-        if !self.out.is_empty() {
-            self.exchange = Some(exchange);
-            return Fate::Lives;
-        }
-        // Right behind the answer: it is there before the connection can be used again.
-        if matches!(exchange.ending, Ending::End) && !exchange.closes {
-            self.peer.write(std::mem::take(&mut exchange.surplus));
-        }
-        self.finish(exchange, ledger)
-    }
-
-    fn begin_tunnel(&mut self, exchange: &Exchange, ledger: &mut Ledger) -> Fate {
-        let record = &mut ledger.records[exchange.id];
-        let connect = record.request.method == "CONNECT";
-        let delivery = &mut record.deliveries[exchange.delivery];
-        delivery.status = if connect { 200 } else { 101 };
-        delivery.finished = true;
-        let tag = format!("X-Sim: {}.{}\r\n", exchange.id, exchange.delivery);
-        let head = if connect {
-            format!("HTTP/1.1 200 OK\r\n{tag}\r\n")
-        } else {
-            format!(
-                "HTTP/1.1 101 Switching Protocols\r\n{tag}Connection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-            )
-        };
-        self.out.extend_from_slice(head.as_bytes());
-        self.reading = Reading::Tunnel;
-        Fate::Lives
-    }
-
-    fn finish(&mut self, mut exchange: Exchange, ledger: &mut Ledger) -> Fate {
-        match exchange.ending {
-            Ending::End | Ending::EndClose => {}
-            Ending::Death => {
-                exchange.dies(ledger);
-                return Fate::WorkerDies;
-            }
-            _ => {
-                exchange.lost(ledger);
-                ledger.note_loss();
-                return Fate::Broken;
-            }
-        }
-        if exchange.closes {
-            if !exchange.request_done {
-                // Closing with bytes unread resets, and the answer may be lost with them.
-                exchange.lost(ledger);
-                ledger.note_loss();
-            }
-            ledger.records[exchange.id].deliveries[exchange.delivery].finished = true;
-            return Fate::Broken;
-        }
-        ledger.records[exchange.id].deliveries[exchange.delivery].finished = true;
-        if !exchange.request_done {
-            // Node reads the rest of the request away before the next one.
-            exchange.ended = true;
-            exchange.read_max = usize::MAX;
-            self.exchange = Some(exchange);
-            return Fate::Lives;
-        }
-        self.reading = Reading::Head;
-        self.idle_ms = ledger.now_ms;
-        Fate::Lives
     }
 }

@@ -1,0 +1,77 @@
+//! A worker ends its side in the middle of something.
+//!
+//! Owns: whether that is the end of an answer, a broken one, or a reason to ask another worker. Must never know: why the
+//! worker ended. Called by `conn`.
+
+use hostler_protocol::http1::BodyFraming;
+
+use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Refusal, Writing};
+use crate::respond::OwnAnswer;
+
+/// How often a request that never left may be given out again: each time a worker refused the connection.
+const UNSENT_RETRIES_MAX: u8 = 4;
+
+impl Conn {
+    /// The worker's plain connection ended.
+    pub(super) fn worker_ended(&mut self, cx: &mut Context<'_>) {
+        match (self.phase, &self.writing) {
+            (Phase::Exchange, Writing::Body(BodyLeft::UntilClose)) => self.response_complete(cx),
+            (Phase::Tunnel, _) => match self.request.refusal {
+                Refusal::Asked(answer) => self.refusal_ended(answer, cx),
+                Refusal::No | Refusal::Answered => self.tunnel_worker_ended(cx),
+            },
+            _ => self.worker_lost(false, cx),
+        }
+    }
+
+    pub(super) fn worker_reset(&mut self, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Exchange | Phase::Tunnel => {
+                self.release(Keep::Cancel, cx);
+                self.writing = Writing::Done;
+                self.begin_close(cx);
+            }
+            Phase::Idle => self.begin_close(cx),
+            Phase::Head | Phase::Queued | Phase::Closing | Phase::Lingering => {}
+        }
+    }
+
+    /// The worker is gone. The request goes to another one only if no app code can have seen it, or if it may be repeated
+    /// (idempotent, no body, no byte of an answer).
+    pub(super) fn worker_lost(&mut self, unsent: bool, cx: &mut Context<'_>) {
+        if self.offered.is_some() {
+            self.offered_worker_lost(cx);
+            return;
+        }
+        match (self.phase, &self.writing) {
+            (Phase::Exchange, Writing::AwaitHead) => {
+                if let Refusal::Asked(answer) = self.request.refusal {
+                    self.answer(answer, cx);
+                    return;
+                }
+                let untouched =
+                    matches!(self.request.framing, BodyFraming::None | BodyFraming::Length(0))
+                        && self.response_gather.is_none()
+                        && !self.interim_sent;
+                let repeatable = unsent || self.request.method.is_idempotent();
+                let retries_max = if unsent { UNSENT_RETRIES_MAX } else { 1 };
+                let again = self.request.retries < retries_max;
+                if untouched && repeatable && self.head.is_some() && again {
+                    self.request.retries += 1;
+                    cx.stats.retried += 1;
+                    self.release(Keep::Cancel, cx);
+                    self.set_phase(Phase::Queued, cx);
+                    cx.actions.push_back(Action::Dispatch);
+                } else {
+                    self.answer(OwnAnswer::WorkerLost, cx);
+                }
+            }
+            (Phase::Exchange, _) => self.truncated(cx),
+            (Phase::Tunnel, _) => match self.request.refusal {
+                Refusal::Asked(answer) => self.answer(answer, cx),
+                Refusal::No | Refusal::Answered => self.worker_reset(cx),
+            },
+            _ => {}
+        }
+    }
+}
