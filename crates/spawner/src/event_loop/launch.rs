@@ -83,11 +83,8 @@ impl EventLoop<'_> {
         let claimable = is_command && app.transport == Transport::Frames;
         let folder = claimable.then(|| self.dir.make_worker_folder(worker.0)).transpose()?;
         let search_path = std::env::var_os("PATH");
-        // A descriptor does not survive shells and npm, and they expect none beyond the usual three.
-        let connected = match app.transport {
-            Transport::Frames if !is_command => self.listeners.connect_channels(),
-            _ => Vec::new(),
-        };
+        let connects = !is_command && app.transport == Transport::Frames;
+        let connected = if connects { self.listeners.connect_channels() } else { Vec::new() };
         let env = worker_command::env(
             app,
             &WorkerFacts {
@@ -115,11 +112,7 @@ impl EventLoop<'_> {
             None => pipe()?,
         };
         let alive = folder.as_ref().map(|folder| open_alive(&folder.alive())).transpose()?;
-        let (kept, fds) = if is_command {
-            (Some(child_report), Vec::new())
-        } else {
-            (None, std::iter::once(child_report).chain(connected).collect())
-        };
+        let (kept, fds) = hand_over(is_command, child_report, connected);
         let (pid, pipes) =
             self.children.start(target, is_command, |stdout, stderr| ProcessSpec {
                 program: worker_command::program(app),
@@ -171,6 +164,19 @@ impl EventLoop<'_> {
             self.streams.add(target, Kind::Output { channel, label: label.clone() }, fd);
         }
     }
+}
+
+/// What is kept here and what the process gets. A descriptor does not survive shells and npm, and they expect none beyond the
+/// usual three.
+fn hand_over(
+    is_command: bool,
+    report: OwnedFd,
+    channels: Vec<OwnedFd>,
+) -> (Option<OwnedFd>, Vec<OwnedFd>) {
+    if is_command {
+        return (Some(report), Vec::new());
+    }
+    (None, std::iter::once(report).chain(channels).collect())
 }
 
 /// Both ends of a named pipe, the reading one first: without a reader nobody may open it for writing.
