@@ -192,16 +192,22 @@ class Channel extends Outbox {
 
   // ---- streams ----------------------------------------------------------------------------------
 
-  opened() {
-    if (this.hanging++ === 0) this.owner.changed();
+  /**
+   * A socket keeps the process alive as uv's handle would, which counts only while it reads or writes: who was asked to stop reading and
+   * has nothing to write does not.
+   * @param {any} socket
+   */
+  weigh(socket) {
+    const hangs = !socket._destroyed && !socket._unrefed && (!socket._stopped || socket._queue !== null);
+    if (socket._hangs !== hangs) this.hang(socket, hangs);
   }
 
-  /** `socket.ref()` and `unref()`. @param {any} socket @param {boolean} hang */
-  hang(socket, hang) {
-    if (socket._destroyed || socket._unrefed === !hang) return;
-    socket._unrefed = !hang;
-    if (hang) this.opened();
-    else if (--this.hanging === 0) this.owner.changed();
+  /** @private @param {any} socket @param {boolean} hangs */
+  hang(socket, hangs) {
+    socket._hangs = hangs;
+    const before = this.hanging;
+    this.hanging += hangs ? 1 : -1;
+    if (before === 0 || this.hanging === 0) this.owner.changed();
   }
 
   /** A virtual socket is destroyed. @param {any} socket */
@@ -219,7 +225,7 @@ class Channel extends Outbox {
     if (socket._responseOpen) this.inFlight--;
     socket._responseOpen = false;
     if (this.streams[socket._stream] === socket) this.streams[socket._stream] = undefined;
-    if (!socket._unrefed && --this.hanging === 0) this.owner.changed();
+    if (socket._hangs) this.hang(socket, false);
   }
 
   /** @param {any} server */

@@ -154,7 +154,7 @@ function openConnection(channel, stream, generation) {
 function connect(channel, server, from, prepare) {
   const socket = new VirtualSocket(channel, server, from);
   prepare(socket);
-  channel.opened();
+  channel.weigh(socket);
   connections.join(server, channel.owner);
   try {
     server.emit('connection', socket);
@@ -184,7 +184,10 @@ function startRequest(channel, socket, generation) {
   socket._credit = channel.window;
   socket._responseOpen = true;
   socket._bodyOpen = !head.noBody;
-  socket._stopped = false;
+  if (socket._stopped) {
+    socket._stopped = false;
+    channel.weigh(socket);
+  }
   socket._owed = 0;
   socket._since = channel.batchStart;
   socket._bodyBytes = 0;

@@ -163,6 +163,7 @@ function pump(socket) {
     }
     if (last) {
       socket._queue = null;
+      if (socket._stopped) socket._channel.weigh(socket);
       if (socket._timed) socket._unrefTimer();
       if (queue.type !== DATA) ended(socket, queue.type);
       if (queue.refers) written.hold(socket, queue.type !== DATA);
@@ -171,6 +172,7 @@ function pump(socket) {
       return;
     }
   } while (true);
+  if (socket._stopped) socket._channel.weigh(socket);
   socket._length = queue.bytes + socket._bytes;
   written.wait(socket);
 }

@@ -51,7 +51,8 @@ function VirtualSocket(channel, server, from) {
   this._port = from.port;
   this._local = from.listener === undefined ? undefined : channel.listeners[from.listener]; // what `address()` says
   this._offer = null; // under exec: the connection as Node accepted it (offer.cjs)
-  this._unrefed = false;
+  this._unrefed = false; // by the app
+  this._hangs = false; // keeps the process alive, see Channel.weigh
 
   this.server = server;
   this._server = server;
@@ -179,6 +180,7 @@ const methods = {
   pause() {
     if (this._stopped) return this;
     this._stopped = true;
+    this._channel.weigh(this);
     this.emit('pause');
     return this;
   },
@@ -186,6 +188,7 @@ const methods = {
   resume() {
     if (this._stopped) {
       this._stopped = false;
+      this._channel.weigh(this);
       process.nextTick(emitResume, this);
     }
     if (this._owed > 0) this._channel.giveBack(this);
@@ -250,12 +253,14 @@ const methods = {
   },
 
   ref() {
-    this._channel.hang(this, true);
+    this._unrefed = false;
+    this._channel.weigh(this);
     return this;
   },
 
   unref() {
-    this._channel.hang(this, false);
+    this._unrefed = true;
+    this._channel.weigh(this);
     return this;
   },
 };

@@ -211,35 +211,6 @@ test('closeAllConnections takes offers too; their handles wait for the answer', 
   assert.equal(worker.stdout.match(/note close false/g).length, 3);
 });
 
-test('an idle connection keeps the process alive as under Node; unref lets it go', async () => {
-  const worker = await app();
-  const { socket, client } = await opened(worker, run('server.unref(), 1'));
-  await client.answer();
-  assert.equal(bodyOf((await client.request(run('"alive"'))).text), '"alive"');
-  client.send(run('req.socket.unref(), 1'));
-  await client.answer();
-  assert.equal((await worker.exited).code, 0);
-  socket.destroy();
-
-  const other = await app({ env: { UNREF: '1' } });
-  const second = await opened(other, run('server.unref(), 1'));
-  await second.client.answer();
-  assert.equal((await other.exited).code, 0);
-  second.socket.destroy();
-});
-
-test('a process ends when its server is closed, and one that never listens is not touched', async () => {
-  const worker = await app();
-  const { client, socket } = await opened(worker, { ...run('server.close(), 1'), headers: [['Host', 'h'], ['Connection', 'close']], keepAlive: false });
-  await client.answer();
-  assert.equal((await worker.exited).code, 0);
-  socket.destroy();
-  const channels = front.proxy.channels.length;
-  const idle = front.proxy.exec(fixture('never.cjs'));
-  assert.equal((await idle.exited).code, 0);
-  assert.equal(front.proxy.channels.length, channels);
-});
-
 test('listen, close, listen: hundreds of times; many servers at once', async () => {
   const worker = front.proxy.exec(fixture('many.cjs'));
   assert.deepEqual(await worker.exited, { code: 0, signal: null }, worker.stderr);

@@ -63,6 +63,14 @@ function reads(req, res, { note, watch }) {
 cases['data events'] = { app: reads, client: asks(post('some body'), chunked('some body'), post('more')) };
 cases['data events, in pieces'] = { app: reads, client: pieces() };
 cases['data events, in chunked pieces'] = { app: reads, client: pieces('data', chunked) };
+cases['data events, chunks at once'] = {
+  app: reads,
+  async client(side) {
+    side.client.send(chunked('one', { end: false }));
+    side.client.body('two').body('three').endBody();
+    return [(await side.client.answer()).text, await side.request(GET)];
+  },
+};
 cases['data events, answered before the end'] = {
   app(req, res, { note, watch }) {
     watch(req, res);

@@ -9,9 +9,20 @@ use hostler_protocol::http1::ChunkPiece;
 use super::{Action, Conn, Context, Leaving, Link, Phase, Reading, Writing};
 use crate::respond::OwnAnswer;
 
-/// Chunks up to this size are gathered into one buffer before they go on: a client that sends one byte a
-/// chunk must not cost one frame a byte.
+/// Chunks of one delivery that go on one by one: Node gives each to the app by itself, and apps exist that take a chunk
+/// for a message.
+const CHUNKS_ALONE_MAX: usize = 1024;
+
+/// Further ones up to this size are gathered into one buffer: a client that sends one byte a chunk must not cost one
+/// frame a byte.
 const GATHER_BYTES_MAX: usize = 1024;
+
+/// The chunks of one delivery.
+#[derive(Default)]
+struct Chunks {
+    seen: usize,
+    gather: Option<BufferMut>,
+}
 
 impl Conn {
     /// Moves what is in the inbox as far as framing and window allow, then asks for more.
@@ -110,7 +121,7 @@ impl Conn {
             return false;
         };
         let mut stalled = false;
-        let mut gather: Option<BufferMut> = None;
+        let mut chunks = Chunks::default();
         let mut at = 0;
         while let Reading::Chunked(decoder) = &mut self.reading {
             let rest = &part.as_slice()[at..];
@@ -126,13 +137,13 @@ impl Conn {
                 Err(_) if self.offered.is_some() => {
                     // Node has its own words for it: it reads on from where the last good piece ended.
                     self.reading = Reading::Chunked(before);
-                    self.flush_gather(&mut gather, cx);
+                    self.flush_gather(&mut chunks, cx);
                     self.inbox.put_back(part.slice(at..part.len()));
                     self.ask_back(cx);
                     return true;
                 }
                 Err(error) if self.tells_broken(cx) => {
-                    self.flush_gather(&mut gather, cx);
+                    self.flush_gather(&mut chunks, cx);
                     let answer = OwnAnswer::BadRequest { status: 400, why: error.explain() };
                     self.ask_app_about_body(answer, &before, &part.as_slice()[at..], cx);
                     return false;
@@ -146,7 +157,7 @@ impl Conn {
                 ChunkPiece::Data(range) => {
                     let data = part.slice(at + range.start..at + range.end);
                     self.spend(data.len());
-                    self.gather_chunk(&mut gather, data, cx);
+                    self.give_chunk(&mut chunks, data, cx);
                 }
                 ChunkPiece::Trailer { name, value } => {
                     let trailers = self.trailers.get_or_insert_default();
@@ -169,36 +180,37 @@ impl Conn {
                 return false;
             }
         }
-        self.flush_gather(&mut gather, cx);
+        self.flush_gather(&mut chunks, cx);
         if at < part.len() {
             self.inbox.put_back(part.slice(at..part.len()));
         }
         stalled
     }
 
-    fn gather_chunk(&mut self, gather: &mut Option<BufferMut>, data: Part, cx: &mut Context<'_>) {
-        if data.len() > GATHER_BYTES_MAX {
-            self.flush_gather(gather, cx);
+    fn give_chunk(&mut self, chunks: &mut Chunks, data: Part, cx: &mut Context<'_>) {
+        chunks.seen += 1;
+        if chunks.seen <= CHUNKS_ALONE_MAX || data.len() > GATHER_BYTES_MAX {
+            self.flush_gather(chunks, cx);
             self.give_body(data, cx);
             return;
         }
-        if let Some(buffer) = gather
+        if let Some(buffer) = &mut chunks.gather
             && buffer.try_extend(data.as_slice())
         {
             return;
         }
-        self.flush_gather(gather, cx);
+        self.flush_gather(chunks, cx);
         if let Some(mut buffer) = cx.pool.take(PoolClass::Send)
             && buffer.try_extend(data.as_slice())
         {
-            *gather = Some(buffer);
+            chunks.gather = Some(buffer);
             return;
         }
         self.give_body(Part::whole(Buffer::from_vec(data.as_slice().to_vec())), cx);
     }
 
-    fn flush_gather(&mut self, gather: &mut Option<BufferMut>, cx: &mut Context<'_>) {
-        if let Some(buffer) = gather.take() {
+    fn flush_gather(&mut self, chunks: &mut Chunks, cx: &mut Context<'_>) {
+        if let Some(buffer) = chunks.gather.take() {
             self.give_body(Part::whole(buffer.freeze()), cx);
         }
     }

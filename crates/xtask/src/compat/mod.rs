@@ -42,18 +42,28 @@ pub(crate) fn compat(arguments: &[String]) -> Outcome {
         list(&chosen);
         return Ok(());
     }
+    sources::check(&chosen, &options)?;
     fixtures::check_node()?;
     let hostler = hostler(&options)?;
-    let mut complaints = Vec::new();
+    let (mut complaints, mut skipped) = (Vec::new(), Vec::new());
     for suite in &chosen {
         println!("\n== {} {}", suite.title, suite.version());
-        complaints.extend(one(suite, &options, &hostler)?);
+        let said = one(suite, &options, &hostler)?;
+        complaints.extend(said.complaints);
+        skipped.extend(said.skipped);
     }
     if !options.quick && !options.plain {
         report::write(&all)?;
     }
+    if !skipped.is_empty() {
+        println!(
+            "\n{} SKIPPED, about which this says nothing:\n  {}",
+            skipped.len(),
+            skipped.join("\n  ")
+        );
+    }
     if complaints.is_empty() {
-        println!("\n{} suites, nothing unexplained", chosen.len());
+        println!("\n{} suites ran, nothing unexplained", chosen.len() - skipped.len());
         return Ok(());
     }
     Err(format!("{} complaints:\n  {}", complaints.len(), complaints.join("\n  ")))
@@ -81,45 +91,74 @@ fn hostler(options: &Options) -> Result<PathBuf, String> {
     Ok(root().join("target").join(folder).join("hostler"))
 }
 
-/// Runs one suite; gives what is wrong with it.
-fn one(suite: &Suite, options: &Options, hostler: &std::path::Path) -> Result<Vec<String>, String> {
+/// What is to be said at the end about one suite.
+#[derive(Default)]
+struct Said {
+    complaints: Vec<String>,
+    /// Why it did not run, if nothing is wrong with that.
+    skipped: Option<String>,
+}
+
+/// Runs one suite.
+fn one(suite: &Suite, options: &Options, hostler: &std::path::Path) -> Result<Said, String> {
     let node = nodes::install(node_version(suite, options))?;
-    let (state, complaints) = match ready(suite, options, hostler, &node) {
+    let mut said = Said::default();
+    let state = match ready(suite, options, hostler, &node) {
         Err(Missing::Skipped(why)) => {
-            println!("SKIPPED: {}: {why}", suite.name);
-            (State::LeftOut { why }, Vec::new())
+            println!("SKIPPED: {why}");
+            let line = format!("{}: {}", suite.name, why.replace('\n', " "));
+            // Who names a suite wants to know about it.
+            if options.suites.contains(&suite.name) {
+                said.complaints.push(line);
+            } else {
+                said.skipped = Some(line);
+            }
+            State::LeftOut { why }
         }
-        Err(Missing::Broken(why)) => broken(suite, why),
+        Err(Missing::Broken(why)) => broken(suite, why, &mut said),
         Ok(ready) if options.plain => {
             match rounds::plain(&ready, options) {
                 Ok(round) => println!("{}", plain_line(&round)),
                 Err(why) => println!("BROKEN: {why}"),
             }
-            return Ok(Vec::new());
+            return Ok(said);
         }
         Ok(ready) => match rounds::compare(&ready, options) {
-            Err(why) => broken(suite, why),
+            Err(why) => broken(suite, why, &mut said),
             Ok(record) => {
-                let complaints = record.complaints();
-                for side in &record.sides {
-                    println!(
-                        "{} tests, {} pass under Node, {} under hostler {}; {:?}",
-                        record.tests, record.passed, side.passed, side.side, side.counts
-                    );
-                    mention_stale(suite, side);
-                }
-                (State::Ran(record), named(suite, complaints))
+                print_record(suite, &record);
+                said.complaints.extend(named(suite, record.complaints()));
+                State::Ran(record)
             }
         },
     };
-    for complaint in &complaints {
+    for complaint in &said.complaints {
         println!("{complaint}");
     }
-    if !options.plain {
-        let stored = Stored { version: suite.version().to_owned(), node: node.version, state };
-        store::save(suite, &stored)?;
+    // The quick ones are not all that there is to run.
+    if !options.plain && !options.quick {
+        let upload_mib = suite.upload.then(|| options.upload_mib());
+        let version = suite.version().to_owned();
+        store::save(suite, &Stored { version, node: node.version, upload_mib, state })?;
     }
-    Ok(complaints)
+    Ok(said)
+}
+
+fn print_record(suite: &Suite, record: &rounds::Record) {
+    for side in &record.sides {
+        let counts = side.counts;
+        println!(
+            "{} tests, {} pass under Node, {} under hostler {}; {} servers, {} requests, {} of them in frames",
+            record.tests,
+            record.passed,
+            side.passed,
+            side.side,
+            counts.servers,
+            counts.requests,
+            counts.frames
+        );
+        mention_stale(suite, side);
+    }
 }
 
 fn node_version<'a>(suite: &'a Suite, options: &'a Options) -> &'a str {
@@ -140,9 +179,9 @@ fn ready(
     Ok(Ready { suite, node, source, folder, hostler })
 }
 
-fn broken(suite: &Suite, why: String) -> (State, Vec<String>) {
-    let complaints = named(suite, vec![why.clone()]);
-    (State::Broken { why }, complaints)
+fn broken(suite: &Suite, why: String, said: &mut Said) -> State {
+    said.complaints.extend(named(suite, vec![why.clone()]));
+    State::Broken { why }
 }
 
 fn named(suite: &Suite, complaints: Vec<String>) -> Vec<String> {

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use crate::nodes;
+
 /// Shown by `cargo xtask compat help`.
 pub(crate) const HELP: &str = "\
 cargo xtask compat [SUITE...] [OPTIONS]
@@ -16,12 +18,20 @@ docs/compatibility.md. Fails on a difference that the suite's file does not expl
   --node VERSION      20, 22, 24 (default) or a full version; Node's own tests stay on the version they are for
   --sources DIR       where repositories lie: DIR/OWNER+NAME or DIR/NAME, a checkout or a bare git folder;
                       one that is not there is cloned from GitHub
-  --node-tests DIR    a folder (or git folder) with Node's own tests: test/parallel, test/common, test/fixtures;
-                      without it they are left out
+  --node-tests DIR    a folder (or git folder) with Node's own tests: test/parallel, test/common, test/fixtures
   --hostler FILE      this binary instead of a fresh build
   --upload-mib N      size of the upload of the upload app, 2048 by default
   --plain             plain Node only: tries a suite out, compares and writes nothing
+
+A suite that cannot be had (no network, no --node-tests) is skipped, and said so at the end; one that was asked for by
+name fails then. Results are kept in crates/xtask/compat/results, one file a suite, so that a run of some suites leaves
+the rest of the document as it was. What is fetched and installed lies in target/compat.
 ";
+
+/// Size of the large upload.
+const UPLOAD_MIB: u64 = 2048;
+/// Where time is short. It does not fit into the sockets on its way, and that is what it is for.
+const UPLOAD_MIB_QUICK: u64 = 64;
 
 /// The options as they mean.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,7 +77,15 @@ impl Options {
                 suite => options.suites.push(suite.to_owned()),
             }
         }
+        if let Some(node) = &options.node {
+            nodes::resolve(node)?;
+        }
         Ok(options)
+    }
+
+    /// Size of the large upload of the upload app.
+    pub(crate) fn upload_mib(&self) -> u64 {
+        self.upload_mib.unwrap_or(if self.quick { UPLOAD_MIB_QUICK } else { UPLOAD_MIB })
     }
 }
 
@@ -101,5 +119,12 @@ mod tests {
         assert!(parse(&["--fast"]).is_err_and(|why| why.contains("no option `--fast`")));
         assert!(parse(&["--sources", "/does/not/exist"]).is_err());
         assert!(parse(&["--upload-mib", "much"]).is_err());
+        assert!(parse(&["--node", "7"]).is_err());
+    }
+
+    #[test]
+    fn the_large_upload_is_as_large_as_it_says() {
+        let mib = |words: &[&str]| parse(words).expect("right").upload_mib();
+        assert_eq!([mib(&[]), mib(&["--quick"]), mib(&["--upload-mib", "7"])], [2048, 64, 7]);
     }
 }

@@ -41,7 +41,8 @@ cargo xtask compat --sources DIR                    # repositories that are ther
 cargo xtask compat --quick                          # what CI runs: npm is enough, a few minutes
 ```
 
-`target/compat/logs` has the output of every run. Packages are installed without their install scripts, and none that is newer than the bench.
+Every suite's last result is kept in `crates/xtask/compat/results`, so that a run of some of them renews their rows only. A suite that cannot be had
+is skipped and named at the end. `target/compat/logs` has the output of every run. Packages are installed without their install scripts, and none that is newer than the bench.
 To try your own app: `hostler exec --summary -- npm test`.
 ";
 
@@ -70,10 +71,11 @@ fn table(stored: &[(&Suite, Option<Stored>)]) -> String {
     for (suite, stored) in ran(stored) {
         let State::Ran(record) = &stored.state else { continue };
         for side in &record.sides {
-            let title = match &*side.side {
-                "run" => format!("{}, by `hostler run`", suite.title),
-                _ => suite.title.clone(),
-            };
+            let mut title = suite.title.clone();
+            title.extend(stored.upload_mib.map(|mib| format!(" to {}", size(mib))));
+            if side.side == "run" {
+                title.push_str(", by `hostler run`");
+            }
             let row = row(&title, stored, record, side);
             text.push_str(&row);
         }
@@ -98,6 +100,15 @@ fn row(title: &str, stored: &Stored, record: &Record, side: &SideRecord) -> Stri
         "| {title} | {} | {} | {} | {} | {} | {differences} | {counts} |\n",
         stored.version, stored.node, record.tests, record.passed, side.passed
     )
+}
+
+/// A size of MiB as people say it.
+fn size(mib: u64) -> String {
+    if mib >= 1024 && mib.is_multiple_of(1024) {
+        format!("{} GiB", mib / 1024)
+    } else {
+        format!("{mib} MiB")
+    }
 }
 
 fn count(side: &SideRecord) -> (usize, usize) {
@@ -248,8 +259,12 @@ mod tests {
             troubles: Vec::new(),
         };
         let record = Record { tests: 10, skipped: 0, passed: 10, sides: vec![side] };
-        let stored =
-            Stored { version: "1".to_owned(), node: "24".to_owned(), state: State::Ran(record) };
+        let stored = Stored {
+            version: "1".to_owned(),
+            node: "24".to_owned(),
+            upload_mib: None,
+            state: State::Ran(record),
+        };
         let suites = suite::load().expect("right");
         let stored = [(&suites[0], Some(stored))];
         assert!(
@@ -259,5 +274,10 @@ mod tests {
         assert!(differences.contains("**Not explained.**"));
         assert!(differences.contains("`t`: Node passes, Hostler `a \\| b`"));
         assert_eq!(not_run(&stored), "");
+    }
+
+    #[test]
+    fn the_size_of_an_upload_is_said_as_it_was() {
+        assert_eq!([2048, 1500, 64].map(size), ["2 GiB", "1500 MiB", "64 MiB"]);
     }
 }

@@ -15,7 +15,7 @@ use super::compare::{ROUNDS_MAX, Verdict, differing, judge};
 use super::options::Options;
 use super::outcome::{Counts, Outcome, Results, TestResult, read_results};
 use super::process::{Ended, run_logged};
-use super::runner::{Job, Ready, Side};
+use super::runner::{End, Job, Ready, Side};
 use super::sources::work;
 
 /// One run of a suite on one side.
@@ -180,7 +180,7 @@ fn run_all(jobs: Vec<Job>, log: &Path, done: &mut Round) -> Result<(), String> {
             let job = jobs.lock().expect("no panic holds it").next();
             let Some(job) = job else { return Ok(()) };
             let ended = run_logged(job.command, log, job.deadline)?;
-            note(job.test, ended, &mut shared.lock().expect("no panic holds it"));
+            note(job.end, ended, &mut shared.lock().expect("no panic holds it"));
         }
     };
     std::thread::scope(|scope| {
@@ -189,10 +189,22 @@ fn run_all(jobs: Vec<Job>, log: &Path, done: &mut Round) -> Result<(), String> {
     })
 }
 
-fn note(test: Option<String>, ended: Ended, done: &mut Round) {
-    let Some(test) = test else {
-        done.troubles.extend(ended.trouble());
-        return;
+fn note(end: End, ended: Ended, done: &mut Round) {
+    let test = match end {
+        End::Run => {
+            done.troubles.extend(ended.trouble());
+            return;
+        }
+        End::File(file) => {
+            let (outcome, error) = match ended.trouble() {
+                None => (Outcome::Pass, String::new()),
+                Some(trouble) => (Outcome::Fail, trouble),
+            };
+            done.results
+                .insert(format!("{file} > (its process ends)"), TestResult { outcome, error });
+            return;
+        }
+        End::Test(test) => test,
     };
     let (outcome, error) = match ended {
         Ended::Code(0) => (Outcome::Pass, String::new()),

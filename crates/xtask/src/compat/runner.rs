@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::install::search_path;
 use super::options::Options;
-use super::suite::{Runner, Source, Suite, bench};
+use super::suite::{Runner, Suite, bench};
 use crate::nodes::Node;
 
 /// What serves the suite's servers.
@@ -50,16 +50,24 @@ pub(crate) struct Ready {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) command: Command,
-    /// The test whose result is the exit code; otherwise the program writes results.
-    pub(crate) test: Option<String>,
+    /// What else the program's end says; its reporter writes the rest.
+    pub(crate) end: End,
     pub(crate) deadline: Duration,
 }
 
-/// Size of the large upload where time is short. It does not fit into the sockets on its way, and that is what it is for.
-const UPLOAD_MIB_QUICK: u64 = 64;
+/// What the end of a program means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Something is wrong with the run if it does not come in time.
+    Run,
+    /// The exit status is the result of this test.
+    Test(String),
+    /// That this file's process ends is a test of its own.
+    File(String),
+}
 
-/// The test that a program is, if it is one, and its words.
-type Line = (Option<String>, Vec<String>);
+/// What a program's end means, and its words.
+type Line = (End, Vec<String>);
 
 impl Ready {
     /// The programs of one run; with `only` those of the files of these tests, where each file runs alone.
@@ -73,15 +81,18 @@ impl Ready {
         let deadline = Duration::from_secs(self.suite.deadline_s);
         let lines = match self.suite.runner {
             Runner::Files => self.file_lines(only)?,
-            _ => vec![(None, self.runner_line()?)],
+            _ if self.suite.file_by_file => self.lines_by_file(only)?,
+            _ => {
+                let mut line = self.runner_line();
+                line.extend(self.files()?);
+                vec![(End::Run, line)]
+            }
         };
-        let jobs = lines.into_iter().map(|(test, line)| {
+        let jobs = lines.into_iter().map(|(end, line)| {
             let mut command = self.on_side(side, &line);
             command.env("HOSTLER_COMPAT_RESULTS", results);
-            if let Some(mib) = options.upload_mib.or(options.quick.then_some(UPLOAD_MIB_QUICK)) {
-                command.env("HOSTLER_COMPAT_UPLOAD_MIB", mib.to_string());
-            }
-            Job { command, test, deadline }
+            command.env("HOSTLER_COMPAT_UPLOAD_MIB", options.upload_mib().to_string());
+            Job { command, end, deadline }
         });
         Ok(jobs.collect())
     }
@@ -112,7 +123,7 @@ impl Ready {
         command
     }
 
-    fn runner_line(&self) -> Result<Vec<String>, String> {
+    fn runner_line(&self) -> Vec<String> {
         let reporter = |file: &str| bench().join("reporters").join(file).display().to_string();
         let mut line: Vec<String> = match self.suite.runner {
             Runner::Mocha => vec!["mocha".into(), "--reporter".into(), reporter("mocha.cjs")],
@@ -138,8 +149,21 @@ impl Ready {
             Runner::Checks | Runner::Files => vec!["node".into()],
         };
         line.extend(self.suite.arguments.iter().cloned());
-        line.extend(self.files()?);
-        Ok(line)
+        line
+    }
+
+    /// The runner once for each file that has one of the tests.
+    fn lines_by_file(&self, only: Option<&BTreeSet<String>>) -> Result<Vec<Line>, String> {
+        let wanted = |file: &String| {
+            only.is_none_or(|only| only.iter().any(|test| file_of(test) == file.as_str()))
+        };
+        let files = self.files()?.into_iter().filter(wanted);
+        let line = |file: String| {
+            let mut words = self.runner_line();
+            words.push(file.clone());
+            (End::File(file), words)
+        };
+        Ok(files.map(line).collect())
     }
 
     fn file_lines(&self, only: Option<&BTreeSet<String>>) -> Result<Vec<Line>, String> {
@@ -149,7 +173,7 @@ impl Ready {
             let flags = flags(&self.folder.join(&file));
             let node = ["node".to_owned()].into_iter();
             let words = node.chain(self.suite.arguments.clone()).chain(flags).chain([file.clone()]);
-            (Some(file), words.collect())
+            (End::Test(file), words.collect())
         };
         Ok(files.map(line).collect())
     }
@@ -167,7 +191,7 @@ impl Ready {
         if found.is_empty() && !self.suite.files.is_empty() {
             return Err(format!("{}: no file matches {:?}", self.suite.name, self.suite.files));
         }
-        if matches!(self.suite.source, Source::NodeTests { .. }) {
+        if self.suite.servers_only {
             found.retain(|file| has_server(&self.folder.join(file)));
         }
         Ok(found)
@@ -183,10 +207,16 @@ impl Ready {
     }
 }
 
-/// A file without a server says nothing about Hostler.
 fn has_server(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
-    ["createServer(", "new Server(", "http.Server("].iter().any(|call| text.contains(call))
+    ["createServer(", "new Server(", "http.Server(", "WebSocketServer("]
+        .iter()
+        .any(|call| text.contains(call))
+}
+
+/// The file of a test's name: `test/app.js > app > is callable`.
+fn file_of(test: &str) -> &str {
+    test.split_once(" > ").map_or(test, |(file, _)| file)
 }
 
 /// Node's own tests name the flags that they need: `// Flags: --expose-gc`.

@@ -45,8 +45,9 @@ pub(crate) fn provide(suite: &Suite, options: &Options) -> Result<PathBuf, Missi
     let broken = |error: std::io::Error| Missing::Broken(format!("{}: {error}", folder.display()));
     fs::create_dir_all(&folder).map_err(broken)?;
     match &suite.source {
-        Source::Repository { repository, tag } => repository_at(repository, tag, options, &folder)
-            .map_err(|why| Missing::Broken(format!("{repository} {tag}: {why}")))?,
+        Source::Repository { repository, tag } => {
+            repository_at(repository, tag, options, &folder)?;
+        }
         Source::Package { package, version } => {
             package_at(package, version, &folder).map_err(Missing::Broken)?;
         }
@@ -87,23 +88,61 @@ fn repository_at(
     tag: &str,
     options: &Options,
     folder: &Path,
-) -> Result<(), String> {
-    let joined = repository.replace('/', "+");
-    let name = repository.rsplit('/').next().unwrap_or(repository);
-    let local = options.sources.iter().flat_map(|base| [base.join(&joined), base.join(name)]);
-    if let Some(found) = local.into_iter().find(|path| path.is_dir()) {
-        return archive(&found, tag, folder);
+) -> Result<(), Missing> {
+    if let Some(found) = local(repository, options) {
+        return archive(&found, tag, folder).map_err(Missing::Broken);
     }
     let mut clone = Command::new("git");
     clone.args(["clone", "--quiet", "--depth", "1", "--branch", tag]);
     clone.arg(format!("https://github.com/{repository}")).arg(folder);
     // Never a question on the terminal.
     clone.env("GIT_TERMINAL_PROMPT", "0");
-    run(clone).map_err(|why| format!("{why}; --sources DIR can name a folder with {joined}"))
+    let joined = repository.replace('/', "+");
+    run(clone).map_err(|why| {
+        let _ = fs::remove_dir_all(folder);
+        Missing::Skipped(format!("{why}; --sources DIR can name a folder with {joined}"))
+    })
+}
+
+/// Where a repository lies below `--sources`. A folder of that name that git does not know is something else.
+fn local(repository: &str, options: &Options) -> Option<PathBuf> {
+    let base = options.sources.as_ref()?;
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let mut places = [repository.replace('/', "+"), name.to_owned()].into_iter();
+    let is_git = |path: &Path| path.join(".git").exists() || path.join("HEAD").is_file();
+    places.find_map(|place| Some(base.join(place)).filter(|path| is_git(path)))
+}
+
+/// A folder that holds none of what is wanted is not the one that was meant.
+pub(crate) fn check(suites: &[Suite], options: &Options) -> Result<(), String> {
+    let Some(base) = &options.sources else { return Ok(()) };
+    let wanted: Vec<&str> = suites
+        .iter()
+        .filter_map(|suite| match &suite.source {
+            Source::Repository { repository, .. } => Some(&**repository),
+            _ => None,
+        })
+        .collect();
+    if wanted.is_empty() || wanted.iter().any(|one| local(one, options).is_some()) {
+        return Ok(());
+    }
+    let folder = base.join(wanted[0].replace('/', "+"));
+    Err(format!(
+        "--sources {}: none of the {} repositories is there; the first would be {}",
+        base.display(),
+        wanted.len(),
+        folder.display()
+    ))
 }
 
 /// The files of a commit of a checkout or of a bare git folder.
 fn archive(git: &Path, commit: &str, folder: &Path) -> Result<(), String> {
+    let mut look = Command::new("git");
+    look.arg("-C").arg(git).args(["cat-file", "-e", &format!("{commit}^{{commit}}")]);
+    let found = look.stderr(Stdio::null()).status().map_err(|error| format!("git: {error}"))?;
+    if !found.success() {
+        return Err(format!("{} is no git folder with {commit}", git.display()));
+    }
     let mut archive = Command::new("git");
     archive.arg("-C").arg(git).args(["archive", "--format=tar", commit]);
     let mut archive =
@@ -140,7 +179,8 @@ fn node_tests(given: &Path, folder: &Path) -> Result<(), String> {
     if has_tests(given) {
         return copy(given, &folder.join("test"));
     }
-    archive(given, "HEAD", folder)?;
+    archive(given, "HEAD", folder)
+        .map_err(|why| format!("no test/parallel and test/common in it, and {why}"))?;
     if has_tests(&folder.join("test")) {
         return Ok(());
     }

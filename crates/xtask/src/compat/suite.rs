@@ -44,6 +44,13 @@ pub(crate) struct Suite {
     /// Files that are left out.
     #[serde(default)]
     pub(crate) left_out: Vec<LeftOut>,
+    /// Each file is a run of the runner of its own: one that does not end takes no other with it, and only files with
+    /// differences are run again.
+    #[serde(default)]
+    pub(crate) file_by_file: bool,
+    /// Of these only the ones that create a server; the others say nothing about Hostler.
+    #[serde(default)]
+    pub(crate) servers_only: bool,
     /// Further arguments of the runner.
     #[serde(default)]
     pub(crate) arguments: Vec<String>,
@@ -51,7 +58,7 @@ pub(crate) struct Suite {
     pub(crate) env: BTreeMap<String, String>,
     /// The release line of Node if not the usual one.
     pub(crate) node: Option<String>,
-    /// A whole run of the suite, or one file of it if every file runs alone, never takes longer.
+    /// A whole run of the suite, or one file of it if every file is run alone, never takes longer.
     pub(crate) deadline_s: u64,
     /// Part of `--quick`.
     #[serde(default)]
@@ -62,6 +69,9 @@ pub(crate) struct Suite {
     /// Also served by `hostler run`; the app's check does that.
     #[serde(default)]
     pub(crate) served: bool,
+    /// One of its tests is the large upload, whose size the report gives.
+    #[serde(default)]
+    pub(crate) upload: bool,
     /// Differences that have a reason.
     #[serde(default)]
     pub(crate) known: Vec<Known>,
