@@ -223,6 +223,6 @@ fn an_answer_that_was_whole_before_the_body_broke_stands() {
 #[test]
 fn on_the_plain_path_a_broken_body_is_ours_to_answer() {
     let (mut world, seen) = broken_body(PLAIN);
-    assert_eq!(seen, ["cancel"]);
+    assert_eq!(seen, ["body abc", "cancel"]);
     assert_eq!(status(&world.output()), 400);
 }
