@@ -34,9 +34,9 @@ pub(crate) struct ListenError {
     why: String,
 }
 
-/// What the kernel may hold of a worker's answers; it doubles this. The usual 208 KiB are three large answers, and each time
-/// they have gone both sides are woken.
-const CHANNEL_SEND_BYTES: usize = 1024 * 1024;
+/// What the kernel may hold of a worker's answers; it doubles this. The usual 208 KiB in all are three large answers, and each
+/// time they have gone both sides are woken; much more than this leaves the cache before the proxy reads it.
+const CHANNEL_SEND_BYTES: usize = 256 * 1024;
 
 /// All listening sockets of the instance.
 #[derive(Debug)]

@@ -49,7 +49,7 @@ impl Conn {
 
     fn credit_worker(&mut self, cx: &mut Context<'_>) {
         match self.link {
-            Link::Stream { .. } if self.credit >= WINDOW_BYTES / 4 => {
+            Link::Stream { .. } if self.credit >= WINDOW_BYTES / 2 => {
                 cx.actions.push_back(Action::WorkerCredit(std::mem::take(&mut self.credit)));
             }
             Link::Plain { .. } if self.worker_held && self.outbox.waiting() < WAITING_BYTES_MAX => {

@@ -216,7 +216,7 @@ fn a_chunked_body_with_a_broken_chunk_is_cut() {
 }
 
 #[test]
-fn credit_returns_when_the_client_has_taken_a_quarter_window() {
+fn credit_returns_when_the_client_has_taken_half_a_window() {
     let mut world = World::in_exchange(GET, STREAM);
     let head = answer("Content-Length: 1000000\r\n", "");
     world.worker(&head, ResponseEnd::Open);
@@ -224,7 +224,10 @@ fn credit_returns_when_the_client_has_taken_a_quarter_window() {
     let quarter = "x".repeat(65_536);
     world.worker(&quarter, ResponseEnd::Open);
     assert!(world.send());
-    assert_eq!(world.sent().1, [format!("credit {}", 65_536 + head.len())]);
+    assert_eq!(world.sent().1, NOTHING);
+    world.worker(&quarter, ResponseEnd::Open);
+    assert!(world.send());
+    assert_eq!(world.sent().1, [format!("credit {}", 131_072 + head.len())]);
     // What was not sent is not credited.
     world.worker(&quarter, ResponseEnd::Open);
     world.worker(&quarter, ResponseEnd::Open);
