@@ -209,7 +209,9 @@ fn choice(criterion: &mut Criterion) {
             worker.gauge.begin();
         }
         group.bench_function(format!("{workers}_workers"), |bencher| {
-            bencher.iter(|| dispatch.choose(black_box(5), None, |_| true).expect("one is free"));
+            bencher.iter(|| {
+                dispatch.choose(black_box(5), None, false, |_| true).expect("one is free")
+            });
         });
     }
     group.finish();

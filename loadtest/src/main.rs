@@ -13,6 +13,7 @@ mod cpu;
 mod extras;
 mod generator;
 mod http;
+mod idle;
 mod machine;
 mod peers;
 mod place;
@@ -50,6 +51,8 @@ struct Cli {
 enum Command {
     /// The figures that every change should keep: hello and json, some minutes.
     Quick(QuickArgs),
+    /// Memory and CPU of connections that only stay open.
+    Idle(IdleArgs),
     /// The names that --only and --peers understand.
     List,
 }
@@ -88,9 +91,29 @@ struct QuickArgs {
     json: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct IdleArgs {
+    /// What stays open.
+    #[arg(long, value_enum, default_value = "websocket")]
+    kind: idle::Kind,
+    /// How many.
+    #[arg(long, default_value_t = 10_000)]
+    connections: u32,
+    /// Peers, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "node,nginx,uring,epoll")]
+    peers: Vec<String>,
+    /// Core of the worker.
+    #[arg(long, default_value_t = 1)]
+    worker_core: usize,
+    /// Core of the front.
+    #[arg(long, default_value_t = 0)]
+    front_core: usize,
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Quick(args) => quick(&args),
+        Command::Idle(args) => idle(&args),
         Command::List => list(),
     };
     match outcome {
@@ -143,6 +166,15 @@ fn quick(args: &QuickArgs) -> Outcome<()> {
     if let Some(file) = &args.json {
         report::append_json(file, &machine, &plan, &results, &extras)?;
     }
+    Ok(())
+}
+
+fn idle(args: &IdleArgs) -> Outcome<()> {
+    let cores = Cores { front: args.front_core, worker: args.worker_core };
+    cores.check()?;
+    let peers = available(&args.peers)?;
+    println!("{}", machine::describe(&Generator::find()?, &peers));
+    println!("{}", idle::measure(args.kind, args.connections, &peers, cores)?);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Client, Instance, Setup, Variant, eventually, matrix};
 
-matrix!(all: echo, closing, refused_upgrades, upgrades_with_a_body);
+matrix!(all: echo, closing, refused_upgrades, upgrades_with_a_body, open_sockets_take_no_request_s_place);
 
 pub(crate) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -184,4 +184,27 @@ fn upgrades_with_a_body(variant: Variant) {
     }
     drop(client);
     instance.finish();
+}
+
+/// A worker that has many open WebSockets serves requests as before: they are not work.
+fn open_sockets_take_no_request_s_place(variant: Variant) {
+    let instance = Setup::new(variant, "websocket.js").options("--worker-requests 2").start();
+    let mut sockets: Vec<Socket> = (0..6).map(|_| Socket::open(&instance)).collect();
+    let mut client = instance.client();
+    assert_eq!(client.get("/").body, b"plain\n");
+    eventually("all are counted", || {
+        let load = instance.status().workers[0].load.clone()?;
+        (load.upgraded == 6).then_some(())
+    });
+    for (index, socket) in sockets.iter_mut().enumerate() {
+        let text = format!("message {index}");
+        socket.send(TEXT, text.as_bytes());
+        assert_eq!(socket.receive(), (TEXT, text.into_bytes()));
+    }
+    drop(sockets);
+    eventually("none is left", || {
+        let load = instance.status().workers[0].load.clone()?;
+        (load.upgraded == 0).then_some(())
+    });
+    assert_eq!(client.get("/").body, b"plain\n");
 }

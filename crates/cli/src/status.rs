@@ -165,6 +165,7 @@ fn workers(status: &InstanceStatus) -> String {
         ("CORE", Align::Right),
         ("TRANSPORT", Align::Left),
         ("IN FLIGHT", Align::Right),
+        ("UPGRADED", Align::Right),
         ("REQUESTS", Align::Right),
         ("RESTARTS", Align::Right),
         ("RSS", Align::Right),
@@ -198,7 +199,10 @@ fn worker_row(worker: &WorkerStatus) -> Vec<String> {
         worker.generation.to_string(),
         worker.core.map_or_else(none, |core| core.to_string()),
         transport_name(worker.transport).to_owned(),
-        load.map_or_else(none, |load| grouped(u64::from(load.in_flight))),
+        load.map_or_else(none, |load| {
+            grouped(u64::from(load.in_flight.saturating_sub(load.upgraded)))
+        }),
+        load.map_or_else(none, |load| grouped(u64::from(load.upgraded))),
         load.map_or_else(none, |load| grouped(load.requests)),
         worker.restarts.to_string(),
         show_memory(worker.rss_kib * 1024),
@@ -244,7 +248,8 @@ mod tests {
             rss_kib: 58 * 1024,
             load: Some(WorkerLoad {
                 worker: slot + 1,
-                in_flight: 32,
+                in_flight: 35,
+                upgraded: 3,
                 requests: 60_172,
                 loop_delay_us: 1_240,
                 loop_utilisation: 871,

@@ -64,6 +64,8 @@ pub struct Worker {
     pub silent: bool,
     /// Requests of this shard in flight.
     pub in_flight: u32,
+    /// Those of them that are upgraded connections: they hold a place for hours, and none among the requests.
+    pub upgraded: u32,
     /// Shared by all shards.
     pub gauge: Arc<WorkerGauge>,
     /// Idle plain connections, most recently used last.
@@ -85,7 +87,7 @@ impl Worker {
 
     fn is_stuck(&self, now_ms: u64) -> bool {
         self.address.transport == Transport::Frames
-            && self.gauge.in_flight() > 0
+            && self.gauge.busy() > 0
             && now_ms.saturating_sub(self.heard_ms) > SILENCE_MS
     }
 }
@@ -130,6 +132,7 @@ impl Dispatch {
             channel: None,
             silent: false,
             in_flight: 0,
+            upgraded: 0,
             gauge,
             plain_idle: Vec::new(),
             heard_ms: now_ms,
@@ -175,12 +178,13 @@ impl Dispatch {
             .filter_map(|(index, worker)| Some((index as u16, worker.as_ref()?)))
     }
 
-    /// The worker for the next request. `open` says whether a worker's link has room right now; `wanted` is taken whatever it
+    /// The worker for the next request, or for the next upgraded connection. `open` says whether a worker's link has room right now; `wanted` is taken whatever it
     /// has to do, if it takes requests.
     pub fn choose(
         &self,
         now_ms: u64,
         wanted: Option<u32>,
+        upgrade: bool,
         open: impl Fn(&Worker) -> bool,
     ) -> Result<u16, Busy> {
         let mut best: Option<(u16, (bool, u32))> = None;
@@ -191,14 +195,16 @@ impl Dispatch {
                 continue;
             }
             busy = Busy::AllFull;
-            if worker.in_flight >= self.requests_max || !open(worker) {
+            if worker.in_flight - worker.upgraded >= self.requests_max || !open(worker) {
                 continue;
             }
             if Some(worker.address.worker.0) == wanted {
                 return Ok(index);
             }
             let stuck = worker.is_stuck(now_ms);
-            let load = (stuck, worker.gauge.in_flight());
+            // Upgraded connections are spread by their own number too.
+            let gauge = &worker.gauge;
+            let load = (stuck, if upgrade { gauge.in_flight() } else { gauge.busy() });
             if !stuck && self.core.is_some() && worker.address.core == self.core {
                 preferred = Some((index, load.1));
             }
@@ -304,23 +310,23 @@ mod tests {
         let mut dispatch = Dispatch::new(Some(1), 100, 10);
         let other = worker(&mut dispatch, 1, Some(0));
         let own = worker(&mut dispatch, 2, Some(1));
-        assert_eq!(dispatch.choose(0, None, |_| true), Ok(own));
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(own));
         load(&dispatch, own, PREFERENCE);
-        assert_eq!(dispatch.choose(0, None, |_| true), Ok(own));
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(own));
         load(&dispatch, own, 1);
-        assert_eq!(dispatch.choose(0, None, |_| true), Ok(other));
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(other));
     }
 
     #[test]
     fn no_worker_and_full_workers_are_told_apart() {
         let mut dispatch = Dispatch::new(None, 1, 10);
-        assert_eq!(dispatch.choose(0, None, |_| true), Err(Busy::NoWorker));
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Err(Busy::NoWorker));
         let only = worker(&mut dispatch, 1, None);
-        assert_eq!(dispatch.choose(0, None, |_| true), Ok(only));
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(only));
         dispatch.get_mut(only).expect("there").in_flight = 1;
-        assert_eq!(dispatch.choose(0, None, |_| true), Err(Busy::AllFull));
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Err(Busy::AllFull));
         dispatch.get_mut(only).expect("there").phase = WorkerPhase::Draining;
-        assert_eq!(dispatch.choose(0, None, |_| true), Err(Busy::NoWorker));
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Err(Busy::NoWorker));
     }
 
     #[test]
@@ -333,9 +339,9 @@ mod tests {
         load(&dispatch, stuck, 1);
         let free = worker(&mut dispatch, 2, None);
         load(&dispatch, free, 50);
-        assert_eq!(dispatch.choose(SILENCE_MS + 1, None, |_| true), Ok(free));
+        assert_eq!(dispatch.choose(SILENCE_MS + 1, None, false, |_| true), Ok(free));
         dispatch.remove(free);
-        assert_eq!(dispatch.choose(SILENCE_MS + 1, None, |_| true), Ok(stuck));
+        assert_eq!(dispatch.choose(SILENCE_MS + 1, None, false, |_| true), Ok(stuck));
     }
 
     #[test]

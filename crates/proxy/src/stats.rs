@@ -29,6 +29,7 @@ pub struct Stats {
 #[repr(align(128))]
 pub struct WorkerGauge {
     in_flight: AtomicU32,
+    upgraded: AtomicU32,
     loop_delay_us: AtomicU32,
     loop_utilisation: AtomicU32,
     heap_kib: AtomicU32,
@@ -40,6 +41,22 @@ impl WorkerGauge {
     /// Requests in flight over all shards. Relaxed: dispatch only needs a good guess.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that keep the app busy: an upgraded connection may say nothing for hours.
+    pub fn busy(&self) -> u32 {
+        // Another shard may have counted one half of a change.
+        self.in_flight().saturating_sub(self.upgraded.load(Ordering::Relaxed))
+    }
+
+    /// A request in flight has become an upgraded connection.
+    pub fn upgrade_begin(&self) {
+        self.upgraded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An upgraded connection is about to end, as a request in flight.
+    pub fn upgrade_end(&self) {
+        self.upgraded.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A request was given to the worker.
@@ -68,6 +85,7 @@ impl WorkerGauge {
         WorkerLoad {
             worker,
             in_flight: self.in_flight(),
+            upgraded: self.upgraded.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
             loop_delay_us: self.loop_delay_us.load(Ordering::Relaxed),
             loop_utilisation: self.loop_utilisation.load(Ordering::Relaxed),

@@ -56,7 +56,7 @@ worker_processes 1;
 error_log {folder}/error.log crit;
 pid {folder}/nginx.pid;
 worker_rlimit_nofile 65536;
-events {{ worker_connections 16384; }}
+events {{ worker_connections 65536; }}
 http {{
   access_log off;
   client_max_body_size 0;

@@ -59,6 +59,9 @@ pub struct WorkerLoad {
     pub worker: u32,
     /// Requests in flight.
     pub in_flight: u32,
+    /// Those of them that are upgraded connections.
+    #[serde(default)]
+    pub upgraded: u32,
     /// Requests answered.
     pub requests: u64,
     /// Event-loop delay of the last heartbeat, microseconds.

@@ -120,6 +120,8 @@ pub enum Action {
     WorkerEnd(Vec<u8>),
     /// The client sent FIN behind its request.
     WorkerHalfClose,
+    /// The request has become a tunnel.
+    Upgraded,
     /// Frames cannot carry on with an offered connection: the worker is asked to write no more to it.
     WorkerHold,
     /// The request body is not valid from here on, and the app answers client errors itself.

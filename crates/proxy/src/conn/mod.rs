@@ -125,6 +125,8 @@ pub struct Conn {
     pub last_worker: Option<u32>,
     /// Output to the client.
     pub outbox: Outbox,
+    /// It is counted among its worker's upgraded connections; the shard's.
+    pub upgraded: bool,
     /// What it has asked of the large buffers; the shard's.
     pub body_ask: BodyAsk,
     /// How long the worker keeps its plain connection idle after this response, milliseconds, where it says so.
@@ -210,6 +212,7 @@ impl Conn {
             requests: 0,
             last_worker: None,
             outbox: Outbox::default(),
+            upgraded: false,
             body_ask: BodyAsk::None,
             worker_idle_ms: None,
             phase: Phase::Idle,

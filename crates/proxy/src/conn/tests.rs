@@ -159,6 +159,7 @@ impl World {
             Action::WorkerBody(part) => format!("body {}", text(part.as_slice())),
             Action::WorkerEnd(trailers) => format!("end {}", text(&trailers)).trim_end().into(),
             Action::WorkerHalfClose => "half-close".into(),
+            Action::Upgraded => "upgraded".into(),
             Action::WorkerHold => "hold".into(),
             Action::WorkerBroken { lead, read } => {
                 format!("broken {} + {}", text(&lead), text(&read))

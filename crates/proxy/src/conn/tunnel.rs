@@ -27,6 +27,7 @@ impl Conn {
         self.writing = Writing::Done;
         self.worker_held = false;
         self.set_phase(Phase::Tunnel, cx);
+        cx.actions.push_back(Action::Upgraded);
         if rest.is_empty() {
             cx.actions.push_back(Action::WorkerCredit(0));
         } else {

@@ -51,7 +51,7 @@ impl<D: Driver> Shard<D> {
         // The worker that has counted the requests so far; if it is gone or full, another one counts anew.
         let counts = self.settings.requests_per_connection_max.is_some();
         let wanted = conn.and_then(|conn| conn.last_worker).filter(|_| counts);
-        self.dispatch.choose(self.now.ms, wanted, |worker| {
+        self.dispatch.choose(self.now.ms, wanted, upgrade, |worker| {
             if refused {
                 // Only the loader keeps a request that we refused from its app.
                 return worker.address.transport == Transport::Frames;
@@ -81,7 +81,7 @@ impl<D: Driver> Shard<D> {
         let Some(worker) = self.dispatch.get_mut(index) else {
             return Err(Busy::NoWorker);
         };
-        if worker.in_flight == 0 {
+        if worker.in_flight == worker.upgraded {
             // An idle worker beats once a second only: its silence counts from now on.
             worker.heard_ms = self.now.ms;
         }
@@ -122,6 +122,21 @@ impl<D: Driver> Shard<D> {
                 return;
             }
             self.settle(slot);
+        }
+    }
+
+    /// The connection in `slot` has become a tunnel: it no longer takes a request's place.
+    pub(super) fn upgraded(&mut self, slot: u32) {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        if let Link::Plain { worker, .. } = conn.link
+            && let Some(entry) = self.dispatch.get_mut(worker)
+        {
+            conn.upgraded = true;
+            entry.upgraded += 1;
+            entry.gauge.upgrade_begin();
+            self.pump |= self.dispatch.queued() > 0;
         }
     }
 

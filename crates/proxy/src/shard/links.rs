@@ -247,6 +247,12 @@ impl<D: Driver> Shard<D> {
             }
             Link::Plain { worker, plain } => {
                 let idle_ms = conn.worker_idle_ms.take();
+                if std::mem::take(&mut conn.upgraded)
+                    && let Some(entry) = self.dispatch.get_mut(worker)
+                {
+                    entry.upgraded -= 1;
+                    entry.gauge.upgrade_end();
+                }
                 self.release_plain(plain, keep, idle_ms);
                 self.unload(worker);
             }

@@ -23,7 +23,7 @@ impl World {
         {
             problems.push(format!("limits exceeded: {status:?}"));
         }
-        if self.workers.iter().any(|worker| worker.gauge.in_flight() > limit) {
+        if self.workers.iter().any(|worker| worker.gauge.busy() > limit) {
             problems.push("more requests in a worker than allowed".into());
         }
         for problem in problems {
@@ -32,7 +32,7 @@ impl World {
         let takes = |(worker, plan): (&Worker, &Plan)| {
             worker.is_open(self.ledger.now_ms)
                 && *plan == Plan::Running
-                && worker.gauge.in_flight() < limit
+                && worker.gauge.busy() < limit
         };
         let open = self.workers.iter().zip(&self.plans).any(takes);
         let batches = self.shard.driver().pool().free(PoolClass::Batch) > 0;

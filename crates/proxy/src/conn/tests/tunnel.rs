@@ -9,7 +9,7 @@ const AGREED: &str =
 
 pub(super) fn open() -> World {
     let mut world = World::in_exchange(UPGRADE, PLAIN);
-    assert_eq!(world.worker(AGREED, ResponseEnd::Open), ["credit 0", "once Head"]);
+    assert_eq!(world.worker(AGREED, ResponseEnd::Open), ["upgraded", "credit 0", "once Head"]);
     assert_eq!(world.conn.phase(), Phase::Tunnel);
     assert_eq!(world.flush(), (AGREED.into(), vec!["credit 0".into()]));
     world
@@ -30,7 +30,7 @@ fn bytes_pass_in_both_directions_one_buffer_at_a_time() {
 fn early_bytes_of_both_sides_are_not_lost() {
     let mut world = World::in_exchange(&format!("{UPGRADE}early"), PLAIN);
     let seen = world.worker(&format!("{AGREED}hello"), ResponseEnd::Open);
-    assert_eq!(seen, ["pause", "body early"]);
+    assert_eq!(seen, ["upgraded", "pause", "body early"]);
     assert_eq!(world.output(), format!("{AGREED}hello"));
 }
 
