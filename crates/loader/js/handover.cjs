@@ -6,6 +6,7 @@
 // Must never know: frames, channels, who read the bytes.
 
 const net = require('net');
+const { count } = require('./face.cjs');
 const leave = require('./leave.cjs');
 const { drainTicks, root, setImmediate } = require('./natives.cjs');
 
@@ -75,17 +76,6 @@ function deliver(client, socket, bytes) {
   socket._unrefTimer();
   if (socket.parser?._consumed && client.reading) root.runInAsyncScope(socket.emit, socket, 'data', bytes);
   else root.runInAsyncScope(socket.push, socket, bytes);
-}
-
-/** `socket.bytesRead` asks the handle, which has not seen them. @param {any} client @param {string} name @param {number} more */
-function count(client, name, more) {
-  let getter;
-  for (let at = client; at !== null && getter === undefined; at = Object.getPrototypeOf(at)) {
-    getter = Object.getOwnPropertyDescriptor(at, name)?.get;
-  }
-  if (getter === undefined || more === 0) return;
-  const native = getter;
-  Object.defineProperty(client, name, { get() { return native.call(client) + more; }, configurable: true });
 }
 
 /**
@@ -161,4 +151,4 @@ function connectionsKey(server) {
   return Object.getOwnPropertySymbols(server).find((key) => key.description === 'http.server.connections');
 }
 
-module.exports = { accept, connectionsKey, count, isRaw, ownerKey, takeOver };
+module.exports = { accept, connectionsKey, isRaw, ownerKey, takeOver };

@@ -7,6 +7,7 @@
 
 const fs = require('fs');
 const net = require('net');
+const face = require('./face.cjs');
 const handover = require('./handover.cjs');
 const { nextTick } = require('./natives.cjs');
 const refusal = require('./refusal.cjs');
@@ -17,6 +18,9 @@ const LINE_BYTES_MAX = 128;
 const LINE_MS_MAX = 10_000;
 const LINE = /^HOSTLER (-|[0-9A-Za-z.:%_-]{2,64}) (\d{1,5}) (\d{1,3})(?: (\d{3}))?$/;
 const NOTHING = Buffer.alloc(0);
+const NOBODY = {};
+/** @type {WeakMap<object, object>} */
+const ownEnds = new WeakMap();
 
 class PlainPath {
   /**
@@ -118,7 +122,7 @@ class PlainPath {
     client[/** @type {any} */ (this.entrance).owner] = null;
     this.readers.delete(reader);
     name(client, line, this.listeners()[Number(line[3])]);
-    handover.count(client, 'bytesRead', -lineBytes - rest.length);
+    face.count(client, 'bytesRead', -lineBytes - rest.length);
     const entrance = /** @type {any} */ (this.entrance);
     const status = line[4];
     handover.accept(status === undefined ? entrance : refusal.closed(entrance), client, rest);
@@ -140,17 +144,21 @@ class PlainPath {
   }
 }
 
-/**
- * `remoteAddress` and `address()` of net.Socket ask the handle, whose own answer would be this unix socket.
- * @param {any} client @param {RegExpExecArray} line @param {any} local one of the proxy's listeners
- */
+/** @param {any} client @param {RegExpExecArray} line @param {any} local one of the proxy's listeners */
 function name(client, line, local) {
   const address = line[1];
-  const remote = address === '-' ? {} : { address, family: family(address), port: Number(line[2]) };
-  const own = local === undefined || local.port === undefined ? {} :
-    { address: local.address, family: local.family ?? family(local.address), port: local.port };
-  client.getpeername = (/** @type {object} */ out) => Object.assign(out, remote) && 0;
-  client.getsockname = (/** @type {object} */ out) => Object.assign(out, own) && 0;
+  const remote = address === '-' ? NOBODY : { address, family: family(address), port: Number(line[2]) };
+  face.name(client, remote, local === undefined || local.port === undefined ? NOBODY : ownEnd(local));
+}
+
+/** The same object for all connections of a listener. @param {any} local */
+function ownEnd(local) {
+  let end = ownEnds.get(local);
+  if (end === undefined) {
+    end = { address: local.address, family: local.family ?? family(local.address), port: local.port };
+    ownEnds.set(local, end);
+  }
+  return end;
 }
 
 /** @param {string} address */

@@ -21,6 +21,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("dump.cjs", include_str!("../js/dump.cjs")),
     ("errors.cjs", include_str!("../js/errors.cjs")),
     ("exec.cjs", include_str!("../js/exec.cjs")),
+    ("face.cjs", include_str!("../js/face.cjs")),
     ("frame.cjs", include_str!("../js/frame.cjs")),
     ("handover.cjs", include_str!("../js/handover.cjs")),
     ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
