@@ -4,8 +4,8 @@
 //
 // With HOSTLER_BIN=/path/to/hostler the other side is the real one: the app under `hostler exec`, over TCP too.
 //
-// A case is { app(req, res, tools), client(side), group, versions, server(server, tools), but(outcome) }. `client` is one GET if there is
-// none; `but` takes out of both outcomes what is allowed to differ.
+// A case is { app(req, res, tools), client(side), group, versions, real, server(server, tools), but(outcome) }. `client` is one GET if
+// there is none; `but` takes out of both outcomes what is allowed to differ; `real` is one for the real proxy alone.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -237,7 +237,8 @@ export function compareAll(topicName) {
     for (const one of pairs.values()) await (await one).stop();
   });
   for (const [name, one] of Object.entries(topic.cases)) {
-    const skip = one.versions !== undefined && !one.versions.includes(MAJOR) && `not for Node ${MAJOR}`;
+    const skip = (one.versions !== undefined && !one.versions.includes(MAJOR) && `not for Node ${MAJOR}`) ||
+      (one.real === true && HOSTLER_BIN === undefined && 'no HOSTLER_BIN');
     test(`${topicName}: ${name}`, { skip }, async () => {
       const groupName = one.group ?? '';
       const group = topic.groups?.[groupName] ?? {};
