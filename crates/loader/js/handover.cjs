@@ -94,7 +94,7 @@ function takeOver(owner, client, socket, lead, bytes) {
 
 /** What `onconnection` of net.js and `connectionListenerInternal` of _http_server.js do, where it is not done yet. */
 function becomeReal(server, client, socket, lead) {
-  const { bytesRead, _bytesDispatched: bytesWritten, parser, timeout } = socket;
+  const { bytesRead, _bytesDispatched: bytesWritten, _finished: finished, parser, timeout } = socket;
   const paused = socket.isPaused();
   const raw = rawListeners(socket);
   const output = leave.takeOutput(socket);
@@ -103,7 +103,7 @@ function becomeReal(server, client, socket, lead) {
   for (const listener of socket.listeners('end')) if (listener.name === 'onReadableStreamEnd') socket.removeListener('end', listener);
   Object.setPrototypeOf(socket, net.Socket.prototype);
   net.Socket.call(socket, {
-    handle: client, allowHalfOpen: server.allowHalfOpen, readable: true, writable: true,
+    handle: client, allowHalfOpen: server.allowHalfOpen, readable: true, writable: !finished,
     readableHighWaterMark: server.highWaterMark, writableHighWaterMark: server.highWaterMark,
   });
   socket.server = server;

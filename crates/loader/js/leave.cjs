@@ -6,7 +6,7 @@
 
 /** Takes what is not written. @param {any} socket virtual */
 function takeOutput(socket) {
-  const { _queue, _parts, _text, _corked, _needDrain, _ending, _endCallbacks } = socket;
+  const { _queue, _parts, _text, _corked, _needDrain, _ending, _finished, _endCallbacks } = socket;
   const pieces = _queue === null ? [] : _queue.pieces;
   if (_parts !== null) pieces.push(..._parts);
   if (_text !== '') pieces.push(_text);
@@ -15,7 +15,7 @@ function takeOutput(socket) {
   socket._text = '';
   socket._bytes = socket._length = socket._corked = 0;
   socket._needDrain = socket._ending = false;
-  return { pieces, callbacks, corked: _corked, needDrain: _needDrain, ending: _ending, endCallbacks: _endCallbacks ?? [] };
+  return { pieces, callbacks, corked: _corked, needDrain: _needDrain, ending: _ending && !_finished, endCallbacks: _endCallbacks ?? [] };
 }
 
 /** @param {any} socket real @param {ReturnType<typeof takeOutput>} output */

@@ -103,7 +103,8 @@ function flush(socket) {
     type = last ? END_CLOSE : END;
   }
   if (socket._ending) type = END_CLOSE;
-  if (!socket._responseOpen) type = DATA; // nobody asked: raw bytes of the app, or the app ends an idle connection
+  // Nobody asked: raw bytes of the app, or it ends an idle connection. Under exec that is a FIN; otherwise RESET follows.
+  if (!socket._responseOpen && !(socket._ending && !socket._closeSent && socket._offer !== null && socket._stream !== 0)) type = DATA;
   if (type === DATA && socket._bytes === 0) {
     if (socket._callback1 !== null && socket._queue === null) written.sent(socket);
     return;
@@ -126,9 +127,9 @@ function flush(socket) {
 
 /** The response is complete, as far as the proxy is concerned. */
 function ended(socket, type) {
+  if (socket._responseOpen) socket._channel.inFlight--;
   socket._responseOpen = false;
   if (type === END_CLOSE) socket._closeSent = true;
-  socket._channel.inFlight--;
 }
 
 /** The slow path: Buffers by reference, or more bytes than the window has room for. */

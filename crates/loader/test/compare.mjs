@@ -4,8 +4,8 @@
 //
 // With HOSTLER_BIN=/path/to/hostler the other side is the real one: the app under `hostler exec`, over TCP too.
 //
-// A case is { app(req, res, tools), client(side), group, versions, server(server, tools), but(outcome) }. `client` is one GET if there is
-// none; `but` takes out of both outcomes what is allowed to differ.
+// A case is { app(req, res, tools), client(side), group, versions, real, server(server, tools), but(outcome) }. `client` is one GET if
+// there is none; `but` takes out of both outcomes what is allowed to differ; `real` is one for the real proxy alone.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -14,6 +14,8 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { FakeProxy, NODE, mask } from './harness.mjs';
 import { FramedClient } from './framed.mjs';
 import { RawClient, plainNode } from './raw.mjs';
@@ -74,10 +76,13 @@ class App extends EventEmitter {
 
 /** What a case's client works with. */
 class Side {
-  constructor(app, framed) {
+  /** @param {object} [like] what the other side saw, where that is to be waited for */
+  constructor(app, framed, like) {
     this.app = app;
     this.framed = framed;
+    this.like = like;
     this.clients = [];
+    this.seen = { lengths: [], notes: 0, states: [] };
   }
 
   /** A new connection. @param {object} [options] for `net.connect` */
@@ -122,7 +127,24 @@ class Side {
   /** What is here when the app has done what it had to. */
   async settled() {
     await this.settle();
-    return this.client.take().text;
+    const expected = this.like?.lengths[this.seen.lengths.length] ?? 0;
+    await patience(() => this.client.bytes.length >= expected);
+    const { text } = this.client.take();
+    this.seen.lengths.push(text.length);
+    return text;
+  }
+
+  /** The client has done its part, and the app has said what it said of that. */
+  async answered() {
+    await patience(() => this.app.notes.length >= (this.like?.notes ?? 0));
+    this.seen.notes = this.app.notes.length;
+  }
+
+  /** What became of the connections. */
+  async states() {
+    const now = () => this.clients.map((client) => client.state);
+    await patience(() => this.like === undefined || isDeepStrictEqual(now(), this.like.states));
+    return this.seen.states = now();
   }
 
   /** Waits until the app has noted `text` (`times` times). */
@@ -136,30 +158,36 @@ class Side {
   }
 }
 
-async function run(app, name, one, framed) {
+async function run(app, name, one, framed, like) {
   app.notes = [];
   await app.tell(`case ${name}`, 'ready');
-  const side = new Side(app, framed);
+  const side = new Side(app, framed, like);
   try {
     const result = one.client ? await one.client(side) : [await side.request()];
+    await side.answered();
     await app.tell('end', 'done');
     await arrival();
-    return {
-      result: masked(result),
-      notes: [...app.notes],
-      connections: side.clients.map((client) => client.state),
-      exit: app.exit,
-    };
+    const connections = await side.states();
+    const outcome = { result: masked(result), notes: [...app.notes], connections, exit: app.exit };
+    return { outcome, seen: side.seen };
   } finally {
     for (const client of side.clients) client.drop();
     await app.tell('end', 'done');
   }
 }
 
-/** What the app has written is in the kernel already; a real proxy is one more process on the way, and nothing tells when it is done. */
+/**
+ * What the app has written is in the kernel already; a real proxy is one more process on the way, and nothing tells when it is
+ * done. This is long enough to see most of what should not come; for what should, see `patience`.
+ */
 async function arrival() {
-  if (HOSTLER_BIN !== undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+  if (HOSTLER_BIN !== undefined) await sleep(20);
   for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
+}
+
+/** Waits for what Node alone has shown to come. If it does not, the comparison says so. */
+async function patience(test) {
+  for (let ms = 0; ms < 2000 && !test(); ms += 20) await sleep(20);
 }
 
 function masked(value) {
@@ -209,7 +237,8 @@ export function compareAll(topicName) {
     for (const one of pairs.values()) await (await one).stop();
   });
   for (const [name, one] of Object.entries(topic.cases)) {
-    const skip = one.versions !== undefined && !one.versions.includes(MAJOR) && `not for Node ${MAJOR}`;
+    const skip = (one.versions !== undefined && !one.versions.includes(MAJOR) && `not for Node ${MAJOR}`) ||
+      (one.real === true && HOSTLER_BIN === undefined && 'no HOSTLER_BIN');
     test(`${topicName}: ${name}`, { skip }, async () => {
       const groupName = one.group ?? '';
       const group = topic.groups?.[groupName] ?? {};
@@ -217,8 +246,9 @@ export function compareAll(topicName) {
       const both = await pairs.get(groupName);
       if (both.fresh) pairs.delete(groupName);
       try {
-        const alone = await run(both.alone, name, one, false);
-        const framed = await run(both.framed, name, one, true);
+        const { outcome: alone, seen } = await run(both.alone, name, one, false);
+        const like = HOSTLER_BIN === undefined ? undefined : seen;
+        const { outcome: framed } = await run(both.framed, name, one, true, like);
         one.check?.(alone);
         one.but?.(framed);
         one.but?.(alone);

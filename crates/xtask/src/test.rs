@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::nodes::{self, Node};
-use crate::run::{cargo, is_installed, root, run_watching};
+use crate::run::{cargo, is_installed, root, run, run_watching};
 use crate::{Outcome, fixtures};
 
 /// Results of all runners together.
@@ -44,6 +44,14 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
             broken.extend(run_watching(loader, |line| sum.add_node(line)).err());
         }
     }
+    let compared = comparisons(&files);
+    if !compared.is_empty() {
+        println!("\n== Node {}, the same semantics behind the real `hostler exec`", nodes::DEFAULT);
+        run(binary_build())?;
+        let node = nodes::install(nodes::DEFAULT)?;
+        let real = real_tests(&node, &compared, filter)?;
+        broken.extend(run_watching(real, |line| sum.add_node(line)).err());
+    }
     println!("{}", sum.closing_line());
     if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
 }
@@ -70,14 +78,52 @@ fn end_to_end_tests(node: &Node, arguments: &[String]) -> Command {
 }
 
 fn node_tests(node: &Node, files: &[PathBuf], filter: Option<&str>) -> Command {
-    let mut command = Command::new(node.program());
     // The limit is for a test that hangs; none takes a tenth of it.
-    command.args(["--test", "--test-reporter=spec", "--test-timeout=60000"]).current_dir(root());
+    let mut command = node_command(node, &["--test-timeout=60000"], filter);
+    command.args(files);
+    command
+}
+
+fn node_command(node: &Node, options: &[&str], filter: Option<&str>) -> Command {
+    let mut command = Command::new(node.program());
+    command.args(["--test", "--test-reporter=spec"]).args(options).current_dir(root());
     if let Some(filter) = filter {
         command.arg(format!("--test-name-pattern={filter}"));
     }
-    command.args(files);
     command
+}
+
+/// The tests that compare an app with itself under Node alone, with the binary on the other side instead of the tests' own
+/// proxy: what only the real one does wrong (a FIN that became the end of a connection, a trailer that it dropped) shows here.
+fn real_tests(node: &Node, files: &[PathBuf], filter: Option<&str>) -> Result<Command, String> {
+    // They wait more than they work; and the limit counts for whole files too.
+    let options = ["--test-concurrency=4", "--test-timeout=300000"];
+    let mut command = node_command(node, &options, filter);
+    command.args(files).env("HOSTLER_BIN", binary()?);
+    Ok(command)
+}
+
+/// The binary as the tests of its package build it: nothing to do if they have run.
+fn binary_build() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "hostler", "--test", "e2e", "--no-run"]);
+    command
+}
+
+fn binary() -> Result<PathBuf, String> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let binary = root().join(target).join("debug/hostler");
+    if binary.exists() { Ok(binary) } else { Err(format!("{} is missing", binary.display())) }
+}
+
+/// Those of the loader's test files that can have the binary on the other side.
+fn comparisons(files: &[PathBuf]) -> Vec<PathBuf> {
+    let compares = |path: &&PathBuf| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        ["compareAll(", "HOSTLER_BIN"].iter().any(|mark| text.contains(mark))
+    };
+    files.iter().filter(compares).cloned().collect()
 }
 
 /// The files are named one by one, because Node 20 and 22 read a folder differently. With a filter only those that

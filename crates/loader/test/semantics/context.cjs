@@ -209,7 +209,7 @@ add('an error in data', (req, res, { watch }) => { watch(req, res); req.on('data
 });
 add("an error in 'connection'", (req, res) => res.end('x'), {
   server(server, { on, note }) { on(server, 'connection', () => { note('connection'); throw new Error('mine'); }); },
-  client: async (side) => { const client = side.open(); client.send(GET); await side.noted('uncaught'); await side.settle(); return client.take().text; },
+  client: async (side) => { const client = side.open(); client.send(GET); await side.noted('uncaught'); return (await client.answer()).text; },
 });
 add('captureRejections', async (req, res) => { if (req.url === '/late') res.write('part'); await null; res.setHeader?.('X', 'y'); throw new Error('mine'); }, {
   group: 'capture', client: async (side) => [await side.request(GET), await side.probe({ ...GET, target: '/late' })] });

@@ -116,6 +116,14 @@ cases['Connection: close on the second request'] = { app: head, client: closes(g
 const withTrailers = (trailers, headers = []) => ({ method: 'POST', target: '/', headers: [HOST, chunked, ...headers], body: 'chunks', trailers });
 cases['trailers'] = { app: whole, client: asks(withTrailers('X-T\0one\0x-u\0two\0'), withTrailers('')) };
 cases['trailers: repeated and known'] = { app: whole, client: asks(withTrailers('X-T\0one\0X-t\0two\0ETag\0a\0ETag\0b\0Set-Cookie\0a\0Set-Cookie\0b\0')) };
+cases['trailers: those that no proxy forwards'] = { app: whole, client: asks(withTrailers('Host\0b\0Connection\0close\0Upgrade\0x\0Expect\x00100-continue\0TE\0trailers\0Keep-Alive\0a\0Proxy-Connection\0a\0Trailer\0X\0')) };
+for (const name of ['Content-Length', 'Transfer-Encoding']) {
+  cases[`trailers: ${name}`] = {
+    app: whole, real: true,
+    async client(side) { side.client.send(withTrailers(`X\0y\0${name}\x003\0`)); return side.client.closed(); },
+    server(server, { on, note }) { on(server, 'clientError', (error, socket) => { note(error, error.reason); socket.end('HTTP/1.1 499 Mine\r\n\r\n'); }); },
+  };
+}
 cases['trailers: names of Object.prototype, empty, latin1'] = { app: whole, client: asks(withTrailers('__proto__\0one\0X-Empty\0\0X-L\0\xe9\0')) };
 cases['trailers: asked for before they are there'] = {
   app(req, res) {

@@ -151,6 +151,51 @@ add('raw bytes behind a response', (req, res, { note }) => {
   res.end('whole');
   setImmediate(() => { note(socket.write('raw', () => note('written')), socket.writableLength); });
 }, { client: async (side) => { side.client.send(GET); const text = await side.client.upTo('raw'); return [text, await side.request(GET)]; } });
+add('many raw bytes behind a response', (req, res, { note }) => {
+  const { socket } = req;
+  res.end('whole');
+  if (req.url === '/') setImmediate(() => socket.write(Buffer.alloc(1e6, 'r'), (error) => note('written', error ?? 'fine', socket.writableLength)));
+}, { real: true, client: async (side) => { side.client.send(GET); const { length } = await side.client.upTo('r'.repeat(1e6)); await side.noted('written'); return [length, await side.request({ ...GET, target: '/2' })]; } });
+const ends = (req, { note }) => {
+  const { socket } = req;
+  for (const name of ['end', 'finish', 'close', 'error']) socket.on(name, (...args) => note(name, ...args));
+  return () => { socket.end(); note(socket.readyState, socket.writable); socket.once('finish', () => setImmediate(() => note('later', socket.readyState, socket.destroyed))); };
+};
+const left = async (side) => { await side.client.closed(); await side.noted('later'); side.client.half(); await side.noted('close'); };
+add('socket.end() between two requests', (req, res, tools) => { const end = ends(req, tools); res.end('whole'); res.on('close', () => setImmediate(() => setImmediate(end))); }, {
+  real: true, client: async (side) => { const { text } = await side.client.request(GET); await left(side); return text; } });
+add('socket.end() right behind an answer', (req, res, tools) => { const end = ends(req, tools); res.end('whole'); end(); }, {
+  real: true, client: async (side) => { const { text } = await side.client.request(GET); await left(side); return text; } });
+for (const answered of [false, true]) {
+  add(`a request behind socket.end(), the one before is ${answered ? '' : 'not '}answered`, (req, res, tools) => {
+    if (req.url === '/2') {
+      tools.watch(req, res);
+      tools.note('second');
+      res.end('nobody reads this');
+      return;
+    }
+    const end = ends(req, tools);
+    if (answered) res.end('first');
+    end();
+  }, {
+    real: true,
+    async client(side) {
+      side.client.send(GET);
+      const text = await side.client.closed();
+      await side.noted('later');
+      side.client.send({ ...GET, target: '/2' });
+      await side.noted('second');
+      await side.settle();
+      side.client.half();
+      await side.noted('close ');
+      return text;
+    },
+  });
+}
+add('half a request behind socket.end(), and FIN', (req, res, tools) => ends(req, tools)(), {
+  real: true, client: async (side) => { side.client.send(GET); await side.client.closed(); await side.noted('later'); side.client.socket.write('GET / HT'); side.client.half(); await side.noted('close'); } });
+add('half a request behind socket.end(), and silence', (req, res, tools) => ends(req, tools)(), {
+  real: true, client: async (side) => { side.client.send(GET); await side.client.closed(); await side.noted('later'); side.client.socket.write('GET /2 HT'); await new Promise((resolve) => setTimeout(resolve, 100)); side.client.half(); await side.noted('close'); } });
 add('raw bytes before a response', (req, res) => { req.socket.write('raw'); res.end('whole'); }, { client: async (side) => { side.client.send(GET); return side.client.upTo('whole'); } });
 add('large raw bytes and drain', (req, res, { note }) => {
   const { socket } = req;

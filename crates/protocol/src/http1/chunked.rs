@@ -122,6 +122,7 @@ pub struct ChunkedDecoder {
     trailer_bytes: u16,
     limits: ChunkLimits,
     digits: u8,
+    keeps_trailers: bool,
     state: State,
 }
 
@@ -136,8 +137,17 @@ impl ChunkedDecoder {
             trailer_bytes: 0,
             limits,
             digits: 0,
+            keeps_trailers: false,
             state: State::Size,
         }
+    }
+
+    /// For an app that must see what Node's own parser would show it: [`Self::next`] hands out all trailers. The two that
+    /// llhttp takes for framing even there (`Content-Length`, `Transfer-Encoding`) are errors, as they are for it.
+    #[must_use]
+    pub const fn with_all_trailers(mut self) -> Self {
+        self.keeps_trailers = true;
+        self
     }
 
     /// The body is over.
@@ -147,7 +157,7 @@ impl ChunkedDecoder {
     }
 
     /// The next piece and how many bytes it took; call it again with the rest. Trailers that must
-    /// not be forwarded (RFC 9110 section 6.5.1) are checked and dropped.
+    /// not be forwarded (RFC 9110 section 6.5.1) are checked and dropped, unless all are wanted.
     pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, ChunkPiece), ChunkError> {
         let mut at = 0;
         loop {
@@ -339,6 +349,11 @@ impl ChunkedDecoder {
             return Err(ChunkError::Trailer);
         }
         self.trailer_bytes += len as u16;
+        let field = FieldName::look_up(name).0;
+        let framing = matches!(field, FieldName::ContentLength | FieldName::TransferEncoding);
+        if framing && self.keeps_trailers {
+            return Err(ChunkError::Trailer);
+        }
         let value = trim_ows(value);
         let value_start = if value.is_empty() {
             line.len()
@@ -349,7 +364,7 @@ impl ChunkedDecoder {
             len,
             name_len,
             value: value_start..value_start + value.len(),
-            forbidden: FieldName::look_up(name).0.forbidden_in_trailers(),
+            forbidden: !self.keeps_trailers && field.forbidden_in_trailers(),
         }))
     }
 }

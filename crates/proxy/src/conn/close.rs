@@ -4,7 +4,7 @@
 
 use hostler_driver::ReceiveMode;
 
-use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Reading, Writing};
+use super::{Action, BodyLeft, Conn, Context, Fin, Keep, Phase, Reading, Writing};
 
 /// nginx's status in the log for a client that left before its answer began; nothing is sent with it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -29,7 +29,9 @@ impl Conn {
         self.inbox.clear();
         if self.offered.is_some() {
             // The worker may hold its descriptor a little longer, and the client should not wait for that.
-            cx.actions.push_back(Action::ShutdownWrite);
+            if self.fin != Fin::Sent {
+                cx.actions.push_back(Action::ShutdownWrite);
+            }
             cx.actions.push_back(Action::Close);
             return;
         }

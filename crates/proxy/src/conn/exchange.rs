@@ -27,6 +27,7 @@ impl Conn {
         self.body_in_link = false;
         self.worker_held = false;
         self.interim_sent = false;
+        self.raw = false;
         self.set_phase(Phase::Exchange, cx);
         cx.actions.push_back(Action::WorkerHead);
         self.relay_request(cx);

@@ -51,7 +51,7 @@ use smallvec::SmallVec;
 pub use self::address::ClientAddress;
 pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
 use self::inbox::Inbox;
-pub use self::offered::{Leaving, Offered};
+pub use self::offered::{Fin, Leaving, Offered};
 use self::outbox::Outbox;
 use self::read_head::Gather;
 pub use self::refused::Refusal;
@@ -117,6 +117,10 @@ pub struct Conn {
     pub offered: Option<Offered>,
     /// How far an offered connection is on its way back in the middle of an exchange.
     pub leaving: Leaving,
+    /// How far the worker's own end of an offered connection is.
+    pub fin: Fin,
+    /// The app has written to an offered connection behind its last answer.
+    raw: bool,
     /// The name of the error that ended the client's connection (`ECONNRESET`), for the worker.
     pub broken: &'static str,
     /// Requests that were given to a worker.
@@ -208,6 +212,8 @@ impl Conn {
             streams: SmallVec::new(),
             offered: None,
             leaving: Leaving::No,
+            fin: Fin::No,
+            raw: false,
             broken: "",
             requests: 0,
             last_worker: None,

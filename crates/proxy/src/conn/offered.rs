@@ -37,6 +37,17 @@ pub enum Leaving {
     Agreed,
 }
 
+/// The FIN of the worker's side of an offered connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fin {
+    /// The app may write.
+    No,
+    /// It follows what is in the outbox.
+    Due,
+    /// The client has it. What the client still sends is the app's, until the app destroys the socket.
+    Sent,
+}
+
 impl Conn {
     /// Frames cannot carry on: the client sends requests before their turn (Node looks at them at once, and its answers keep
     /// the order), or a body that is not valid.
@@ -151,20 +162,37 @@ impl Conn {
         scarce: bool,
         cx: &mut Context<'_>,
     ) {
+        let open = matches!(self.phase, Phase::Idle | Phase::Head | Phase::Exchange);
+        if !open || self.fin != Fin::No {
+            return;
+        }
+        self.mark_ms = cx.now.ms;
+        self.unacknowledged += range.len() as u32;
         if matches!(self.writing, Writing::AwaitHead) {
             self.head = None;
             self.writing = Writing::Body(BodyLeft::UntilClose);
         }
+        // Bytes behind the answer are what the app writes to the socket itself.
+        let answers = !matches!(self.writing, Writing::Done);
+        self.raw |= !answers;
         if !range.is_empty() {
             self.outbox.push(cx.pool, buffer, range, scarce);
         }
-        match end {
-            ResponseEnd::Open => {}
-            ResponseEnd::End => self.response_complete(cx),
-            ResponseEnd::EndClose => {
-                self.close_after = true;
-                self.response_complete(cx);
-            }
+        if end == ResponseEnd::EndClose {
+            self.fin = Fin::Due;
+        }
+        if end != ResponseEnd::Open && answers {
+            self.response_complete(cx);
+        }
+        self.send_fin(cx);
+    }
+
+    /// Only the app's own side is over with `socket.end()`: Node goes on reading until the client's FIN. When the app (or Node,
+    /// behind an answer that is the last) destroys the socket, RESET says so.
+    pub(super) fn send_fin(&mut self, cx: &mut Context<'_>) {
+        if self.fin == Fin::Due && self.outbox.is_empty() && self.phase != Phase::Closing {
+            self.fin = Fin::Sent;
+            cx.actions.push_back(Action::ShutdownWrite);
         }
     }
 

@@ -121,7 +121,12 @@ impl Conn {
             // Nothing follows, so nothing would ever turn a zero into `Done`.
             BodyFraming::Length(0) => Reading::Done,
             BodyFraming::Length(length) => Reading::Length(length),
-            BodyFraming::Chunked => Reading::Chunked(ChunkedDecoder::new(ChunkLimits::default())),
+            BodyFraming::Chunked => {
+                let decoder = ChunkedDecoder::new(ChunkLimits::default());
+                // An app under exec sees what Node's own parser shows it.
+                let exact = self.offered.is_some();
+                Reading::Chunked(if exact { decoder.with_all_trailers() } else { decoder })
+            }
             BodyFraming::None | BodyFraming::UntilClose => Reading::Done,
         };
         if head_len < part.len() {

@@ -29,6 +29,10 @@ impl Conn {
         scarce: bool,
         cx: &mut Context<'_>,
     ) {
+        if self.offered.is_some() {
+            self.relay_offered(buffer, range, end, scarce, cx);
+            return;
+        }
         if self.phase == Phase::Tunnel {
             self.tunnel_from_worker(buffer, range, scarce, cx);
             return;
@@ -38,10 +42,6 @@ impl Conn {
         }
         self.mark_ms = cx.now.ms;
         self.unacknowledged += range.len() as u32;
-        if self.offered.is_some() {
-            self.relay_offered(buffer, range, end, scarce, cx);
-            return;
-        }
         let from_frames = matches!(self.link, Link::Stream { .. });
         if matches!(self.writing, Writing::AwaitHead) {
             if let Some(mut gathered) = self.response_gather.take() {

@@ -22,6 +22,9 @@ impl Conn {
         };
         self.unacknowledged -= taken;
         self.credit += taken;
+        if self.raw {
+            self.credit_worker(cx);
+        }
         match self.phase {
             Phase::Exchange if !matches!(self.writing, Writing::Done) => self.credit_worker(cx),
             Phase::Idle
@@ -36,6 +39,7 @@ impl Conn {
             Phase::Closing if self.outbox.is_empty() => self.last_bytes_sent(cx),
             _ => {}
         }
+        self.send_fin(cx);
     }
 
     /// The client takes bytes. That is progress only where the client's reading is waited for: a slow reader of one
@@ -49,7 +53,7 @@ impl Conn {
 
     fn credit_worker(&mut self, cx: &mut Context<'_>) {
         match self.link {
-            Link::Stream { .. } if self.credit >= WINDOW_BYTES / 2 => {
+            Link::Stream { .. } | Link::None if self.credit >= WINDOW_BYTES / 2 => {
                 cx.actions.push_back(Action::WorkerCredit(std::mem::take(&mut self.credit)));
             }
             Link::Plain { .. } if self.worker_held && self.outbox.waiting() < WAITING_BYTES_MAX => {

@@ -32,6 +32,8 @@ impl Conn {
                 self.begin_close(cx);
             }
             Phase::Idle => self.begin_close(cx),
+            // Part of the next request is here, and the stream it was to come on is free.
+            Phase::Head if self.offered.is_some() => self.begin_close(cx),
             Phase::Head | Phase::Queued | Phase::Closing | Phase::Lingering => {}
         }
     }

@@ -98,6 +98,8 @@ impl<D: Driver> Shard<D> {
             Frame::Body { tag, range, end } => {
                 if let Some(slot) = self.stream_slot(index, tag) {
                     self.step(slot, Event::WorkerBytes { buffer, range, end, scarce });
+                } else if let Some((slot, end)) = self.raw_slot(index, tag, end) {
+                    self.step(slot, Event::WorkerBytes { buffer, range, end, scarce });
                 }
             }
             Frame::Window { tag, bytes } => {
@@ -150,7 +152,13 @@ impl<D: Driver> Shard<D> {
             .retain(|open| open.channel != channel.serial || open.generation != tag.generation);
         let freed = conn.streams.len() < streams;
         let last = conn.generation == tag.generation;
-        if freed && last && channel.phase == ChannelPhase::Open && conn.phase() == Phase::Idle {
+        let idle = match conn.phase() {
+            Phase::Idle => true,
+            // The next request had begun to come.
+            Phase::Head => conn.offered.is_some(),
+            _ => false,
+        };
+        if freed && last && channel.phase == ChannelPhase::Open && idle {
             self.step(slot, Event::WorkerReset);
         }
     }

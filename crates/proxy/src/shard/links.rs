@@ -167,28 +167,32 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn worker_half_close(&mut self, slot: u32) {
-        let offered = self.conns.get(slot).and_then(|conn| conn.offered);
-        match (self.link_of(slot), offered) {
-            (Link::Stream { channel, .. }, _) | (Link::None, Some(Offered { channel, .. })) => {
-                self.write_stream(slot, channel, |out, tag| out.half_close(tag));
+        if let Some(channel) = self.stream_channel(slot) {
+            self.write_stream(slot, channel, |out, tag| out.half_close(tag));
+        } else if let Link::Plain { plain, .. } = self.link_of(slot) {
+            if let Some(entry) = self.plains.get_mut(plain) {
+                entry.half_close = true;
             }
-            (Link::Plain { plain, .. }, _) => {
-                if let Some(entry) = self.plains.get_mut(plain) {
-                    entry.half_close = true;
-                }
-                self.flush_plain(plain);
-            }
-            (Link::None, None) => {}
+            self.flush_plain(plain);
         }
     }
 
     pub(super) fn worker_credit(&mut self, slot: u32, bytes: u32) {
-        match self.link_of(slot) {
-            Link::Stream { channel, .. } => {
-                self.write_stream(slot, channel, |out, tag| out.window(tag, bytes));
+        if let Some(channel) = self.stream_channel(slot) {
+            self.write_stream(slot, channel, |out, tag| out.window(tag, bytes));
+        } else if let Link::Plain { plain, .. } = self.link_of(slot) {
+            self.plain_receive(plain);
+        }
+    }
+
+    /// The channel that has something to say about a connection, between two requests too if the connection was offered.
+    fn stream_channel(&self, slot: u32) -> Option<u16> {
+        let conn = self.conns.get(slot)?;
+        match (conn.link, conn.offered) {
+            (Link::Stream { channel, .. }, _) | (Link::None, Some(Offered { channel, .. })) => {
+                Some(channel)
             }
-            Link::Plain { plain, .. } => self.plain_receive(plain),
-            Link::None => {}
+            (Link::Plain { .. }, _) | (Link::None, None) => None,
         }
     }
 

@@ -13,7 +13,7 @@ use super::Shard;
 use super::links::{mark_dirty, stream_of};
 use super::owner::Owner;
 use crate::accept;
-use crate::conn::{Conn, Event, Leaving, Link, Offered, OpenStream};
+use crate::conn::{Conn, Event, Leaving, Link, Offered, OpenStream, ResponseEnd};
 
 /// How long a client may take for a whole head before Node has the connection back. Long enough for a head in two packets,
 /// short against everything that Node measures.
@@ -169,6 +169,28 @@ impl<D: Driver> Shard<D> {
     pub(super) fn worker_hold(&mut self, slot: u32) {
         let Some(offered) = self.conns.get(slot).and_then(|conn| conn.offered) else { return };
         self.write_stream(slot, offered.channel, |out, tag| out.hold(tag));
+    }
+
+    /// The offered connection that gets bytes which the app wrote to the socket itself, behind an answer: no request is in
+    /// hand there, or the HEAD of the next one has crossed them.
+    pub(super) fn raw_slot(
+        &self,
+        index: u16,
+        tag: StreamTag,
+        end: ResponseEnd,
+    ) -> Option<(u32, ResponseEnd)> {
+        let slot = tag.stream.checked_sub(1)?;
+        let conn = self.conns.get(slot)?;
+        let of_it = conn.offered.is_some_and(|offered| offered.channel == index);
+        if !of_it || conn.streams.is_empty() {
+            return None;
+        }
+        if conn.generation == tag.generation {
+            return Some((slot, end));
+        }
+        // The one before belongs to this connection, and not to the last in its slot, if it has had a request.
+        let crossed = conn.requests > 1 && conn.generation.wrapping_sub(1) == tag.generation;
+        crossed.then_some((slot, ResponseEnd::Open))
     }
 
     /// The worker writes no more to a stream.

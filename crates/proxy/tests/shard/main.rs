@@ -5,6 +5,7 @@
 mod drain;
 mod loss;
 mod offers;
+mod offers_end;
 mod plain;
 mod reuse;
 mod settings;

@@ -5,9 +5,9 @@ use hostler_protocol::worker::{FromWorker, Offer, StreamTag};
 
 use super::world::{Framed, GET, World};
 
-const OFFER: Offer = Offer { offer: 7, server: 1, fd: 9, header_bytes_max: 16_384 };
+pub(crate) const OFFER: Offer = Offer { offer: 7, server: 1, fd: 9, header_bytes_max: 16_384 };
 
-fn opened(process: &mut Framed) -> (StreamTag, PeerHead) {
+pub(crate) fn opened(process: &mut Framed) -> (StreamTag, PeerHead) {
     let frames = process.frames();
     let [
         PeerFrame { tag: open, body: PeerBody::Open(7) },
@@ -60,6 +60,8 @@ fn requests_and_answers_pass_unchanged() {
     process.put(FromWorker::EndClose, again, "not HTTP at all");
     world.settle();
     assert_eq!(client.read(), "not HTTP at all");
+    process.put(FromWorker::Reset, again, "");
+    world.settle();
     assert!(client.peer.is_closed());
     world.assert_no_leak(1);
     assert_eq!(world.shard.offer_counts().frames, 2);
@@ -176,14 +178,14 @@ fn a_client_that_breaks_off_is_named_to_the_worker() {
 
 // ---- back in the middle of an exchange ----
 
-fn held(process: &Framed, tag: StreamTag) {
+pub(crate) fn held(process: &Framed, tag: StreamTag) {
     let mut bytes = Vec::new();
     peer::put_held(&mut bytes, tag);
     process.peer.write(&bytes);
 }
 
 /// The last frame of the worker's channel: GIVE_BACK on a stream, its lead and its bytes.
-fn led_back(process: &mut Framed, tag: StreamTag) -> (String, String) {
+pub(crate) fn led_back(process: &mut Framed, tag: StreamTag) -> (String, String) {
     let frames = process.frames();
     let Some(PeerFrame { tag: of, body: PeerBody::GiveBack { offer: 7, lead, read } }) =
         frames.last()
