@@ -314,14 +314,21 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn flush_channels(&mut self) {
-        while let Some(index) = self.dirty.pop() {
-            let Some(channel) = self.channels[usize::from(index)].as_mut() else {
-                continue;
-            };
-            channel.dirty = false;
-            if let Some(parts) = channel.take() {
-                self.driver.send(channel.socket, parts);
+        for at in (0..self.dirty.len()).rev() {
+            let index = self.dirty[at];
+            if let Some(channel) = self.channels[usize::from(index)].as_mut() {
+                // A worker whose answers wait to be read has no use for credit yet; each piece of it would only wake the worker.
+                // What waits comes in the next turn.
+                if !channel.urgent && self.driver.more_waits(channel.socket) {
+                    continue;
+                }
+                channel.dirty = false;
+                channel.urgent = false;
+                if let Some(parts) = channel.take() {
+                    self.driver.send(channel.socket, parts);
+                }
             }
+            self.dirty.swap_remove(at);
         }
     }
 }

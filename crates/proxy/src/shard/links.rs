@@ -179,7 +179,10 @@ impl<D: Driver> Shard<D> {
 
     pub(super) fn worker_credit(&mut self, slot: u32, bytes: u32) {
         if let Some(channel) = self.stream_channel(slot) {
-            self.write_stream(slot, channel, |out, tag| out.window(tag, bytes));
+            self.write_frame(slot, channel, |out, tag| out.window(tag, bytes));
+            if let Some(entry) = self.channels[usize::from(channel)].as_mut() {
+                mark_for_flush(&mut self.dirty, entry, channel);
+            }
         } else if let Link::Plain { plain, .. } = self.link_of(slot) {
             self.plain_receive(plain);
         }
@@ -218,13 +221,24 @@ impl<D: Driver> Shard<D> {
         channel: u16,
         frame: impl Fn(&mut FrameWriter<'_>, StreamTag) -> Result<(), NoRoom>,
     ) {
+        self.write_frame(slot, channel, frame);
+        if let Some(entry) = self.channels[usize::from(channel)].as_mut() {
+            mark_dirty(&mut self.dirty, entry, channel);
+        }
+    }
+
+    fn write_frame(
+        &mut self,
+        slot: u32,
+        channel: u16,
+        frame: impl Fn(&mut FrameWriter<'_>, StreamTag) -> Result<(), NoRoom>,
+    ) {
         let generation = self.conns.get(slot).map_or(0, |conn| conn.generation);
         let Some(entry) = self.channels[usize::from(channel)].as_mut() else {
             return;
         };
         let tag = StreamTag { stream: stream_of(slot), generation };
         entry.write_always(self.driver.pool(), |out| frame(out, tag));
-        mark_dirty(&mut self.dirty, entry, channel);
     }
 
     /// The request left its worker.
@@ -267,6 +281,12 @@ impl<D: Driver> Shard<D> {
 
 /// Marks a channel for the flush at the end of the turn.
 pub(super) fn mark_dirty(dirty: &mut Vec<u16>, channel: &mut Channel, index: u16) {
+    channel.urgent = true;
+    mark_for_flush(dirty, channel, index);
+}
+
+/// The same for credit alone, which may wait for more of it.
+fn mark_for_flush(dirty: &mut Vec<u16>, channel: &mut Channel, index: u16) {
     if !channel.dirty {
         channel.dirty = true;
         dirty.push(index);

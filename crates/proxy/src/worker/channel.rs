@@ -62,6 +62,8 @@ pub struct Channel {
     pub heard_ms: u64,
     /// Marked for a flush at the end of the turn.
     pub dirty: bool,
+    /// Something of what waits is more than credit.
+    pub urgent: bool,
     parts: VecDeque<Part>,
     tail: Option<BufferMut>,
     sending: bool,
@@ -93,6 +95,7 @@ impl Channel {
             reader: FrameReader::new(),
             heard_ms: now_ms,
             dirty: false,
+            urgent: false,
             parts: VecDeque::with_capacity(2 * PARTS_PER_SEND_MAX),
             tail: None,
             sending: false,
