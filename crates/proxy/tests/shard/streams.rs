@@ -1,7 +1,7 @@
 //! What a worker knows about a stream is what the proxy thinks it knows.
 
 use hostler_protocol::worker::FromWorker;
-use hostler_protocol::worker::peer::PeerBody;
+use hostler_protocol::worker::peer::{PeerBody, PeerFrame};
 use hostler_proxy::ShardCommand;
 
 use crate::world::{GET, World};
@@ -134,4 +134,31 @@ fn a_client_outlives_many_workers() {
     }
     client.peer.close();
     world.assert_no_leak(0);
+}
+
+#[test]
+fn credit_waits_while_answers_wait_to_be_read() {
+    let mut world = World::new(|_| {});
+    let mut worker = world.framed(1);
+    let client = world.client_with(GET);
+    let (tag, _) = worker.head();
+    worker.put(FromWorker::Data, tag, "HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n");
+    // A receive takes 64 KiB: after each turn some of it is left.
+    worker.put(FromWorker::Data, tag, &"x".repeat(14_000));
+    let part = "x".repeat(64_000);
+    for _ in 0..8 {
+        worker.put(FromWorker::Data, tag, &part);
+        world.turn();
+        client.read();
+        assert!(worker.frames().is_empty(), "nothing for a worker that has enough to say");
+    }
+    world.settle();
+    client.read();
+    world.settle();
+    let credit = |frame: PeerFrame| match frame.body {
+        PeerBody::Window(bytes) => bytes,
+        other => panic!("no WINDOW but {other:?}"),
+    };
+    let credit: u32 = worker.frames().into_iter().map(credit).sum();
+    assert!(credit >= 128 * 1024, "{credit}");
 }
