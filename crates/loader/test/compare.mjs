@@ -2,7 +2,8 @@
 // the client got, what the app noted and what became of the connections must be equal.
 // Must never know: what a case is about.
 //
-// With HOSTLER_BIN=/path/to/hostler the other side is the real one: the app under `hostler exec`, over TCP too.
+// With HOSTLER_BIN=/path/to/hostler the other side is the real one: the app under `hostler exec`, over TCP too. With HOSTLER_MODE=run
+// as well it is the app under `hostler run`: to look at, because a proxy for the public does differ.
 //
 // A case is { app(req, res, tools), client(side), group, versions, real, server(server, tools), but(outcome) }. `client` is one GET if
 // there is none; `but` takes out of both outcomes what is allowed to differ; `real` is one for the real proxy alone.
@@ -19,6 +20,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { FakeProxy, NODE, mask } from './harness.mjs';
 import { FramedClient } from './framed.mjs';
 import { RawClient, plainNode } from './raw.mjs';
+import { UNDER_RUN, startUnderRun, withoutProxy } from './run_side.mjs';
 
 const require = createRequire(import.meta.url);
 const FOLDER = path.join(import.meta.dirname, 'semantics');
@@ -191,7 +193,7 @@ async function patience(test) {
 }
 
 function masked(value) {
-  if (typeof value === 'string') return mask(value);
+  if (typeof value === 'string') return UNDER_RUN ? withoutProxy(mask(value)) : mask(value);
   return Array.isArray(value) ? value.map(masked) : value;
 }
 
@@ -200,7 +202,7 @@ async function pair(file, groupName, group) {
   const options = { args: [file, groupName], stdin: 'pipe', env: group.env, nodeArgs: group.nodeArgs };
   const plain = await plainNode(HOST, options);
   const alone = new App(plain.child, (more) => new RawClient(plain.port, { halfOpen: true, ...more }));
-  const other = HOSTLER_BIN === undefined ? await framedApp(options) : await execApp(options);
+  const other = HOSTLER_BIN === undefined ? await framedApp(options) : UNDER_RUN ? await runApp(options) : await execApp(options);
   return {
     alone, framed: other.app, fresh: group.fresh === true,
     async stop() {
@@ -226,6 +228,16 @@ async function execApp(options) {
       await app.exited;
     },
   };
+}
+
+/** The same behind `hostler run`. */
+async function runApp(options) {
+  const { child, stop } = await startUnderRun(HOST, options);
+  let port;
+  const app = new App(child, (more) => new RawClient(port, { halfOpen: true, ...more }));
+  await app.until(() => /^port \d+$/.test(app.said ?? ''), 'the port');
+  port = Number(app.said.slice(5));
+  return { app, stop };
 }
 
 /** @param {string} topicName */
