@@ -303,7 +303,7 @@ mod tests {
         let web = line(&text, "web.1").join(" ");
         assert_eq!(
             web,
-            "web.1 4214 ready 1 1 frames 32 60,172 0 58.0 MiB 11.7 MiB 1.2 ms 87.1 % 3m 05s"
+            "web.1 4214 ready 1 1 frames 32 3 60,172 0 58.0 MiB 11.7 MiB 1.2 ms 87.1 % 3m 05s"
         );
     }
 
