@@ -57,6 +57,28 @@ enum Command {
     List,
 }
 
+/// Who is measured, and where.
+#[derive(Args)]
+struct FieldArgs {
+    /// Peers, separated by commas; `node` is what the others are compared with.
+    #[arg(long, value_delimiter = ',', default_value = "node,nginx,uring,epoll")]
+    peers: Vec<String>,
+    /// Core of the worker.
+    #[arg(long, default_value_t = 1)]
+    worker_core: usize,
+    /// Core of the front and of the load generator.
+    #[arg(long, default_value_t = 0)]
+    front_core: usize,
+}
+
+impl FieldArgs {
+    fn cores(&self) -> Outcome<Cores> {
+        let cores = Cores { front: self.front_core, worker: self.worker_core };
+        cores.check()?;
+        Ok(cores)
+    }
+}
+
 #[derive(Args)]
 struct QuickArgs {
     /// Rounds; each measures every peer once, from fresh processes.
@@ -74,15 +96,8 @@ struct QuickArgs {
     /// Scenarios, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "hello,json")]
     only: Vec<String>,
-    /// Peers, separated by commas; `node` is what the others are compared with.
-    #[arg(long, value_delimiter = ',', default_value = "node,nginx,uring,epoll")]
-    peers: Vec<String>,
-    /// Core of the worker.
-    #[arg(long, default_value_t = 1)]
-    worker_core: usize,
-    /// Core of the front and of the load generator.
-    #[arg(long, default_value_t = 0)]
-    front_core: usize,
+    #[command(flatten)]
+    field: FieldArgs,
     /// Leave out system calls and memory.
     #[arg(long)]
     no_extras: bool,
@@ -99,15 +114,8 @@ struct IdleArgs {
     /// How many.
     #[arg(long, default_value_t = 10_000)]
     connections: u32,
-    /// Peers, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "node,nginx,uring,epoll")]
-    peers: Vec<String>,
-    /// Core of the worker.
-    #[arg(long, default_value_t = 1)]
-    worker_core: usize,
-    /// Core of the front.
-    #[arg(long, default_value_t = 0)]
-    front_core: usize,
+    #[command(flatten)]
+    field: FieldArgs,
 }
 
 fn main() -> ExitCode {
@@ -135,15 +143,14 @@ fn list() -> Outcome<()> {
 }
 
 fn quick(args: &QuickArgs) -> Outcome<()> {
-    let cores = Cores { front: args.front_core, worker: args.worker_core };
-    cores.check()?;
+    let cores = args.field.cores()?;
     let generator = Generator::find()?;
     let mut scenarios =
         args.only.iter().map(|name| Scenario::by_name(name)).collect::<Outcome<Vec<_>>>()?;
     for scenario in &mut scenarios {
         scenario.folder = apps::install(scenario)?;
     }
-    let peers = available(&args.peers)?;
+    let peers = available(&args.field.peers)?;
     let plan = Plan {
         rounds: args.rounds.max(1),
         measure: Duration::from_secs(args.seconds.max(1).into()),
@@ -170,9 +177,8 @@ fn quick(args: &QuickArgs) -> Outcome<()> {
 }
 
 fn idle(args: &IdleArgs) -> Outcome<()> {
-    let cores = Cores { front: args.front_core, worker: args.worker_core };
-    cores.check()?;
-    let peers = available(&args.peers)?;
+    let cores = args.field.cores()?;
+    let peers = available(&args.field.peers)?;
     println!("{}", machine::describe(&Generator::find()?, &peers));
     println!("{}", idle::measure(args.kind, args.connections, &peers, cores)?);
     Ok(())
