@@ -6,6 +6,7 @@ mod drain;
 mod loss;
 mod offers;
 mod offers_end;
+mod ordered;
 mod plain;
 mod reuse;
 mod settings;

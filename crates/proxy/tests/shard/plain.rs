@@ -2,7 +2,8 @@
 
 use hostler_driver::fake::FakePeer;
 
-use crate::world::{Client, GET, World, kind, ok, read};
+use crate::ordered::kind;
+use crate::world::{Client, GET, World, ok, read};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
 const SURPLUS: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";

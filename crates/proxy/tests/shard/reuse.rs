@@ -3,7 +3,8 @@
 use hostler_driver::{Completion, Driver, PoolClass};
 use hostler_protocol::worker::FromWorker;
 
-use crate::world::{GET, World, kind, ok, read};
+use crate::ordered::kind;
+use crate::world::{GET, World, ok, read};
 
 #[test]
 fn a_hello_over_frames_leaves_nothing_behind() {

@@ -1,0 +1,220 @@
+//! Random lives: a world of processes that do what the dice say, and what must hold whatever they do.
+
+use super::*;
+
+/// A small reproducible source of chance.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+}
+
+/// A world of processes that do what the dice say.
+struct World {
+    machine: Machine,
+    kind: Kind,
+    dice: Dice,
+    now_ms: u64,
+    /// Slot and number of the living workers, whether they were told to the proxy.
+    workers: Vec<(u32, WorkerId, bool)>,
+    proxy_lives: bool,
+    /// Events that happen soon.
+    soon: Vec<(u64, Event)>,
+    stop_sent_ms: Option<u64>,
+    exit: Option<ExitReason>,
+}
+
+impl World {
+    fn soon(&mut self, within_ms: u64, event: Event) {
+        let at_ms = self.now_ms + self.dice.roll(within_ms);
+        self.soon.push((at_ms, event));
+    }
+
+    fn step(&mut self, event: Event) {
+        assert_eq!(self.exit, None, "nothing happens after the end");
+        match &event {
+            Event::WorkerExited { worker, .. } => self.workers.retain(|entry| entry.1 != *worker),
+            Event::ProxyExited(_) => self.proxy_lives = false,
+            _ => {}
+        }
+        let mut actions = Vec::new();
+        self.machine.step(event, self.now_ms, &mut actions);
+        for action in actions {
+            self.act(action);
+        }
+        if self.exit.is_none() {
+            let deadline_ms = self.machine.next_deadline_ms();
+            assert!(deadline_ms.is_none_or(|ms| ms > self.now_ms), "a deadline in the past");
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::SpawnProxy => {
+                assert!(!self.proxy_lives, "two proxies");
+                assert_eq!(self.stop_sent_ms, None, "a proxy is started during a stop");
+                self.proxy_lives = true;
+                self.soon(3, Event::ProxySpawned { pid: 7 });
+            }
+            Action::SpawnWorker { slot, worker } => {
+                assert!(self.workers.iter().all(|entry| entry.0 != slot), "two workers in a slot");
+                assert_eq!(self.stop_sent_ms, None, "a worker is started during a stop");
+                self.workers.push((slot, worker, false));
+                let offer = (self.kind == Kind::Command).then(commands::offer);
+                self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer });
+            }
+            Action::Signal { target, signal } => self.signal(target, signal),
+            Action::Probe { worker, .. } if self.dice.roll(6) == 0 => {
+                let address = PlainAddress::Unix("/run/h/app.on.0.1.sock".into());
+                self.soon(1, Event::Accepts { worker, address });
+            }
+            Action::LookAround { worker } => {
+                let found = vec!["127.0.0.1:8000".to_owned(); self.dice.roll(2) as usize];
+                self.soon(1, Event::LookedAround { worker, found });
+            }
+            // The app ends, and what started it as a rule with it.
+            Action::TermApp { worker } if self.dice.roll(4) > 0 => {
+                self.soon(50, Event::AppEnded { worker });
+                if self.dice.roll(4) > 0 {
+                    self.soon(90, Event::WorkerExited { worker, death: Death::default() });
+                }
+            }
+            Action::SendProxy(ToProxy::WorkerReady(address)) => {
+                assert!(
+                    self.workers.iter().any(|entry| entry.1 == address.worker),
+                    "a dead worker"
+                );
+            }
+            Action::SendProxy(ToProxy::Drain { .. }) if self.dice.roll(4) > 0 => {
+                self.soon(5_000, Event::ProxyMessage(FromProxy::Drained { cut: 0 }));
+                self.soon(9_000, Event::ProxyExited(Death::default()));
+            }
+            Action::Exit(reason) => {
+                assert!(self.workers.is_empty() && !self.proxy_lives, "children are left");
+                self.exit = Some(reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn signal(&mut self, target: Target, signal: StopSignal) {
+        // A worker in four ignores SIGTERM.
+        if signal == StopSignal::Term && self.dice.roll(4) == 0 {
+            return;
+        }
+        let death = Death::default();
+        match target {
+            Target::Proxy => self.soon(50, Event::ProxyExited(death)),
+            Target::Worker(worker) => self.soon(50, Event::WorkerExited { worker, death }),
+        }
+    }
+
+    /// Something happens by itself.
+    fn chance(&mut self) -> Option<Event> {
+        let picked = self.dice.roll(self.workers.len().max(1) as u64);
+        let worker = self.workers.get(usize::try_from(picked).ok()?).map(|entry| entry.1);
+        match self.dice.roll(12) {
+            0 => Some(Event::WorkerExited { worker: worker?, death: Death::default() }),
+            1..=4 => {
+                let report = Report::Ready { transport: Transport::Frames };
+                Some(Event::Report { worker: worker?, report })
+            }
+            5 => Some(Event::Report { worker: worker?, report: Report::Listen {} }),
+            6 if self.proxy_lives && self.dice.roll(8) == 0 => {
+                Some(Event::ProxyExited(Death::default()))
+            }
+            7 | 8 if self.proxy_lives => Some(Event::ProxyMessage(FromProxy::Serving {
+                io: IoChoice::Epoll,
+                io_reason: String::new(),
+            })),
+            9 => Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} }),
+            10 if self.kind == Kind::Command => {
+                let report = Report::Preload { node: "22".into(), pid: Some(77) };
+                Some(Event::Report { worker: worker?, report })
+            }
+            11 if self.kind == Kind::Command => Some(Event::AppEnded { worker: worker? }),
+            _ => None,
+        }
+    }
+
+    /// Lets things happen until `until_ms` or the end.
+    fn live(&mut self, until_ms: u64, by_chance: bool) {
+        while self.now_ms < until_ms && self.exit.is_none() {
+            let next_ms = self.soon.iter().map(|entry| entry.0).min();
+            let deadline_ms = self.machine.next_deadline_ms();
+            let pause_ms = 1 + self.dice.roll(400);
+            let bound_ms = self.now_ms + if by_chance { pause_ms } else { 60_000 };
+            let wake_ms = next_ms.into_iter().chain(deadline_ms).chain([bound_ms, until_ms]).min();
+            self.now_ms = wake_ms.unwrap_or(bound_ms).max(self.now_ms);
+            let due = self.soon.iter().position(|entry| entry.0 <= self.now_ms);
+            let event = match due {
+                Some(index) => self.soon.swap_remove(index).1,
+                None if by_chance => self.chance().unwrap_or(Event::Tick),
+                None => Event::Tick,
+            };
+            if self.is_possible(&event) {
+                self.step(event);
+            }
+        }
+    }
+
+    /// Processes die once, and not before they live.
+    fn is_possible(&self, event: &Event) -> bool {
+        let unborn = |what: &dyn Fn(&Event) -> bool| self.soon.iter().any(|entry| what(&entry.1));
+        match event {
+            Event::WorkerExited { worker, .. } | Event::Report { worker, .. } => {
+                let this = |event: &Event| matches!(event, Event::WorkerSpawned { worker: other, .. } if other == worker);
+                let known = self.workers.iter().any(|entry| entry.1 == *worker);
+                (known || matches!(event, Event::Report { .. })) && !unborn(&this)
+            }
+            Event::ProxyExited(_) | Event::ProxyMessage(_) => {
+                self.proxy_lives && !unborn(&|event| matches!(event, Event::ProxySpawned { .. }))
+            }
+            _ => true,
+        }
+    }
+}
+
+#[test]
+fn random_lives_keep_the_invariants_and_always_end() {
+    for seed in 1..=4_000_u64 {
+        let kind = if seed % 2 == 0 { Kind::Command } else { Kind::Script };
+        let mut world = World {
+            machine: Machine::new(Settings {
+                kind,
+                ..settings(u32::try_from(1 + seed % 4).expect("small"))
+            }),
+            kind,
+            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            now_ms: 0,
+            workers: Vec::new(),
+            proxy_lives: false,
+            soon: Vec::new(),
+            stop_sent_ms: None,
+            exit: None,
+        };
+        world.step(Event::Started);
+        let life_ms = world.dice.roll(40_000);
+        world.live(life_ms, true);
+        if world.exit.is_some() {
+            continue;
+        }
+        world.stop_sent_ms = Some(world.now_ms);
+        world.step(if seed % 3 == 0 { Event::StopCommand } else { Event::Signal(TERM) });
+        if seed % 5 == 0 {
+            let again_ms = world.now_ms + world.dice.roll(3_000);
+            world.live(again_ms, false);
+            if world.exit.is_none() {
+                world.step(Event::Signal(INT));
+            }
+        }
+        let latest_ms = world.now_ms + 10_000 + 200;
+        world.live(latest_ms, false);
+        assert!(world.exit.is_some(), "seed {seed} did not end: {:?}", world.machine.phase());
+    }
+}
