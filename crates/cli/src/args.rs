@@ -288,7 +288,8 @@ pub(crate) struct LimitArgs {
     /// Requests in flight per worker and shard before others are preferred. 1 to 100000. Default: 4096.
     ///
     /// Lower it (to 100, say) for apps with heavy requests, so that overload is answered with 503 early
-    /// instead of late. Leave it high for long polling and server-sent events.
+    /// instead of late. Leave it high for long polling and server-sent events. An open WebSocket
+    /// takes no place here; --max-connections bounds those.
     #[arg(long, value_name = "N")]
     pub(crate) worker_requests: Option<String>,
 }

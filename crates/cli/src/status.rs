@@ -127,6 +127,7 @@ fn shards(proxy: &ProxyStatus) -> String {
         ("SHARD", Align::Left),
         ("CONNS", Align::Right),
         ("IN FLIGHT", Align::Right),
+        ("UPGRADED", Align::Right),
         ("QUEUED", Align::Right),
         ("REQUESTS", Align::Right),
         ("OWN 4XX", Align::Right),
@@ -141,7 +142,8 @@ fn shards(proxy: &ProxyStatus) -> String {
             let mut row = vec![shard.shard.to_string()];
             let figures = [
                 u64::from(shard.conns),
-                u64::from(shard.in_flight),
+                u64::from(shard.in_flight.saturating_sub(shard.upgraded)),
+                u64::from(shard.upgraded),
                 u64::from(shard.queued),
                 shard.requests,
                 shard.refused,
@@ -275,6 +277,8 @@ mod tests {
                 io_reason: "the self-test passed".to_owned(),
                 shards: vec![ShardStatus {
                     conns: 64,
+                    in_flight: 5,
+                    upgraded: 5,
                     requests: 120_344,
                     ..ShardStatus::default()
                 }],
@@ -299,7 +303,7 @@ mod tests {
         );
         assert!(text.contains("io_uring: the self-test passed\n"));
         assert_eq!(line(&text, "proxy"), ["proxy", "4212", "12.1", "MiB"]);
-        assert_eq!(line(&text, "0 "), ["0", "64", "0", "0", "120,344", "0", "0", "0", "0"]);
+        assert_eq!(line(&text, "0 "), ["0", "64", "0", "5", "0", "120,344", "0", "0", "0", "0"]);
         let web = line(&text, "web.1").join(" ");
         assert_eq!(
             web,

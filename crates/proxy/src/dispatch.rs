@@ -276,6 +276,11 @@ impl Dispatch {
     pub fn in_flight(&self) -> u32 {
         self.iter().map(|(_, worker)| worker.in_flight).sum()
     }
+
+    /// Those of them that are upgraded connections.
+    pub fn upgraded(&self) -> u32 {
+        self.iter().map(|(_, worker)| worker.upgraded).sum()
+    }
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ impl Instance {
                 shard: 0,
                 conns: sum.conns + shard.conns,
                 in_flight: sum.in_flight + shard.in_flight,
+                upgraded: sum.upgraded + shard.upgraded,
                 queued: sum.queued + shard.queued,
                 requests: sum.requests + shard.requests,
                 refused: sum.refused + shard.refused,

@@ -13,6 +13,9 @@ pub struct ShardStatus {
     pub conns: u32,
     /// Requests at a worker.
     pub in_flight: u32,
+    /// Those of them that are upgraded connections.
+    #[serde(default)]
+    pub upgraded: u32,
     /// Requests waiting for a worker.
     pub queued: u32,
     /// Responses finished, of all statuses.

@@ -232,6 +232,7 @@ impl<D: Driver> Shard<D> {
             shard: self.settings.shard,
             conns: self.conns.used(),
             in_flight: self.dispatch.in_flight(),
+            upgraded: self.dispatch.upgraded(),
             queued: self.dispatch.queued() as u32,
             requests: self.stats.requests,
             refused: self.stats.refused,
