@@ -1,14 +1,11 @@
 // `hostler exec`: what keeps a process alive, and what lets it end, as under Node.
 
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { bodyOf, fixture, run } from './exec_app.mjs';
 import { Front } from './front.mjs';
 import { RawClient, plainNode } from './raw.mjs';
 
-const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
-const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
-const run = (code) => ({ target: `/run?${encodeURIComponent(code)}` });
 const wait = (ms, value) => new Promise((resolve) => setTimeout(resolve, ms, value));
 let front;
 before(async () => { front = await Front.start(); });

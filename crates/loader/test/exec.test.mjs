@@ -7,13 +7,11 @@ import net from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { GET, converse } from './conversation.mjs';
+import { bodyOf, fixture, run } from './exec_app.mjs';
 import { Front, u32 } from './front.mjs';
 import { frame } from './harness.mjs';
 import { RawClient, plainNode } from './raw.mjs';
 
-const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
-const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
-const run = (code) => ({ target: `/run?${encodeURIComponent(code)}` });
 let front;
 before(async () => { front = await Front.start(); });
 after(() => front.stop());
