@@ -7,6 +7,7 @@
 
 const diagnostics = require('diagnostics_channel');
 const http = require('http');
+const { birthOf } = require('./born.cjs');
 const C = require('./constants.cjs');
 const connections = require('./connections.cjs');
 const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers, u24 } = require('./frame.cjs');
@@ -20,8 +21,6 @@ const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD, BR
 
 const socketChannel = diagnostics.channel('net.server.socket');
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
-const kIncomingMessage = Object.getOwnPropertySymbols(new http.Server())
-  .find((symbol) => symbol.description === 'IncomingMessage');
 
 /**
  * The stream of a HEAD whose body may follow in the same batch. As on_headers_complete of
@@ -153,6 +152,7 @@ function openConnection(channel, stream, generation) {
  */
 function connect(channel, server, from, prepare) {
   const socket = new VirtualSocket(channel, server, from);
+  socket._birth = birthOf(server);
   prepare(socket);
   channel.weigh(socket);
   connections.join(server, channel.owner);
@@ -208,7 +208,8 @@ function incoming(socket) {
   const { server } = socket;
   const over = this.maxHeaderPairs > 0 && head.rawHeaders.length > this.maxHeaderPairs;
   if (over && refused(socket, this)) return;
-  const request = this.incoming = new server[kIncomingMessage](socket);
+  const birth = socket._birth;
+  const request = this.incoming = birth.make(socket);
   request.httpVersionMajor = 1;
   request.httpVersionMinor = head.http10 ? 0 : 1;
   request.httpVersion = head.http10 ? '1.0' : '1.1';
@@ -222,6 +223,7 @@ function incoming(socket) {
   socket._bodyless = noBody ? request : null;
   if (!noBody) socket._chunked = request.headers['transfer-encoding'] !== undefined;
   this.onIncoming(request, keepAlive);
+  if (birth.watch > 0) birth.seen(request);
   if (noBody) this[kOnMessageComplete]();
 }
 

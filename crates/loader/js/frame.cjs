@@ -5,14 +5,12 @@
 // Must never know: sockets, servers, requests' meaning, timers.
 
 const C = require('./constants.cjs');
+const { KEYS, shapeOf } = require('./shapes.cjs');
 
 const PREFIX_BYTES = C.FRAME_PREFIX_BYTES;
 const HEAD_BYTES = 12;
 const { NO_BODY, KEEP_ALIVE, HTTP_1_0, NEW_CONNECTION } = C.HEAD_FLAGS;
 const { METHODS, NAMES, HEADERS_MAX, FRAME_PAYLOAD_BYTES_MAX } = C;
-
-/** The key of each numbered name in `req.headers`. */
-const KEYS = NAMES.map((name) => name.toLowerCase());
 
 /** A frame that breaks a rule of the protocol: the channel that carried it is closed. */
 class ProtocolError extends Error {
@@ -112,7 +110,17 @@ function decodeHead(buffer, start, end, head) {
   // Two spaces, HTTP/1.1, CRLF; CRLF at the end.
   head.bytes = head.method.length + targetLength + 14;
   at += addressLength;
-  decodeHeaders(buffer, start + HEAD_BYTES, count, text, at, head);
+  head.bytes += text.length - at + 4 * count; // colon, space, CRLF
+  const table = start + HEAD_BYTES;
+  const shape = shapeOf(buffer, table, count);
+  if (shape === null) {
+    at = decodeHeaders(buffer, table, count, text, at, head);
+  } else {
+    head.bytes += shape.nameBytes;
+    head.headersDone = 2 * count;
+    at = shape.decode(buffer, table, text, at, head);
+  }
+  if (at !== text.length) throw new ProtocolError('HEAD whose lengths do not add up');
 }
 
 /**
@@ -120,12 +128,13 @@ function decodeHead(buffer, start, end, head) {
  * `matchKnownFields` for every line. The first line of a name always sets it (whatever the name:
  * `_addHeaderLine` in _http_incoming.js), only `set-cookie` and repetitions follow other rules, and
  * those are left to Node.
+ * @returns {number} the end of the last value in `text`
  */
 function decodeHeaders(buffer, table, count, text, at, head) {
   const raw = [];
   const headers = {};
   let done = -1;
-  let bytes = text.length - at + 4 * count; // colon, space, CRLF
+  let bytes = 0;
   for (let i = 0; i < count; i++, table += 4) {
     const number = buffer[table];
     const valueLength = buffer[table + 2] | (buffer[table + 3] << 8);
@@ -148,11 +157,11 @@ function decodeHeaders(buffer, table, count, text, at, head) {
       else done = 2 * i;
     }
   }
-  if (at !== text.length) throw new ProtocolError('HEAD whose lengths do not add up');
   head.bytes += bytes;
   head.rawHeaders = raw;
   head.headers = headers;
   head.headersDone = done < 0 ? raw.length : done;
+  return at;
 }
 
 /** @param {Buffer} payload @returns {string[]} name, value, name, value, ... */

@@ -78,6 +78,7 @@ function begin(settings, test) {
   const pid = settings.claim === undefined ? undefined : process.pid; // else the supervisor knows it
   report({ step: 'preload', node: process.versions.node, pid });
   watchExceptions();
+  if (settings.born === false) require('./born.cjs').disallow();
   if (settings.transport === 'frames') {
     const result = test();
     report(result);

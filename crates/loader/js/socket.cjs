@@ -93,6 +93,7 @@ function VirtualSocket(channel, server, from) {
   this._outSeen = 0; // `_bytesOut` at the last time-out
 
   // Request side, see dispatch.cjs.
+  this._birth = null;
   this._bodyOpen = false;
   this._bodyless = null; // the request, while it has no body and its response is not finished
   this._stopped = false; // Node asked to stop reading: request bytes are owed until it resumes

@@ -13,6 +13,7 @@ pub const ENTRY: &str = "preload.cjs";
 /// Every file of the loader: its name and its text. All of them belong into one directory.
 pub const FILES: &[(&str, &str)] = &[
     ("accessors.cjs", include_str!("../js/accessors.cjs")),
+    ("born.cjs", include_str!("../js/born.cjs")),
     ("channel.cjs", include_str!("../js/channel.cjs")),
     ("claim.cjs", include_str!("../js/claim.cjs")),
     ("connections.cjs", include_str!("../js/connections.cjs")),
@@ -38,6 +39,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("response.cjs", include_str!("../js/response.cjs")),
     ("selftest.cjs", include_str!("../js/selftest.cjs")),
     ("settings.cjs", include_str!("../js/settings.cjs")),
+    ("shapes.cjs", include_str!("../js/shapes.cjs")),
     ("socket.cjs", include_str!("../js/socket.cjs")),
     ("states.cjs", include_str!("../js/states.cjs")),
     ("trial.cjs", include_str!("../js/trial.cjs")),
