@@ -33,6 +33,8 @@ pub(crate) enum Op {
     CancelAny = 9,
     /// Waiting for a connection to be made.
     Connect = 10,
+    /// Cancelling one operation of a closing socket; reported only if it failed.
+    CancelOne = 11,
 }
 
 impl Op {
@@ -48,6 +50,7 @@ impl Op {
             8 => Self::Wake,
             9 => Self::CancelAny,
             10 => Self::Connect,
+            11 => Self::CancelOne,
             _ => return None,
         })
     }
@@ -226,7 +229,7 @@ mod tests {
     fn zero_and_unknown_operations_decode_to_nothing() {
         assert_eq!(Token::decode(0), None);
         assert_eq!(Token::decode(u64::MAX), None);
-        assert_eq!((0..=u8::MAX).filter_map(Op::decode).count(), 10);
+        assert_eq!((0..=u8::MAX).filter_map(Op::decode).count(), 11);
     }
 
     #[test]

@@ -56,6 +56,7 @@ impl UringDriver {
                 Op::Send => self.handle_send(&event, out),
                 Op::Connect => self.handle_connect(&event, out),
                 Op::CancelReceive => self.handle_cancel_receive(&event),
+                Op::CancelOne => self.handle_cancel_one_missed(&event),
                 Op::CancelAll => self.handle_cancel_all(&event),
                 Op::Accept => self.handle_accept(&event, out),
                 Op::CancelAccept => self.handle_cancel_accept(&event),
@@ -231,6 +232,15 @@ impl UringDriver {
                     error: error.into(),
                 });
             }
+        }
+    }
+
+    /// Either the operation is over, and its completion came before this one, or the kernel could not find or stop it.
+    fn handle_cancel_one_missed(&mut self, event: &Event) {
+        let id = event.token.socket();
+        // A token of a socket that is gone finds nothing; one that is open had no such cancel.
+        if self.sockets.get_mut(id).is_some() && self.sockets.pending(id) > 0 {
+            self.submit_cancel_all(id);
         }
     }
 

@@ -33,7 +33,7 @@ use self::provided::BufferRing;
 use self::receive::Receive;
 use self::ring::Ring;
 use crate::send::{SendId, SendSlots};
-use crate::table::{SLOTS_MAX, Slot, Table};
+use crate::table::{Op, SLOTS_MAX, Slot, Table};
 use crate::waker::WakeSource;
 use crate::{
     COMPLETIONS_PER_TURN, Completion, Driver, DriverConfig, Full, Key, ListenerId, Operation,
@@ -322,11 +322,20 @@ impl Driver for UringDriver {
             return;
         };
         state.closing = true;
+        let (receives, sends) = (state.receive.armed_class().is_some(), state.send.is_some());
         if self.sockets.pending(socket) == 0 {
             self.submit_close(socket);
-        } else {
-            // A close alone would not end what is in flight, and no FIN would leave until it ended.
-            self.submit_cancel_all(socket);
+            return;
+        }
+        // A close alone would not end what is in flight, and no FIN would leave until it ended.
+        if receives {
+            self.submit_cancel_one(socket, Op::Receive);
+        }
+        if sends {
+            self.submit_cancel_one(socket, Op::Send);
+        }
+        if !receives && !sends {
+            self.submit_cancel_one(socket, Op::Connect);
         }
     }
 

@@ -102,7 +102,20 @@ impl UringDriver {
         self.submit(id, Op::Send, entry);
     }
 
-    /// Gives up whatever the socket has in flight.
+    /// Gives up one operation of a closing socket. By token: the kernel keeps what it polls in a hash of the tokens, and to find
+    /// something by its descriptor it looks at every socket of the ring (`io_poll_file_find` of io_uring/poll.c).
+    pub(super) fn submit_cancel_one(&mut self, id: SocketId, target: Op) {
+        let target = CancelBuilder::user_data(Token::of(target, id).encode());
+        // Success posts no completion: the operation's own tells the same.
+        let entry = opcode::AsyncCancel2::new(target)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(Token::of(Op::CancelOne, id).encode());
+        // SAFETY: the entry points to no memory and has no descriptor.
+        unsafe { self.ring.push(entry) };
+    }
+
+    /// Gives up whatever the socket has in flight, for what [`Self::submit_cancel_one`] has not found.
     pub(super) fn submit_cancel_all(&mut self, id: SocketId) {
         let target = CancelBuilder::fd(self.fd(id)).all();
         let entry = opcode::AsyncCancel2::new(target).build();
