@@ -137,10 +137,13 @@ impl Shared {
 
 /// All buffers of one class.
 pub(super) struct Area {
-    /// INVARIANT: at least `count * bytes` long.
+    /// INVARIANT: at least `count * stride` long.
     memory: Memory,
     pub(super) count: u32,
     pub(super) bytes: u32,
+    /// From the start of one buffer to the start of the next, at least `bytes`: an odd number of cache lines. Mostly the first
+    /// few lines of a buffer are used; at a power of two those of all buffers would meet in the same few sets of the caches.
+    stride: u32,
     slots: Box<[Slot]>,
     first_free: Cell<u32>,
     free: Cell<u32>,
@@ -162,7 +165,8 @@ impl Area {
         }
         let count = size.count;
         let bytes = size.bytes.max(1).next_multiple_of(ALIGNMENT);
-        let memory = Memory::new(count as usize * bytes as usize)?;
+        let stride = bytes | ALIGNMENT;
+        let memory = Memory::new(count as usize * stride as usize)?;
         let slots = (0..count)
             .map(|index| Slot {
                 references: Cell::new(0),
@@ -173,6 +177,7 @@ impl Area {
             memory,
             count,
             bytes,
+            stride,
             slots,
             first_free: Cell::new(if count > 0 { 0 } else { NONE }),
             free: Cell::new(count),
@@ -183,7 +188,7 @@ impl Area {
     /// The address of a buffer.
     fn address(&self, index: u32) -> NonNull<u8> {
         assert!(index < self.count, "buffer {index} of {}", self.count);
-        let offset = index as usize * self.bytes as usize;
+        let offset = index as usize * self.stride as usize;
         debug_assert!(offset + self.bytes as usize <= self.memory.len());
         // SAFETY: `index < count`, so by the invariant of `memory` the offset lies inside the
         // mapping.
