@@ -9,7 +9,7 @@
 
 use hostler_driver::Pool;
 use hostler_protocol::http1::{
-    BodyFraming, Field, FieldName, Method, RequestHead, ResponseHead, Version,
+    BodyFraming, Field, FieldName, Method, REQUEST_FIELDS_CAP, RequestHead, ResponseHead, Version,
 };
 use hostler_protocol::worker::{FrameWriter, HeadFlags, HeadParts, NoRoom, StreamTag};
 
@@ -99,11 +99,13 @@ impl<'a> Forwarding<'a> {
         new_connection: bool,
     ) -> Result<(), NoRoom> {
         let fields = self.head.fields();
-        let mut dropped = 0_u128;
-        for (index, field) in fields.iter().enumerate() {
-            dropped |= u128::from(self.drops(field)) << index;
+        // Asked once: where `Connection` names fields, it is a search.
+        let mut kept = [false; REQUEST_FIELDS_CAP];
+        let mut count = self.added().count();
+        for (field, kept) in fields.iter().zip(&mut kept) {
+            *kept = !self.drops(field);
+            count += usize::from(*kept);
         }
-        let count = fields.len() - dropped.count_ones() as usize + self.added().count();
         let client = new_connection.then(|| (self.client.ip(), self.client.port()));
         let mut writer = out.begin_head(
             tag,
@@ -116,8 +118,8 @@ impl<'a> Forwarding<'a> {
                 fields: count,
             },
         )?;
-        for (index, field) in fields.iter().enumerate() {
-            if dropped >> index & 1 == 0 {
+        for (field, kept) in fields.iter().zip(kept) {
+            if kept {
                 writer.field(field.number, field.name.of(self.bytes), self.value(field))?;
             }
         }
