@@ -183,10 +183,7 @@ pub fn write_client_line(
 }
 
 fn write_field(out: &mut Outbox, pool: &Pool, name: &[u8], value: &[u8]) {
-    out.write(pool, name);
-    out.write(pool, b": ");
-    out.write(pool, value);
-    out.write(pool, b"\r\n");
+    out.write_all(pool, [name, b": ", value, b"\r\n"]);
 }
 
 /// What the response says about the client's connection.
@@ -291,8 +288,11 @@ fn write_kept(
     has_id
 }
 
-/// Offset behind the LF that ends the line at `at`.
+/// Offset behind the LF that ends the line at `at`, which is there already but for white space behind a value.
 fn line_end(bytes: &[u8], at: usize) -> usize {
+    if bytes[at..].starts_with(b"\r\n") {
+        return at + 2;
+    }
     at + memchr::memchr(b'\n', &bytes[at..]).map_or(0, |found| found + 1)
 }
 
