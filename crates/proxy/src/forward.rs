@@ -239,8 +239,10 @@ pub fn write_tunnel_head(
     }
 }
 
+/// What a response to a client begins with.
+const VERSION: &[u8] = b"HTTP/1.1 ";
 /// Offset of the status code: `HTTP/1.x` and a space come before it.
-const STATUS_AT: usize = 9;
+const STATUS_AT: usize = VERSION.len();
 
 /// Which of the fields about this connection's own message are kept.
 #[derive(Clone, Copy)]
@@ -261,9 +263,12 @@ fn write_kept(
     head: &ResponseHead,
     kept: Kept,
 ) -> bool {
-    // The version is ours, status and reason are the app's.
-    out.write(pool, b"HTTP/1.1 ");
-    let mut start = STATUS_AT;
+    // The version is ours, status and reason are the app's. Most apps write the same version.
+    let mut start = 0;
+    if !bytes.starts_with(VERSION) {
+        out.write(pool, VERSION);
+        start = STATUS_AT;
+    }
     let mut end = line_end(bytes, STATUS_AT);
     let mut has_id = false;
     for field in head.fields() {
