@@ -32,7 +32,7 @@ fn main() {
     // would decide which path a copy takes.
     let thread = thread::spawn(move || {
         // The main thread waits by then. Were it still about to, that would take other instructions.
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(100));
         run(&name, iterations);
     });
     thread.join().expect("the case runs");
