@@ -66,7 +66,6 @@ impl AccessLog {
         if self.lines.is_empty() {
             self.first_ms = now_ms;
         }
-        self.date.set(record.unix_ms / 1000);
         if self.json {
             self.json_line(record);
         } else {
@@ -89,8 +88,9 @@ impl AccessLog {
     fn combined_line(&mut self, record: &Record<'_>) {
         let out = &mut self.lines;
         escaped(out, or_dash(record.client), false);
-        self.date.clf(out);
-        out.put_slice(b" \"");
+        out.put_slice(b" - - [");
+        out.put_slice(self.date.of(record.unix_ms / 1000, false));
+        out.put_slice(b"] \"");
         out.put_slice(record.method.as_bytes());
         out.put_slice(b" ");
         escaped(out, or_dash(record.target), false);
@@ -111,7 +111,8 @@ impl AccessLog {
     fn json_line(&mut self, record: &Record<'_>) {
         let out = &mut self.lines;
         out.put_slice(b"{\"time\":\"");
-        self.date.iso(out, record.unix_ms % 1000);
+        out.put_slice(self.date.of(record.unix_ms / 1000, true));
+        write(out, format_args!("{:03}Z", record.unix_ms % 1000));
         for (name, value) in [
             ("client", record.client),
             ("method", record.method.as_bytes()),
@@ -149,51 +150,63 @@ fn write(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
 
 /// What could break a line or forge one is written as `\xHH` (`\u00HH` in JSON).
 fn escaped(out: &mut BytesMut, text: &[u8], json: bool) {
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' if json => out.put_slice(&[b'\\', byte]),
-            b'"' | b'\\' | 0..=0x1f | 0x7f.. if !json => write(out, format_args!("\\x{byte:02x}")),
-            0..=0x1f | 0x7f.. => write(out, format_args!("\\u{byte:04x}")),
-            _ => out.put_u8(byte),
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| SPECIAL[usize::from(byte)]) {
+        out.put_slice(&rest[..at]);
+        match rest[at] {
+            byte @ (b'"' | b'\\') if json => out.put_slice(&[b'\\', byte]),
+            byte if json => write(out, format_args!("\\u{byte:04x}")),
+            byte => write(out, format_args!("\\x{byte:02x}")),
         }
+        rest = &rest[at + 1..];
     }
+    out.put_slice(rest);
 }
+
+/// What is escaped.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8, b'"' | b'\\' | 0..=0x1f | 0x7f..);
+        byte += 1;
+    }
+    table
+};
 
 /// The second as text, formatted once.
 #[derive(Debug, Default)]
 struct DateText {
     second: u64,
-    /// `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// As it stands in a line.
     text: String,
+    /// `Sun, 06 Nov 1994 08:49:37 GMT`; kept to avoid allocation.
+    http: String,
 }
 
 impl DateText {
-    fn set(&mut self, second: u64) {
+    /// `06/Nov/1994:08:49:37 +0000`, or `1994-11-06T08:49:37.` with milliseconds to follow.
+    fn of(&mut self, second: u64, json: bool) -> &[u8] {
         if self.second != second || self.text.is_empty() {
             self.second = second;
-            self.text.clear();
-            let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(second));
-            write!(self.text, "{date}").expect("a string grows");
+            self.format(json).expect("a string grows");
         }
+        self.text.as_bytes()
     }
 
-    /// ` - - [06/Nov/1994:08:49:37 +0000]`.
-    fn clf(&self, out: &mut BytesMut) {
-        let [day, month, year, time] = self.pieces();
-        write(out, format_args!(" - - [{day}/{month}/{year}:{time} +0000]"));
-    }
-
-    /// `1994-11-06T08:49:37.123Z`.
-    fn iso(&self, out: &mut BytesMut, millis: u64) {
+    fn format(&mut self, json: bool) -> std::fmt::Result {
         const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        let [day, month, year, time] = self.pieces();
-        let number = MONTHS.find(month).map_or(0, |at| at / 3 + 1);
-        write(out, format_args!("{year}-{number:02}-{day}T{time}.{millis:03}Z"));
-    }
-
-    fn pieces(&self) -> [&str; 4] {
-        let text = &self.text;
-        [&text[5..7], &text[8..11], &text[12..16], &text[17..25]]
+        let Self { second, text, http } = self;
+        text.clear();
+        http.clear();
+        write!(http, "{}", httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(*second)))?;
+        let [day, month, year, time] = [&http[5..7], &http[8..11], &http[12..16], &http[17..25]];
+        if json {
+            let number = MONTHS.find(month).map_or(0, |at| at / 3 + 1);
+            write!(text, "{year}-{number:02}-{day}T{time}.")
+        } else {
+            write!(text, "{day}/{month}/{year}:{time} +0000")
+        }
     }
 }
 

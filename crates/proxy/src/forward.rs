@@ -9,7 +9,7 @@
 
 use hostler_driver::Pool;
 use hostler_protocol::http1::{
-    BodyFraming, Field, FieldName, Method, RequestHead, ResponseHead, Version,
+    BodyFraming, Field, FieldName, Method, REQUEST_FIELDS_CAP, RequestHead, ResponseHead, Version,
 };
 use hostler_protocol::worker::{FrameWriter, HeadFlags, HeadParts, NoRoom, StreamTag};
 
@@ -99,11 +99,13 @@ impl<'a> Forwarding<'a> {
         new_connection: bool,
     ) -> Result<(), NoRoom> {
         let fields = self.head.fields();
-        let mut dropped = 0_u128;
-        for (index, field) in fields.iter().enumerate() {
-            dropped |= u128::from(self.drops(field)) << index;
+        // Asked once: where `Connection` names fields, it is a search.
+        let mut kept = [false; REQUEST_FIELDS_CAP];
+        let mut count = self.added().count();
+        for (field, kept) in fields.iter().zip(&mut kept) {
+            *kept = !self.drops(field);
+            count += usize::from(*kept);
         }
-        let count = fields.len() - dropped.count_ones() as usize + self.added().count();
         let client = new_connection.then(|| (self.client.ip(), self.client.port()));
         let mut writer = out.begin_head(
             tag,
@@ -116,8 +118,8 @@ impl<'a> Forwarding<'a> {
                 fields: count,
             },
         )?;
-        for (index, field) in fields.iter().enumerate() {
-            if dropped >> index & 1 == 0 {
+        for (field, kept) in fields.iter().zip(kept) {
+            if kept {
                 writer.field(field.number, field.name.of(self.bytes), self.value(field))?;
             }
         }
@@ -181,10 +183,7 @@ pub fn write_client_line(
 }
 
 fn write_field(out: &mut Outbox, pool: &Pool, name: &[u8], value: &[u8]) {
-    out.write(pool, name);
-    out.write(pool, b": ");
-    out.write(pool, value);
-    out.write(pool, b"\r\n");
+    out.write_all(pool, [name, b": ", value, b"\r\n"]);
 }
 
 /// What the response says about the client's connection.
@@ -240,8 +239,10 @@ pub fn write_tunnel_head(
     }
 }
 
+/// What a response to a client begins with.
+const VERSION: &[u8] = b"HTTP/1.1 ";
 /// Offset of the status code: `HTTP/1.x` and a space come before it.
-const STATUS_AT: usize = 9;
+const STATUS_AT: usize = VERSION.len();
 
 /// Which of the fields about this connection's own message are kept.
 #[derive(Clone, Copy)]
@@ -262,9 +263,12 @@ fn write_kept(
     head: &ResponseHead,
     kept: Kept,
 ) -> bool {
-    // The version is ours, status and reason are the app's.
-    out.write(pool, b"HTTP/1.1 ");
-    let mut start = STATUS_AT;
+    // The version is ours, status and reason are the app's. Most apps write the same version.
+    let mut start = 0;
+    if !bytes.starts_with(VERSION) {
+        out.write(pool, VERSION);
+        start = STATUS_AT;
+    }
     let mut end = line_end(bytes, STATUS_AT);
     let mut has_id = false;
     for field in head.fields() {
@@ -289,8 +293,11 @@ fn write_kept(
     has_id
 }
 
-/// Offset behind the LF that ends the line at `at`.
+/// Offset behind the LF that ends the line at `at`, which is there already but for white space behind a value.
 fn line_end(bytes: &[u8], at: usize) -> usize {
+    if bytes[at..].starts_with(b"\r\n") {
+        return at + 2;
+    }
     at + memchr::memchr(b'\n', &bytes[at..]).map_or(0, |found| found + 1)
 }
 

@@ -9,6 +9,7 @@ mod compat;
 mod fixtures;
 mod functions;
 mod fuzz_smoke;
+mod instructions;
 mod lint;
 mod loadtest;
 mod nodes;
@@ -32,6 +33,9 @@ cargo xtask COMMAND
   codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
   loadtest [--node 24] [ARGS]
                       builds for release and measures against Node alone and nginx; `loadtest help` for more
+  instructions [--bless] [FILTER]
+                      counts the instructions of what `cargo bench` times, under valgrind, and fails when a case
+                      needs over 3 % more than benches/instructions.toml says; --bless moves that baseline
   compat [SUITE...]   other people's test suites under plain Node and under `hostler exec`, compared; writes
                       docs/compatibility.md; `compat help` for more
   fuzz-smoke [SECS]   each fuzz target for some seconds (needs cargo-fuzz and a nightly toolchain)
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         "codegen" => codegen::codegen(rest.iter().any(|argument| argument == "--check")),
         "loadtest" => loadtest::loadtest(&rest),
         "compat" => compat::compat(&rest),
+        "instructions" => instructions::instructions(&rest),
         "fuzz-smoke" => fuzz_smoke::fuzz_smoke(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -31,7 +31,8 @@ pub(crate) struct ConnectionOptions {
 impl ConnectionOptions {
     #[inline]
     pub(crate) fn add(&mut self, value: &[u8]) {
-        if value.eq_ignore_ascii_case(b"keep-alive") {
+        // As browsers and Node write it, compared in two words; every other way goes through the list.
+        if value == b"keep-alive" {
             self.keep_alive = true;
         } else {
             self.add_list(value);

@@ -22,8 +22,8 @@ pub(super) fn is_host(value: &[u8]) -> bool {
             (&value[..=end], &value[end + 1..])
         }
         _ => {
-            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-            if !is_reg_name(&value[..end]) {
+            let end = reg_name_len(value);
+            if !matches!(value.get(end), None | Some(b':')) {
                 return false;
             }
             value.split_at(end)
@@ -53,24 +53,17 @@ fn is_port_part(part: &[u8]) -> bool {
     port <= u32::from(u16::MAX)
 }
 
-/// `*( unreserved / pct-encoded / sub-delims )`; IPv4 addresses are a subset.
-fn is_reg_name(name: &[u8]) -> bool {
-    if name.iter().all(|&byte| REG_NAME[byte as usize]) {
-        return true;
+/// How many bytes from the start are `*( unreserved / pct-encoded / sub-delims )`; IPv4 addresses are a subset.
+fn reg_name_len(value: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = &value[at..];
+        at += rest.iter().position(|&byte| !REG_NAME[byte as usize]).unwrap_or(rest.len());
+        match &value[at..] {
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
+            _ => return at,
+        }
     }
-    let mut rest = name;
-    while let [first, tail @ ..] = rest {
-        rest = match (first, tail) {
-            (b'%', [high, low, tail @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                tail
-            }
-            (byte, _) if REG_NAME[*byte as usize] => tail,
-            _ => return false,
-        };
-    }
-    true
 }
 
 /// The inside of `[...]`: an IPv6 address, or `vN.` and more.

@@ -270,7 +270,10 @@ impl HeadWriter<'_> {
             value_high,
         ]);
         let (name_room, value_room) = self.room[self.text..end].split_at_mut(name.len());
-        name_room.copy_from_slice(name);
+        // Most names have a number: not even a call to copy nothing.
+        if !name.is_empty() {
+            name_room.copy_from_slice(name);
+        }
         value_room.copy_from_slice(value);
         self.entry += HEAD_ENTRY_BYTES;
         self.text = end;

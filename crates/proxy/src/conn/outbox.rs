@@ -70,6 +70,27 @@ impl Outbox {
         self.parts.push_back(Part::whole(Buffer::from_vec(bytes.to_vec())));
     }
 
+    /// Appends copies of all `pieces`. In line, so that short pieces that the caller knows become single stores.
+    #[inline]
+    pub fn write_all<const N: usize>(&mut self, pool: &Pool, pieces: [&[u8]; N]) {
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
+        if let Some(tail) = &mut self.tail
+            && let Some(mut room) = tail.spare_mut().get_mut(..bytes)
+        {
+            for piece in pieces {
+                let (here, behind) = room.split_at_mut(piece.len());
+                here.copy_from_slice(piece);
+                room = behind;
+            }
+            tail.advance(bytes);
+            self.bytes += bytes as u32;
+            return;
+        }
+        for piece in pieces {
+            self.write(pool, piece);
+        }
+    }
+
     /// Appends `range` of a received buffer: small slices by copy, larger ones by reference. With `scarce`
     /// receive buffers they are copied to the heap, all of them: one held buffer each of a few dozen slow readers would
     /// leave none to hear the workers with.
