@@ -37,7 +37,9 @@ enum Held {
 
 /// Measures one peer after the other; gives a table.
 pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> Outcome<String> {
-    raise_limit(count)?;
+    if allowed(count) < count {
+        return Err(format!("{count} connections need `ulimit -n` of {}", wanted(count)));
+    }
     let mut scenario = Scenario::by_name(match kind {
         Kind::Websocket => "websocket",
         Kind::KeepAlive => "hello",
@@ -90,8 +92,7 @@ fn open(
 /// Resident memory of front and worker, KiB.
 fn memory(running: &Running) -> [u64; 2] {
     std::thread::sleep(SETTLE);
-    let sum = |pids: &[u32]| pids.iter().map(|&pid| cpu::memory(pid).resident_kib).sum();
-    [sum(&running.front), sum(&running.workers)]
+    [&running.front, &running.workers].map(|pids| cpu::memory(pids).resident_kib)
 }
 
 /// CPU milliseconds per second of front and worker together.
@@ -103,14 +104,25 @@ fn spent_idle(running: &Running) -> f64 {
 }
 
 /// This process holds one end of each, a proxy two: its limit is inherited.
-fn raise_limit(count: u32) -> Outcome<()> {
-    let wanted = u64::from(count) * 2 + 2_000;
+const fn wanted(count: u32) -> u64 {
+    count as u64 * 2 + 2_000
+}
+
+/// How many of these connections the limit of open files allows, after it was raised as far as it goes.
+pub(crate) fn allowed(count: u32) -> u32 {
+    let wanted = wanted(count);
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|now| now >= wanted) {
-        return Ok(());
+        return count;
     }
     let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
-    let raised = Rlimit { current: Some(wanted), maximum };
-    setrlimit(Resource::Nofile, raised)
-        .map_err(|_| format!("{count} connections need `ulimit -n` of {wanted}"))
+    if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
+        return count;
+    }
+    // Without privileges up to the hard limit.
+    let most = limit.maximum.unwrap_or(wanted).min(wanted);
+    let raised =
+        setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+    let now = if raised.is_ok() { most } else { limit.current.unwrap_or(most) };
+    u32::try_from(now.saturating_sub(2_000) / 2).map_or(count, |allowed| allowed.min(count))
 }
