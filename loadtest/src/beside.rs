@@ -86,7 +86,7 @@ impl Company {
 
 /// Opens keep-alive connections, each after one served request.
 fn idle(wanted: u32, running: &Running, scenario: &Scenario) -> Outcome<Company> {
-    let count = allowed(wanted);
+    let count = allowed(wanted, 1);
     if count < wanted {
         eprintln!(
             "ATTENTION: the limit of open files allows {count} idle connections, not {wanted}; \

@@ -29,6 +29,16 @@ pub(crate) enum Kind {
     KeepAlive,
 }
 
+impl Kind {
+    /// What one costs a front: this process has one end of each, a front that tunnels has two.
+    const fn descriptors(self) -> u32 {
+        match self {
+            Self::Websocket => 2,
+            Self::KeepAlive => 1,
+        }
+    }
+}
+
 /// Held open until it goes.
 enum Held {
     Websocket(#[expect(dead_code, reason = "only held")] TcpStream),
@@ -37,8 +47,9 @@ enum Held {
 
 /// Measures one peer after the other; gives a table.
 pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> Outcome<String> {
-    if allowed(count) < count {
-        return Err(format!("{count} connections need `ulimit -n` of {}", wanted(count)));
+    let each = kind.descriptors();
+    if allowed(count, each) < count {
+        return Err(format!("{count} connections need `ulimit -n` of {}", wanted(count, each)));
     }
     let mut scenario = Scenario::by_name(match kind {
         Kind::Websocket => "websocket",
@@ -103,14 +114,14 @@ fn spent_idle(running: &Running) -> f64 {
     (total() - before).as_secs_f64() * 1e3 / WINDOW.as_secs_f64()
 }
 
-/// This process holds one end of each, a proxy two: its limit is inherited.
-const fn wanted(count: u32) -> u64 {
-    count as u64 * 2 + 2_000
+/// What one process needs for so many connections; the limit is inherited by the peers.
+const fn wanted(count: u32, each: u32) -> u64 {
+    count as u64 * each as u64 + 2_000
 }
 
-/// How many of these connections the limit of open files allows, after it was raised as far as it goes.
-pub(crate) fn allowed(count: u32) -> u32 {
-    let wanted = wanted(count);
+/// How many connections of so many descriptors each the limit of open files allows, raised as far as it goes.
+pub(crate) fn allowed(count: u32, each: u32) -> u32 {
+    let wanted = wanted(count, each);
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|now| now >= wanted) {
         return count;
@@ -124,5 +135,6 @@ pub(crate) fn allowed(count: u32) -> u32 {
     let raised =
         setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
     let now = if raised.is_ok() { most } else { limit.current.unwrap_or(most) };
-    u32::try_from(now.saturating_sub(2_000) / 2).map_or(count, |allowed| allowed.min(count))
+    let room = now.saturating_sub(2_000) / u64::from(each);
+    u32::try_from(room).map_or(count, |room| room.min(count))
 }

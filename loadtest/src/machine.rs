@@ -16,6 +16,8 @@ use crate::peers::Peer;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) time_unix_s: u64,
+    /// The day, in UTC.
+    pub(crate) date: String,
     pub(crate) commit: String,
     /// The release alone: what a vendor adds says nothing to others.
     pub(crate) kernel: String,
@@ -76,6 +78,7 @@ pub(crate) fn describe(tools: &[String], peers: &[Peer]) -> Machine {
     let release = ask("uname", &["-r"]);
     Machine {
         time_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+        date: ask("date", &["-u", "+%Y-%m-%d"]),
         commit: if changed { format!("{commit}+changes") } else { commit },
         kernel: format!("Linux {} {}", without_vendor(&release), ask("uname", &["-m"])),
         processor: processor.to_owned(),
@@ -101,6 +104,7 @@ mod tests {
         pub(crate) fn fixture() -> Self {
             Self {
                 time_unix_s: 1_700_000_000,
+                date: "2023-11-14".to_owned(),
                 commit: "0123456789ab".to_owned(),
                 kernel: "Linux 6.1.0 x86_64".to_owned(),
                 processor: "A processor".to_owned(),

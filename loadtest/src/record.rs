@@ -20,10 +20,19 @@ pub(crate) struct Record {
     pub(crate) plan: PlanFacts,
     /// Measures this again.
     pub(crate) command: String,
+    pub(crate) participants: Vec<Participant>,
     pub(crate) series: Vec<Series>,
     /// Latency at fixed rates.
     #[serde(default)]
     pub(crate) rates: Vec<RateSeries>,
+}
+
+/// Who took part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Participant {
+    pub(crate) peer: String,
+    /// The essential switches.
+    pub(crate) setup: String,
 }
 
 /// How it was measured.
@@ -241,6 +250,7 @@ pub(crate) mod tests {
                 counter: Some("perf stat".to_owned()),
             },
             command: "cargo xtask loadtest --node 20 hello".to_owned(),
+            participants: Vec::new(),
             series: series.collect(),
             rates: Vec::new(),
         }

@@ -9,7 +9,7 @@ use crate::measure;
 use crate::oha::Oha;
 use crate::peers::Peer;
 use crate::plan::{Plan, Tools};
-use crate::record::{RateSeries, Record, Sample, Series};
+use crate::record::{Participant, RateSeries, Record, Sample, Series};
 use crate::scenarios::Scenario;
 
 /// Measures a scenario.
@@ -33,6 +33,7 @@ pub(crate) fn run(
         machine: machine.clone(),
         plan: plan.facts(scenario, tools),
         command,
+        participants: peers.iter().map(participant).collect(),
         series: series.collect(),
         rates: Vec::new(),
     };
@@ -41,6 +42,10 @@ pub(crate) fn run(
         at_rates(plan, scenario, peers, (tools, oha), &mut record)?;
     }
     Ok(record)
+}
+
+fn participant(peer: &Peer) -> Participant {
+    Participant { peer: peer.name().to_owned(), setup: peer.setup().to_owned() }
 }
 
 /// A rotating start, so that no peer always follows the same one.

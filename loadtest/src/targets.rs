@@ -82,14 +82,9 @@ fn describe(target: &Target) -> String {
         case => format!("{} ({case})", title(peer)),
     };
     text += &format!(", {}", side(&target.peer, &target.case));
-    match target.compare {
-        Compare::Absolute => {}
-        Compare::Ratio => {
-            text += &format!(" against {}", side(&target.against, target.other_case()))
-        }
-        Compare::Difference => {
-            text += &format!(" less {}", side(&target.against, target.other_case()));
-        }
+    if let Some(peer) = target.other_side() {
+        let between = if target.compare == Compare::Difference { "less" } else { "against" };
+        text += &format!(" {between} {}", side(peer, target.other_case()));
     }
     text
 }

@@ -68,8 +68,17 @@ impl Peer {
         }
     }
 
-    pub(crate) const fn is_hostler(self) -> bool {
-        matches!(self, Self::Uring | Self::Epoll | Self::UringHttp)
+    /// The essential switches.
+    pub(crate) const fn setup(self) -> &'static str {
+        match self {
+            Self::Node => "node server.js",
+            Self::Nginx => {
+                "worker_processes 1, unix socket, keepalive 256, proxy_http_version 1.1, access_log off"
+            }
+            Self::Uring => "hostler run --workers 1 --shards 1 --io uring",
+            Self::Epoll => "hostler run --workers 1 --shards 1 --io epoll",
+            Self::UringHttp => "as uring, with --transport http",
+        }
     }
 
     /// What to do if it cannot run here; `None` if it can.

@@ -1,0 +1,337 @@
+//! The page: what it says and in which order.
+//!
+//! Owns: headings, tables, the text that does not change. Must never know: files; sentences about figures are made in
+//! `reading`, plots in `plots`.
+
+use std::fmt::Write as _;
+
+use super::{Measured, plots, reading};
+use crate::figures::{Figure, Side, number, ratio, spread, title};
+use crate::record::Record;
+use crate::targets::{Verdict, judge_all};
+
+const OPENING: &str = "\
+# Benchmarks
+
+Written by `cargo xtask loadtest docs` from the runs in `loadtest/results`; do not edit. A test fails when this page is not
+what the stored runs give.
+
+Hostler beside Node alone and other ways to serve a Node app, on one machine. The app is the same file in each case and
+knows nothing of who serves it. *Front* is whatever stands before the app (with all its processes), *worker* the app's
+own processes; Node alone has no front.
+";
+
+const METHOD: &str = "
+## How it is measured
+
+* **Fresh processes.** Each measurement starts its peer anew, checks that its answer is right, and throws a warm-up away. An
+  error of any kind makes a run fail.
+* **Interleaved rounds.** Each round measures every peer once, in rotating order. A ratio is taken within a round and the
+  median of the rounds counts, so that a slow minute of the machine hits both sides; the range behind it is smallest to
+  largest.
+* **CPU** is what the kernel charged all threads of front and worker (`schedstat`), divided by requests. The load
+  generator is not in it. It depends less on how cores are shared than throughput does.
+* **Memory** is the largest resident size of each process (`VmHWM`), added up; pages that processes share count once for each.
+* **Context switches** are all of all threads, wanted or not. **System calls** are counted in a window of their own.
+* **Latency at saturation** is what as many requests as the connections allow wait, behind each other: it says who serves
+  more, not how fast an answer is. **Latency at a fixed rate** says that: the load generator sends at a share of what
+  Node alone could do in the same run, whatever the server does, and a request that could not leave in time has waited
+  since it was due.
+* Front and load generator share one core, the app has the other to itself. So a front that needs little CPU leaves more to
+  the client, as it does on a machine where they are neighbours; and Node alone, which has no front, leaves it all. With
+  more than one worker nobody is pinned.
+";
+
+/// The whole page.
+pub(super) fn page(measured: &[Measured]) -> String {
+    let mut text = OPENING.to_owned();
+    let runs = || measured.iter().flat_map(|one| one.records.iter().map(move |run| (one, run)));
+    if runs().next().is_none() {
+        text += "\nNo run is stored yet. `cargo xtask loadtest --record` measures and stores all scenarios.\n";
+        return text + METHOD;
+    }
+    text += &summary(runs());
+    text += &targets(runs());
+    text += METHOD;
+    text += &setups(runs().map(|(_, record)| record));
+    text += "\n## Scenarios\n";
+    for one in measured.iter().filter(|one| !one.records.is_empty()) {
+        let _ = writeln!(text, "\n### {}\n\n{}.", one.scenario.name, sentence(&one.scenario.about));
+        for record in &one.records {
+            text += &run(record);
+        }
+        if let Some(why) = &one.scenario.why {
+            let _ = writeln!(text, "\n*Why:* {}", why.trim());
+        }
+    }
+    text
+}
+
+/// With a capital.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+type Runs<'a> = (&'a Measured, &'a Record);
+
+fn summary<'a>(runs: impl Iterator<Item = Runs<'a>>) -> String {
+    let mut text = "
+## In short
+
+Hostler (`hostler uring`) against Node alone and against nginx in front of Node: medians of ratios. Throughput above 1 and
+CPU below 1 are in Hostler's favour.
+
+| scenario | Node | throughput against node | server CPU against node | worker CPU against node | throughput against nginx | front CPU against nginx |
+|---|---|---|---|---|---|---|
+"
+    .to_owned();
+    for (_, record) in runs {
+        for case in record.cases() {
+            let against = |peer, figure| {
+                let (ours, theirs) = (Side::saturated("uring", case), Side::saturated(peer, case));
+                let ratio = ratio(record, figure, ours, theirs);
+                ratio.map_or_else(|| "-".to_owned(), |spread| format!("{:.2}x", spread.median))
+            };
+            let name = if case.is_empty() { String::new() } else { format!(", {case}") };
+            let _ = writeln!(
+                text,
+                "| {}{name} | {} | {} | {} | {} | {} | {} |",
+                link(&record.scenario),
+                record.machine.node_major,
+                against("node", Figure::Throughput),
+                against("node", Figure::ServerCpu),
+                against("node", Figure::WorkerCpu),
+                against("nginx", Figure::Throughput),
+                against("nginx", Figure::FrontCpu),
+            );
+        }
+    }
+    text
+}
+
+fn link(scenario: &str) -> String {
+    format!("[{scenario}](#{scenario})")
+}
+
+fn targets<'a>(runs: impl Iterator<Item = Runs<'a>>) -> String {
+    let verdicts: Vec<(&Record, Verdict)> = runs
+        .flat_map(|(one, record)| {
+            let verdicts = judge_all(&one.scenario.targets, record);
+            verdicts.into_iter().map(move |verdict| (record, verdict))
+        })
+        .collect();
+    let holds = verdicts.iter().filter(|(_, verdict)| verdict.holds).count();
+    let unknown = verdicts.iter().filter(|(_, verdict)| verdict.measured.is_none()).count();
+    let mut text = format!(
+        "
+## Targets
+
+What the project wants of itself, written in the scenarios' files: {holds} of {} hold, {} fall short,
+{unknown} were not measured.
+
+| scenario | Node | target | wanted | measured | |
+|---|---|---|---|---|---|
+",
+        verdicts.len(),
+        verdicts.len() - holds - unknown
+    );
+    for (record, verdict) in &verdicts {
+        let mark =
+            if verdict.holds { "holds".to_owned() } else { format!("**{}**", verdict.mark()) };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {mark} |",
+            link(&record.scenario),
+            record.machine.node_major,
+            verdict.figure,
+            verdict.wanted.replace('<', "&lt;").replace('>', "&gt;"),
+            verdict.measured.as_deref().unwrap_or("-"),
+        );
+    }
+    text
+}
+
+/// How each peer was set up, as the newest record that has it says.
+fn setups<'a>(records: impl Iterator<Item = &'a Record>) -> String {
+    let mut known: Vec<(&str, &str)> = Vec::new();
+    for participant in records.flat_map(|record| &record.participants) {
+        let found = (&*participant.peer, &*participant.setup);
+        match known.iter_mut().find(|(peer, _)| *peer == participant.peer) {
+            Some(older) => *older = found,
+            None => known.push(found),
+        }
+    }
+    let mut text = "\n## How each peer is set up\n\n| peer | set-up |\n|---|---|\n".to_owned();
+    for (peer, setup) in known {
+        let _ = writeln!(text, "| {} | {} |", title(peer), setup.replace('|', "\\|"));
+    }
+    text
+}
+
+/// One run: circumstances, plots, tables, reading, command.
+fn run(record: &Record) -> String {
+    let (machine, plan) = (&record.machine, &record.plan);
+    let mut text = format!(
+        "\n#### {} on Node {}\n\n{}, commit {}; {} cores of {}, {}; {}.\n",
+        record.scenario,
+        machine.node_major,
+        machine.date,
+        machine.commit,
+        machine.cores,
+        machine.processor,
+        machine.kernel,
+        machine.versions.join("; ")
+    );
+    let workers = if plan.workers == 1 { "1 worker" } else { &format!("{} workers", plan.workers) };
+    let _ = write!(
+        text,
+        "{} rounds of {} s after {} s of warm-up",
+        plan.rounds, plan.measure_s, plan.warmup_s
+    );
+    if plan.warmup_requests > 0 {
+        let _ = write!(text, " and {} requests", plan.warmup_requests);
+    }
+    let _ = writeln!(
+        text,
+        "; {} connections of {}, {workers} (where the case says nothing else); system calls by {}.",
+        plan.connections,
+        plan.generator,
+        plan.counter.as_deref().unwrap_or("nobody")
+    );
+    for plot in plots::of(record).unwrap_or_default() {
+        let _ =
+            writeln!(text, "\n![{}: {}](benchmarks/{})", record.scenario, plot.about, plot.file);
+    }
+    for case in record.cases() {
+        if !case.is_empty() {
+            let _ = writeln!(text, "\n**{case}**");
+        }
+        text += &speed(record, case);
+        text += &cost(record, case);
+    }
+    text += &rates(record);
+    text += &company(record);
+    for sentence in reading::sentences(record) {
+        let _ = writeln!(text, "\n{sentence}");
+    }
+    let _ = writeln!(text, "\nAgain: `{}`", record.command);
+    text
+}
+
+fn medians(record: &Record, side: Side<'_>, figures: &[Figure]) -> String {
+    let cell = |&figure: &Figure| {
+        let median = spread(record, figure, side).map(|spread| number(spread.median));
+        median.unwrap_or_else(|| "-".to_owned())
+    };
+    figures.iter().map(cell).collect::<Vec<_>>().join(" | ")
+}
+
+fn speed(record: &Record, case: &str) -> String {
+    let mut text = "
+| | requests/s | against node | p50 us | p90 us | p99 us | p99.9 us | CPU us: front | worker | both | both against node |
+|---|---|---|---|---|---|---|---|---|---|---|
+"
+    .to_owned();
+    for peer in record.peers() {
+        let side = Side::saturated(peer, case);
+        let Some(throughput) = spread(record, Figure::Throughput, side) else {
+            continue;
+        };
+        let against_node = |figure| {
+            let ratio = ratio(record, figure, side, Side::saturated("node", case));
+            ratio.map_or_else(|| "-".to_owned(), |spread| spread.ratio())
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
+            title(peer),
+            throughput.plain(),
+            against_node(Figure::Throughput),
+            medians(record, side, &[Figure::P50, Figure::P90, Figure::P99, Figure::P999]),
+            medians(record, side, &[Figure::FrontCpu, Figure::WorkerCpu, Figure::ServerCpu]),
+            against_node(Figure::ServerCpu),
+        );
+    }
+    text
+}
+
+fn cost(record: &Record, case: &str) -> String {
+    const FIGURES: [Figure; 6] = [
+        Figure::FrontRss,
+        Figure::WorkerRss,
+        Figure::FrontSwitches,
+        Figure::WorkerSwitches,
+        Figure::FrontSyscalls,
+        Figure::WorkerSyscalls,
+    ];
+    let mut text = "
+| | memory MiB: front | worker | context switches a request: front | worker | system calls a request: front | worker |
+|---|---|---|---|---|---|---|
+"
+    .to_owned();
+    for peer in record.peers() {
+        let medians = medians(record, Side::saturated(peer, case), &FIGURES);
+        let _ = writeln!(text, "| {} | {medians} |", title(peer));
+    }
+    text
+}
+
+fn rates(record: &Record) -> String {
+    const LATENCIES: [Figure; 4] = [Figure::P50, Figure::P90, Figure::P99, Figure::P999];
+    if record.rates.is_empty() {
+        return String::new();
+    }
+    let mut text = "
+| latency at a fixed rate | of node alone | requests/s | p50 us | p90 us | p99 us | p99.9 us | CPU us: both | |
+|---|---|---|---|---|---|---|---|---|
+"
+    .to_owned();
+    for share in record.shares() {
+        for peer in record.peers() {
+            let side = Side { peer, case: "", rate: Some(share) };
+            let kept = if record.keeps_rate(peer, share) { "" } else { "did not keep the rate" };
+            let _ = writeln!(
+                text,
+                "| {} | {:.0} % | {} | {} | {} | {kept} |",
+                title(peer),
+                share * 100.0,
+                medians(record, side, &[Figure::Throughput]),
+                medians(record, side, &LATENCIES),
+                medians(record, side, &[Figure::ServerCpu]),
+            );
+        }
+    }
+    text
+}
+
+/// What became of the clients beside the load.
+fn company(record: &Record) -> String {
+    let mut rows = String::new();
+    for series in &record.series {
+        let Some((sample, clients)) =
+            series.samples.last().and_then(|sample| Some((sample, sample.beside_clients?)))
+        else {
+            continue;
+        };
+        let bytes =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.0}"));
+        let _ = writeln!(
+            rows,
+            "| {} | {clients} | {} | {} | {} |",
+            title(&series.peer),
+            sample.beside_cut.unwrap_or(0),
+            bytes(sample.connection_front_bytes),
+            bytes(sample.connection_worker_bytes),
+        );
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    format!(
+        "
+| clients beside the load | clients | cut by the server | each adds to the front, bytes | to the worker |
+|---|---|---|---|---|
+{rows}"
+    )
+}
