@@ -65,16 +65,21 @@ fn main() -> ExitCode {
 }
 
 fn list() -> Outcome<()> {
-    println!("scenarios (loadtest/scenarios); * is in --quick:");
+    // What a run without options would do.
+    let usual = Cli::parse_from(["loadtest"]).run;
+    let plan = plan(&usual)?;
+    println!("scenarios (loadtest/scenarios) with their peers; * is in --quick:");
     for scenario in scenarios::all()? {
         let mark = if scenario.quick { '*' } else { ' ' };
         println!("{mark} {:<18} {}", scenario.name, scenario.about);
         let cases = scenario.cases();
-        let names: Vec<&str> = cases.iter().map(|case| &*case.name).collect();
         if cases.len() > 1 {
-            println!("  {:<18}   cases: {}", "", names.join(", "));
+            let names: Vec<&str> = cases.iter().map(|case| &*case.name).collect();
+            println!("{:<21}cases: {}", "", names.join(", "));
         }
-        println!("  {:<18}   peers: {}", "", scenario.peers().join(", "));
+        let peers = scenario.peers();
+        let took = plan.estimate(&scenario, peers.len()).as_secs().div_ceil(60);
+        println!("{:<21}{}; about {took} min", "", peers.join(", "));
     }
     println!("peers: {}", peers::names().join(", "));
     Ok(())

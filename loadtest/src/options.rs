@@ -12,17 +12,17 @@ use crate::place::Cores;
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask loadtest --quick                    the choice that every change should keep, within 3 minutes
-  cargo xtask loadtest hello express              two scenarios with their usual peers, rounds and times
-  cargo xtask loadtest --node 24 express          the same on Node 24
-  cargo xtask loadtest hello --peers node,uring   two peers only; ratios need the other side
-  cargo xtask loadtest --record                   all scenarios, stored in loadtest/results
-  cargo xtask loadtest docs                       docs/benchmarks.md from what is stored
+  cargo xtask loadtest --quick               what every change should keep, within 3 minutes
+  cargo xtask loadtest hello express         two scenarios, their usual peers and times
+  cargo xtask loadtest --node 24 express     on Node 24; --node stands before all else
+  cargo xtask loadtest hello --peers node,uring
+  cargo xtask loadtest --record              all, stored in loadtest/results; takes hours
+  cargo xtask loadtest docs                  docs/benchmarks.md from what is stored
 
-How a figure comes about: every peer serves the same app from fresh processes; the worker (Node) has one core to
-itself, the front and the load generator share the other; rounds are interleaved (A B C, B C A, ...), a warm-up is
-thrown away; ratios are taken within a round and their median counts, so that a slow minute of the machine hits both
-sides. CPU is what the kernel charged front and worker, divided by requests; the load generator is not in it. At fixed
+How a figure comes about: every peer serves the same app from fresh processes; the worker (Node) has one core to \
+itself, the front and the load generator share the other. Rounds are interleaved (A B C, B C A, ...), a warm-up is \
+thrown away; ratios are taken within a round and their median counts, so that a slow minute of the machine hits both \
+sides. CPU is what the kernel charged front and worker, divided by requests; the load generator is not in it. At fixed \
 rates (shares of what Node alone could do in this very run) latency counts from the time a request was due.";
 
 /// Measures Hostler beside its peers: throughput, latency, CPU, memory, context switches, system calls.
@@ -30,7 +30,8 @@ rates (shares of what Node alone could do in this very run) latency counts from 
 /// Needs wrk; uses oha (latency at fixed rates), perf or strace (system calls) and those peers that are installed.
 #[derive(Parser)]
 #[command(
-    name = "cargo xtask loadtest",
+    name = "loadtest",
+    bin_name = "cargo xtask loadtest",
     max_term_width = 115,
     args_conflicts_with_subcommands = true,
     after_help = EXAMPLES

@@ -30,8 +30,9 @@ cargo xtask COMMAND
   lint                rustfmt, clippy with warnings as errors, tidy, codegen --check, cargo-deny if installed
   tidy                rules of this code base that clippy does not know
   codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
-  loadtest [--node 24] [ARGS]
-                      builds for release and measures against Node alone and nginx; `loadtest help` for more
+  loadtest [--node 24] [SCENARIO...] [--quick]
+                      builds for release and measures beside Node alone and other servers; `loadtest docs` writes
+                      docs/benchmarks.md; `loadtest --help` for more
   compat [SUITE...]   other people's test suites under plain Node and under `hostler exec`, compared; writes
                       docs/compatibility.md; `compat help` for more
   fuzz-smoke [SECS]   each fuzz target for some seconds (needs cargo-fuzz and a nightly toolchain)

@@ -7,6 +7,7 @@
 mod page;
 mod plots;
 mod reading;
+mod run;
 
 use std::collections::BTreeMap;
 use std::fs;
