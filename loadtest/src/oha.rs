@@ -2,8 +2,9 @@
 //!
 //! Owns: finding it, its command lines, reading its report. Must never know: who answers.
 //!
-//! A rate is kept whatever the server does: a request that could not leave in time has waited since the time it
-//! was due, and its latency counts from there (`--latency-correction`). A server that stalls cannot hide it.
+//! At a fixed rate oha wakes every millisecond and releases the requests that are due; latency counts from this release,
+//! also for those that then wait for a free connection (`--latency-correction`). So a server that stalls cannot slow
+//! its own load down. What a busy core delays the release itself is not in the figure.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -40,6 +41,8 @@ impl Oha {
             return Err("oha cannot mix targets; install wrk".to_owned());
         }
         let mut command = Command::new(&self.0);
+        // It has one core: a second thread would only make it switch.
+        command.args(["--worker-threads", "1"]);
         command.args(["--no-tui", "--no-color", "--output-format", "json"]);
         command.args(["-c", &order.connections.to_string()]);
         command.args(["-z", &format!("{}s", order.duration.as_secs().max(1))]);
@@ -54,7 +57,7 @@ impl Oha {
         Ok(command)
     }
 
-    /// So many requests a second, and what each waited since it was due.
+    /// So many requests a second, and what each waited since its turn came.
     pub(crate) fn at_rate(&self, order: Order<'_>, per_second: f64) -> Outcome<Load> {
         let Ok(request) = Request::of(order.address, order.load) else {
             return Err("WebSockets have no fixed rate".to_owned());

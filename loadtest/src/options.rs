@@ -23,7 +23,7 @@ How a figure comes about: every peer serves the same app from fresh processes; t
 itself, the front and the load generator share the other. Rounds are interleaved (A B C, B C A, ...), a warm-up is \
 thrown away; ratios are taken within a round and their median counts, so that a slow minute of the machine hits both \
 sides. CPU is what the kernel charged front and worker, divided by requests; the load generator is not in it. At fixed \
-rates (shares of what Node alone could do in this very run) latency counts from the time a request was due.";
+rates (shares of what Node alone could do in this very run) latency counts from the time a request's turn came.";
 
 /// Measures Hostler beside its peers: throughput, latency, CPU, memory, context switches, system calls.
 ///
