@@ -106,15 +106,12 @@ fn measure(args: &RunArgs) -> Outcome<()> {
     let (mut verdicts, mut failed) = (Vec::new(), Vec::new());
     for (scenario, peers) in &chosen {
         let command = command_line(args, scenario, &machine);
-        let record = match rounds::run(&plan, scenario, peers, &tools, &machine, command) {
-            Ok(record) => record,
-            // One that fails must not cost the hours of the others.
-            Err(why) => {
-                eprintln!("FAILED: {why}");
-                failed.push(scenario.name.clone());
-                continue;
-            }
-        };
+        let record = rounds::run(&plan, scenario, peers, &tools, &machine, command);
+        let failures = &record.failures;
+        failed.extend(failures.iter().map(|one| format!("{} ({})", scenario.name, one.peer)));
+        if record.series.iter().all(|series| series.samples.is_empty()) {
+            continue;
+        }
         println!("{}", report::tables(&record));
         let judged = targets::judge_all(&scenario.targets, &record);
         verdicts.extend(judged.into_iter().map(|verdict| (scenario.name.clone(), verdict)));
@@ -209,6 +206,9 @@ fn available(names: &[String], missing: &mut Vec<String>) -> Outcome<Vec<Peer>> 
 /// What measures one of the scenarios again.
 fn command_line(args: &RunArgs, scenario: &Scenario, machine: &machine::Machine) -> String {
     let mut line = format!("cargo xtask loadtest --node {} {}", machine.node_major, scenario.name);
+    if args.quick {
+        line += " --quick";
+    }
     let numbers = [
         ("rounds", args.rounds),
         ("seconds", args.seconds),

@@ -25,6 +25,18 @@ pub(crate) struct Record {
     /// Latency at fixed rates.
     #[serde(default)]
     pub(crate) rates: Vec<RateSeries>,
+    /// Who could not be measured to the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// What went wrong; the peer is left out from there on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) peer: String,
+    /// A case, or `at fixed rates`; empty where there is one case.
+    pub(crate) place: String,
+    pub(crate) why: String,
 }
 
 /// Who took part.
@@ -136,6 +148,16 @@ impl Record {
             let kept = |sample: &Sample| sample.per_second >= series.wanted_per_second * 0.97;
             !series.samples.is_empty() && series.samples.iter().all(kept)
         })
+    }
+
+    /// Notes a failure by its first line: the rest is a program's output, which belongs to the terminal.
+    pub(crate) fn fail(&mut self, peer: &str, place: &str, why: &str) {
+        let why = why.lines().next().unwrap_or_default().to_owned();
+        self.failures.push(Failure { peer: peer.to_owned(), place: place.to_owned(), why });
+    }
+
+    pub(crate) fn has_failed(&self, peer: &str, place: &str) -> bool {
+        self.failures.iter().any(|failure| failure.peer == peer && failure.place == place)
     }
 
     /// Names in the order of measuring, each once.
@@ -253,6 +275,7 @@ pub(crate) mod tests {
             participants: Vec::new(),
             series: series.collect(),
             rates: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -276,5 +299,14 @@ pub(crate) mod tests {
             |index: usize| (newest[index].machine.node_major, newest[index].machine.time_unix_s);
         assert_eq!((newest.len(), of(0), of(1)), (2, (20, 2), (24, 1)));
         assert!(read(Path::new("/nowhere")).expect("no file, no runs").is_empty());
+    }
+
+    #[test]
+    fn a_failure_concerns_its_peer_and_case_and_is_kept_without_output_of_programs() {
+        let mut record = record(&[("node", Vec::new())]);
+        record.fail("node", "64", "does not start\nat /some/folder");
+        assert!(record.has_failed("node", "64"));
+        assert!(!record.has_failed("node", "1") && !record.has_failed("uring", "64"));
+        assert_eq!(record.failures[0].why, "does not start");
     }
 }

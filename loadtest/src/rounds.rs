@@ -12,7 +12,10 @@ use crate::plan::{Plan, Tools};
 use crate::record::{Participant, RateSeries, Record, Sample, Series};
 use crate::scenarios::Scenario;
 
-/// Measures a scenario.
+/// Where a peer fails at a fixed rate.
+const AT_RATES: &str = "at fixed rates";
+
+/// Measures a scenario. A peer that fails is left out from there on: it must not cost the figures of the others.
 pub(crate) fn run(
     plan: &Plan,
     scenario: &Scenario,
@@ -20,7 +23,7 @@ pub(crate) fn run(
     tools: &Tools,
     machine: &Machine,
     command: String,
-) -> Outcome<Record> {
+) -> Record {
     let series = peers.iter().flat_map(|peer| {
         scenario.cases().into_iter().map(|case| Series {
             peer: peer.name().to_owned(),
@@ -36,12 +39,13 @@ pub(crate) fn run(
         participants: peers.iter().map(participant).collect(),
         series: series.collect(),
         rates: Vec::new(),
+        failures: Vec::new(),
     };
-    saturate(plan, scenario, peers, tools, &mut record)?;
+    saturate(plan, scenario, peers, tools, &mut record);
     if let Some(oha) = &tools.oha {
-        at_rates(plan, scenario, peers, (tools, oha), &mut record)?;
+        at_rates(plan, scenario, peers, (tools, oha), &mut record);
     }
-    Ok(record)
+    record
 }
 
 fn participant(peer: &Peer) -> Participant {
@@ -54,28 +58,32 @@ fn rotated(peers: &[Peer], round: u32) -> impl Iterator<Item = Peer> {
     peers[start..].iter().chain(&peers[..start]).copied()
 }
 
-fn saturate(
-    plan: &Plan,
-    scenario: &Scenario,
-    peers: &[Peer],
-    tools: &Tools,
-    record: &mut Record,
-) -> Outcome<()> {
+fn saturate(plan: &Plan, scenario: &Scenario, peers: &[Peer], tools: &Tools, record: &mut Record) {
     let rounds = plan.rounds_of(scenario);
     for round in 0..rounds {
         for peer in rotated(peers, round) {
             for case in scenario.cases() {
-                let sample = measure::saturated(plan, scenario, &case, peer, tools)
-                    .map_err(|why| format!("{peer} serving {}: {why}", scenario.name))?;
+                if record.has_failed(peer.name(), &case.name) {
+                    continue;
+                }
                 let step = format!("{} {} {}/{rounds}", scenario.name, case.name, round + 1);
-                say(&step, peer, &sample);
-                let of =
-                    |series: &&mut Series| series.peer == peer.name() && series.case == case.name;
-                record.series.iter_mut().find(of).expect("made above").samples.push(sample);
+                match measure::saturated(plan, scenario, &case, peer, tools) {
+                    Ok(sample) => {
+                        say(&step, peer, &sample);
+                        let of = |series: &&mut Series| {
+                            series.peer == peer.name() && series.case == case.name
+                        };
+                        let series = record.series.iter_mut().find(of).expect("made above");
+                        series.samples.push(sample);
+                    }
+                    Err(why) => {
+                        eprintln!("FAILED: {step}, {peer}: {why}");
+                        record.fail(peer.name(), &case.name, &why);
+                    }
+                }
             }
         }
     }
-    Ok(())
 }
 
 fn at_rates(
@@ -84,10 +92,10 @@ fn at_rates(
     peers: &[Peer],
     (tools, oha): (&Tools, &Oha),
     record: &mut Record,
-) -> Outcome<()> {
+) {
     let shares = plan.rates_of(scenario);
     if shares.is_empty() {
-        return Ok(());
+        return;
     }
     let cases = scenario.cases();
     let node = Side::saturated(Peer::Node.name(), &cases[0].name);
@@ -95,7 +103,7 @@ fn at_rates(
         eprintln!(
             "SKIPPED: fixed rates are shares of what Node alone can do, and it is not measured"
         );
-        return Ok(());
+        return;
     };
     let each = peers.iter().flat_map(|peer| {
         shares.iter().map(|&share| RateSeries {
@@ -106,23 +114,40 @@ fn at_rates(
         })
     });
     record.rates = each.collect();
-    let rounds = plan.rounds_of(scenario);
-    for round in 0..rounds {
+    for round in 0..plan.rounds_of(scenario) {
         for peer in rotated(peers, round) {
-            let at = |why| format!("{peer} serving {} at a fixed rate: {why}", scenario.name);
-            let running = peer.start(scenario, plan.cores).map_err(at)?;
-            measure::warm_up(plan, scenario, &running, tools).map_err(at)?;
-            running.place(plan.cores);
-            for series in record.rates.iter_mut().filter(|series| series.peer == peer.name()) {
-                let wanted = series.wanted_per_second;
-                let sample = measure::at_rate(plan, scenario, &running, oha, wanted).map_err(at)?;
-                let step = format!("{} at {wanted}/s {}/{rounds}", scenario.name, round + 1);
-                say(&step, peer, &sample);
-                series.samples.push(sample);
+            if record.has_failed(peer.name(), AT_RATES) {
+                continue;
             }
-            running.stop();
+            let mut rates = std::mem::take(&mut record.rates);
+            let own = rates.iter_mut().filter(|series| series.peer == peer.name());
+            if let Err(why) = round_at_rates(plan, scenario, peer, (tools, oha), own) {
+                eprintln!("FAILED: {} at fixed rates, {peer}: {why}", scenario.name);
+                record.fail(peer.name(), AT_RATES, &why);
+            }
+            record.rates = rates;
         }
     }
+}
+
+/// One peer at all its rates, in one life.
+fn round_at_rates<'a>(
+    plan: &Plan,
+    scenario: &Scenario,
+    peer: Peer,
+    (tools, oha): (&Tools, &Oha),
+    rates: impl Iterator<Item = &'a mut RateSeries>,
+) -> Outcome<()> {
+    let running = peer.start(scenario, plan.cores)?;
+    measure::warm_up(plan, scenario, &running, tools)?;
+    running.place(plan.cores);
+    for series in rates {
+        let wanted = series.wanted_per_second;
+        let sample = measure::at_rate(plan, scenario, &running, oha, wanted)?;
+        say(&format!("{} at {wanted}/s", scenario.name), peer, &sample);
+        series.samples.push(sample);
+    }
+    running.stop();
     Ok(())
 }
 

@@ -52,6 +52,15 @@ pub(super) fn section(record: &Record) -> String {
     }
     text += &rates(record);
     text += &company(record);
+    for failure in &record.failures {
+        let _ = writeln!(
+            text,
+            "\n**{} could not be measured** {}: {}",
+            title(&failure.peer),
+            failure.place,
+            failure.why
+        );
+    }
     for sentence in reading::sentences(record) {
         let _ = writeln!(text, "\n{sentence}");
     }
