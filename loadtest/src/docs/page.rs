@@ -24,8 +24,8 @@ own processes; Node alone has no front.
 const METHOD: &str = "
 ## How it is measured
 
-* **Fresh processes.** Each measurement starts its peer anew, checks that its answer is right, and throws a warm-up away. An
-  error of any kind makes a run fail.
+* **Fresh processes.** Each measurement starts its peer anew, checks that its answer is right, and throws a warm-up away. A
+  peer with an error of any kind is left out and named.
 * **Interleaved rounds.** Each round measures every peer once, in rotating order. A ratio is taken within a round and the
   median of the rounds counts, so that a slow minute of the machine hits both sides; the range behind it is smallest to
   largest.
