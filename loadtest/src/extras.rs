@@ -52,7 +52,7 @@ fn measure_peer(
     generator: &Generator,
     counters: &[Counter],
 ) -> Outcome<Extra> {
-    let running = peer.start(scenario, plan.cores)?;
+    let running = peer.start(scenario, plan.layout)?;
     let proxy = running.front[0];
     let resident_kib = cpu::memory(proxy).resident_kib;
     let idle_connection_bytes = idle_connections(proxy, &running, scenario)?;

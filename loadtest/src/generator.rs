@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::Outcome;
 use crate::machine::ask;
-use crate::place::spawn_on;
+use crate::place::{Place, spawn_on};
 use crate::process::{Folder, Owned};
 use crate::scenarios::Load as Kind;
 use crate::websocket;
@@ -51,7 +51,7 @@ pub(crate) struct Order<'a> {
     pub(crate) load: &'a Kind,
     pub(crate) connections: u32,
     pub(crate) duration: Duration,
-    pub(crate) core: usize,
+    pub(crate) place: Place,
 }
 
 impl Generator {
@@ -76,7 +76,7 @@ impl Generator {
 
     /// Loads the server; an error of any kind makes the run worthless and is reported as such.
     pub(crate) fn run(&self, order: Order<'_>) -> Outcome<Load> {
-        let Order { address, load, connections, duration, core } = order;
+        let Order { address, load, connections, duration, place } = order;
         let request = match *load {
             Kind::Websocket { ref target, message_bytes } => {
                 let order = websocket::Order {
@@ -85,7 +85,7 @@ impl Generator {
                     connections,
                     message_bytes,
                     duration,
-                    core,
+                    place,
                 };
                 return websocket::run(order);
             }
@@ -99,7 +99,7 @@ impl Generator {
             Self::Oha => oha(order, &request, &folder)?,
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = Owned::new(spawn_on(order.core, &mut command)?);
+        let mut process = Owned::new(spawn_on(order.place, &mut command)?);
         let text = process.output(order.duration + Duration::from_secs(20))?;
         let load = match self {
             Self::Wrk => parse_wrk(&text),

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::http::Connection;
 use crate::peers::{Peer, Running};
-use crate::place::Cores;
+use crate::place::Layout;
 use crate::scenarios::Scenario;
 use crate::{Outcome, cpu, websocket};
 
@@ -36,7 +36,7 @@ enum Held {
 }
 
 /// Measures one peer after the other; gives a table.
-pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> Outcome<String> {
+pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], layout: Layout) -> Outcome<String> {
     raise_limit(count)?;
     let mut scenario = Scenario::by_name(match kind {
         Kind::Websocket => "websocket",
@@ -49,7 +49,7 @@ pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> O
         "", "front", "worker", "both", "CPU, ms per s"
     );
     for &peer in peers {
-        let running = peer.start(&scenario, cores)?;
+        let running = peer.start(&scenario, layout)?;
         let mut held = Vec::new();
         open(kind, FIRST, &running, &scenario, &mut held)?;
         let before = memory(&running);

@@ -11,6 +11,7 @@
 mod apps;
 mod cpu;
 mod extras;
+mod family;
 mod generator;
 mod http;
 mod idle;
@@ -32,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::generator::Generator;
 use crate::peers::Peer;
-use crate::place::Cores;
+use crate::place::{Cores, Layout};
 use crate::rounds::Plan;
 use crate::scenarios::Scenario;
 
@@ -72,10 +73,10 @@ struct FieldArgs {
 }
 
 impl FieldArgs {
-    fn cores(&self) -> Outcome<Cores> {
+    fn layout(&self, workers: u32) -> Outcome<Layout> {
         let cores = Cores { front: self.front_core, worker: self.worker_core };
         cores.check()?;
-        Ok(cores)
+        Layout::new(cores, workers)
     }
 }
 
@@ -90,6 +91,9 @@ struct QuickArgs {
     /// Seconds of load before each measurement, thrown away.
     #[arg(long, default_value_t = 1)]
     warmup: u32,
+    /// Processes of the app; with more than one everybody shares both cores.
+    #[arg(long, default_value_t = 1)]
+    workers: u32,
     /// Keep-alive connections of the load generator.
     #[arg(long, default_value_t = 64)]
     connections: u32,
@@ -119,17 +123,21 @@ struct IdleArgs {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Quick(args) => quick(&args),
-        Command::Idle(args) => idle(&args),
-        Command::List => list(),
-    };
+    let outcome = family::become_reaper().and_then(|()| run());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("loadtest: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run() -> Outcome<()> {
+    match Cli::parse().command {
+        Command::Quick(args) => quick(&args),
+        Command::Idle(args) => idle(&args),
+        Command::List => list(),
     }
 }
 
@@ -143,24 +151,30 @@ fn list() -> Outcome<()> {
 }
 
 fn quick(args: &QuickArgs) -> Outcome<()> {
-    let cores = args.field.cores()?;
+    let layout = args.field.layout(args.workers)?;
     let generator = Generator::find()?;
     let mut scenarios =
         args.only.iter().map(|name| Scenario::by_name(name)).collect::<Outcome<Vec<_>>>()?;
     for scenario in &mut scenarios {
         scenario.folder = apps::install(scenario)?;
     }
-    let peers = available(&args.field.peers)?;
+    let mut peers = available(&args.field.peers)?;
+    peers.retain(|peer| {
+        let why = peer.unfit(layout);
+        why.iter().for_each(|why| eprintln!("SKIPPED: {peer}: {why}"));
+        why.is_none()
+    });
     let plan = Plan {
         rounds: args.rounds.max(1),
         measure: Duration::from_secs(args.seconds.max(1).into()),
         warmup: Duration::from_secs(args.warmup.into()),
         connections: args.connections.max(1),
-        cores,
+        layout,
     };
     let machine = machine::describe(&generator, &peers);
     println!("{machine}");
     println!("{}", plan.describe(&generator));
+    println!("{}", peers::describe(&peers));
     let mut results = Vec::new();
     for scenario in &scenarios {
         let result = rounds::run(&plan, scenario, &peers, &generator)?;
@@ -177,18 +191,17 @@ fn quick(args: &QuickArgs) -> Outcome<()> {
 }
 
 fn idle(args: &IdleArgs) -> Outcome<()> {
-    let cores = args.field.cores()?;
+    let layout = args.field.layout(1)?;
     let peers = available(&args.field.peers)?;
     println!("{}", machine::describe(&Generator::find()?, &peers));
-    println!("{}", idle::measure(args.kind, args.connections, &peers, cores)?);
+    println!("{}", idle::measure(args.kind, args.connections, &peers, layout)?);
     Ok(())
 }
 
 /// The peers that this machine has; a missing one is said loudly and left out.
 fn available(names: &[String]) -> Outcome<Vec<Peer>> {
     let mut found = Vec::new();
-    for name in names {
-        let peer = Peer::by_name(name)?;
+    for peer in peers::by_names(names)? {
         match peer.missing() {
             None => found.push(peer),
             Some(remedy) => eprintln!("SKIPPED: {peer} is not available here: {remedy}"),

@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::cpu;
 use crate::generator::{Generator, Load, Order};
 use crate::peers::{Peer, Running};
-use crate::place::Cores;
+use crate::place::Layout;
 use crate::scenarios::Scenario;
 
 /// How to measure.
@@ -19,7 +19,7 @@ pub(crate) struct Plan {
     pub(crate) measure: Duration,
     pub(crate) warmup: Duration,
     pub(crate) connections: u32,
-    pub(crate) cores: Cores,
+    pub(crate) layout: Layout,
 }
 
 /// One measurement.
@@ -60,15 +60,13 @@ impl ScenarioResult {
 impl Plan {
     pub(crate) fn describe(&self, generator: &Generator) -> String {
         format!(
-            "plan      {} rounds of {} s after {} s of warm-up, {} connections of {}, \
-             front and load on core {}, worker on core {}\n",
+            "plan      {} rounds of {} s after {} s of warm-up, {} connections of {}, {}\n",
             self.rounds,
             self.measure.as_secs(),
             self.warmup.as_secs(),
             self.connections,
             generator.version(),
-            self.cores.front,
-            self.cores.worker
+            self.layout.describe()
         )
     }
 
@@ -85,7 +83,7 @@ impl Plan {
             load: &scenario.load,
             connections: self.connections,
             duration,
-            core: self.cores.front,
+            place: self.layout.load(),
         })
     }
 }
@@ -122,11 +120,11 @@ pub(crate) fn run(
 }
 
 fn measure(plan: &Plan, scenario: &Scenario, peer: Peer, generator: &Generator) -> Outcome<Sample> {
-    let running = peer.start(scenario, plan.cores)?;
+    let running = peer.start(scenario, plan.layout)?;
     if !plan.warmup.is_zero() {
         plan.load(&running, scenario, generator, plan.warmup)?;
     }
-    running.place(plan.cores);
+    running.place();
     let before = (cpu::time(&running.front), cpu::time(&running.workers));
     let load = plan.load(&running, scenario, generator, plan.measure)?;
     let after = (cpu::time(&running.front), cpu::time(&running.workers));
