@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod apps;
+mod check;
 mod cpu;
 mod extras;
 mod family;
@@ -16,6 +17,7 @@ mod generator;
 mod http;
 mod idle;
 mod machine;
+mod packages;
 mod peers;
 mod place;
 mod process;
@@ -56,6 +58,12 @@ enum Command {
     Idle(IdleArgs),
     /// The names that --only and --peers understand.
     List,
+    /// Installs what is missing of the peers and tools, into `target/loadtest/tools`.
+    Setup(packages::Selection),
+    /// Removes what `setup` has installed.
+    Remove(packages::Selection),
+    /// Starts each peer with one worker and with several, and checks answers, upgrades and that nothing is left.
+    Check(CheckArgs),
 }
 
 /// Who is measured, and where.
@@ -122,6 +130,15 @@ struct IdleArgs {
     field: FieldArgs,
 }
 
+#[derive(Args)]
+struct CheckArgs {
+    /// Numbers of workers, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    workers: Vec<u32>,
+    #[command(flatten)]
+    field: FieldArgs,
+}
+
 fn main() -> ExitCode {
     let outcome = family::become_reaper().and_then(|()| run());
     match outcome {
@@ -138,6 +155,13 @@ fn run() -> Outcome<()> {
         Command::Quick(args) => quick(&args),
         Command::Idle(args) => idle(&args),
         Command::List => list(),
+        Command::Setup(selection) => packages::setup(&selection),
+        Command::Remove(selection) => packages::remove(&selection),
+        Command::Check(args) => {
+            let layouts = args.workers.iter().map(|&workers| args.field.layout(workers));
+            let layouts = layouts.collect::<Outcome<Vec<_>>>()?;
+            check::run(&available(&args.field.peers)?, &layouts)
+        }
     }
 }
 
