@@ -14,9 +14,6 @@ use crate::process::wait_for;
 use crate::scenarios::{Load, Scenario};
 use crate::{Outcome, apps, cpu, websocket};
 
-/// A plain answer, a body, an upgrade.
-const SCENARIOS: [&str; 3] = ["hello", "upload-1k", "websocket"];
-
 /// Connections at one time that must reach every worker: a front may well serve one after the other by one worker.
 const CLIENTS: usize = 32;
 const REQUESTS: usize = 50;
@@ -25,9 +22,9 @@ const REQUESTS: usize = 50;
 const PART_MIN: f64 = 0.2;
 
 /// Checks peers; a failure does not keep the others from being checked.
-pub(crate) fn run(peers: &[Peer], layouts: &[Layout]) -> Outcome<()> {
-    let mut scenarios =
-        SCENARIOS.map(Scenario::by_name).into_iter().collect::<Outcome<Vec<_>>>()?;
+pub(crate) fn run(peers: &[Peer], layouts: &[Layout], names: &[String]) -> Outcome<()> {
+    let scenarios = names.iter().map(|name| Scenario::by_name(name));
+    let mut scenarios = scenarios.collect::<Outcome<Vec<_>>>()?;
     for scenario in &mut scenarios {
         scenario.folder = apps::install(scenario)?;
     }

@@ -16,6 +16,7 @@ mod family;
 mod generator;
 mod http;
 mod idle;
+mod interrupt;
 mod machine;
 mod packages;
 mod peers;
@@ -135,12 +136,16 @@ struct CheckArgs {
     /// Numbers of workers, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     workers: Vec<u32>,
+    /// Scenarios, separated by commas; by default a plain answer, a body and an upgrade.
+    #[arg(long, value_delimiter = ',', default_value = "hello,upload-1k,websocket")]
+    only: Vec<String>,
     #[command(flatten)]
     field: FieldArgs,
 }
 
 fn main() -> ExitCode {
-    let outcome = family::become_reaper().and_then(|()| run());
+    let outcome = family::become_reaper().and_then(|()| interrupt::watch()).and_then(|()| run());
+    interrupt::finish();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -160,7 +165,7 @@ fn run() -> Outcome<()> {
         Command::Check(args) => {
             let layouts = args.workers.iter().map(|&workers| args.field.layout(workers));
             let layouts = layouts.collect::<Outcome<Vec<_>>>()?;
-            check::run(&available(&args.field.peers)?, &layouts)
+            check::run(&available(&args.field.peers)?, &layouts, &args.only)
         }
     }
 }

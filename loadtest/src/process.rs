@@ -137,10 +137,23 @@ impl Folder {
     pub(crate) fn new() -> Outcome<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("hostler-loadtest-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("{}{number}", Self::prefix()));
         fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self(path))
+    }
+
+    fn prefix() -> String {
+        format!("hostler-loadtest-{}-", std::process::id())
+    }
+
+    /// Removes those of this process, for an end at which nothing is dropped.
+    pub(crate) fn remove_all() {
+        let prefix = Self::prefix();
+        for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

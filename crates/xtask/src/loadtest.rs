@@ -2,9 +2,6 @@
 //!
 //! Owns: which Node all peers run on, and where other programs are looked for. Must never know: what is measured.
 
-use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
-
 use crate::Outcome;
 use crate::nodes;
 use crate::run::{cargo, root, run};
@@ -16,26 +13,21 @@ pub(crate) fn loadtest(arguments: &[String]) -> Outcome {
     run(build)?;
     let mut command = cargo();
     command.args(["run", "--release", "--quiet", "--package", "loadtest", "--"]);
-    // What `loadtest setup` has installed goes before what the system has, and servers are often not in PATH.
+    // What `loadtest setup` has installed goes before what the system has.
     let tools = root().join("target/loadtest/tools/bin");
     let (path, arguments) = match arguments {
         [option, wanted, rest @ ..] if option == "--node" => {
             (nodes::install(wanted)?.path(&[tools]), rest)
         }
-        rest => (with_inherited(tools), rest),
+        rest => {
+            let inherited = std::env::var_os("PATH").unwrap_or_default();
+            let all = std::iter::once(tools).chain(std::env::split_paths(&inherited));
+            (std::env::join_paths(all).expect("folders of ours have no colon"), rest)
+        }
     };
-    command.env("PATH", path_with_servers(&path));
+    // Servers are where PATH of an ordinary user does not lead.
+    let path = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    command.env("PATH", std::env::join_paths(path).expect("it was split from one"));
     command.args(arguments);
     run(command)
-}
-
-fn with_inherited(first: PathBuf) -> OsString {
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let all = std::iter::once(first).chain(std::env::split_paths(&inherited));
-    std::env::join_paths(all).expect("folders of ours have no colon")
-}
-
-fn path_with_servers(path: &OsStr) -> OsString {
-    let all = std::env::split_paths(path).chain(["/usr/sbin".into()]);
-    std::env::join_paths(all).expect("it was split from one")
 }

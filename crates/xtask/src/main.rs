@@ -31,7 +31,7 @@ cargo xtask COMMAND
   tidy                rules of this code base that clippy does not know
   codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
   loadtest [--node 24] [ARGS]
-                      builds for release and measures against Node alone and nginx; `loadtest help` for more
+                      builds for release and measures beside Node alone, nginx and others; `loadtest help` for more
   compat [SUITE...]   other people's test suites under plain Node and under `hostler exec`, compared; writes
                       docs/compatibility.md; `compat help` for more
   fuzz-smoke [SECS]   each fuzz target for some seconds (needs cargo-fuzz and a nightly toolchain)

@@ -69,11 +69,13 @@ fn to_install(simulated: &str) -> Vec<String> {
 
 /// Starts a program with the libraries that came with it.
 fn starter(root: &Path, command: &str) -> String {
-    format!(
-        "#!/bin/sh\nroot='{}'\nexport LD_LIBRARY_PATH='{}'\nexec {command} \"$@\"\n",
-        root.display(),
-        joined(&library_folders(root))
-    )
+    let folders = joined(&library_folders(root));
+    let libraries = if folders.is_empty() {
+        String::new()
+    } else {
+        format!("export LD_LIBRARY_PATH='{folders}'\"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\n")
+    };
+    format!("#!/bin/sh\nroot='{}'\n{libraries}exec {command} \"$@\"\n", root.display())
 }
 
 /// A program in Ruby that looks for its own files where the package would have put them.

@@ -9,10 +9,10 @@ use super::Installed;
 use super::debian::run;
 use crate::Outcome;
 
-/// Builds a crate. Without its default features, which are about TLS: a load test speaks plain HTTP.
+/// Builds a crate, with the versions of others that its author has tested.
 pub(super) fn cargo(name: &str, version: &str, folder: &Path) -> Outcome<Installed> {
     let mut command = Command::new("cargo");
-    command.args(["install", name, "--version", version, "--locked", "--no-default-features"]);
+    command.args(["install", name, "--version", version, "--locked"]);
     command.arg("--root").arg(folder);
     run(&mut command)?;
     let program = folder.join("bin").join(name);
