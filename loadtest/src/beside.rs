@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::http::Connection;
 use crate::idle::allowed;
 use crate::peers::Running;
+use crate::place::Place;
 use crate::process::wait_for;
 use crate::scenarios::{Beside, Scenario};
 use crate::slow::{Manner, Order, Slow};
@@ -37,12 +38,12 @@ pub(crate) struct Account {
 }
 
 impl Company {
-    /// Starts what a case wants; slow clients live on the front's core like the load.
+    /// Starts what a case wants; slow clients live where the load does.
     pub(crate) fn start(
         beside: Option<&Beside>,
         running: &Running,
         scenario: &Scenario,
-        core: usize,
+        place: Place,
     ) -> Outcome<Self> {
         let address = running.address;
         match beside {
@@ -51,12 +52,12 @@ impl Company {
             Some(Beside::SlowReaders { clients, target, answer_bytes, bytes_per_second }) => {
                 let manner =
                     Manner::Reads { bytes: *answer_bytes, bytes_per_second: *bytes_per_second };
-                let order = Order { address, core, clients: *clients, target, manner };
+                let order = Order { address, place, clients: *clients, target, manner };
                 Slow::start(order).map(Self::Slow)
             }
             Some(Beside::SlowWriters { clients, target, body_bytes, pause_ms }) => {
                 let manner = Manner::Writes { bytes: *body_bytes, pause_ms: *pause_ms };
-                let order = Order { address, core, clients: *clients, target, manner };
+                let order = Order { address, place, clients: *clients, target, manner };
                 Slow::start(order).map(Self::Slow)
             }
         }

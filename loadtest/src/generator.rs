@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::Outcome;
 use crate::machine::ask;
 use crate::oha::Oha;
-use crate::place::spawn_on;
+use crate::place::{Place, spawn_on};
 use crate::process::{Folder, Owned};
 use crate::scenarios::{Load as Kind, Other};
 use crate::websocket;
@@ -52,7 +52,7 @@ pub(crate) struct Order<'a> {
     pub(crate) load: &'a Kind,
     pub(crate) connections: u32,
     pub(crate) duration: Duration,
-    pub(crate) core: usize,
+    pub(crate) place: Place,
 }
 
 impl Generator {
@@ -64,7 +64,7 @@ impl Generator {
             eprintln!("note: wrk is missing, oha makes the load");
             return Ok(Self::Oha(oha));
         }
-        Err("a load generator is missing; install one: apt-get install -y wrk".to_owned())
+        Err("a load generator is missing; cargo xtask loadtest setup --only wrk".to_owned())
     }
 
     pub(crate) fn version(&self) -> String {
@@ -101,7 +101,7 @@ impl Generator {
 /// Runs a load generator on its core to its end and gives what it printed.
 pub(crate) fn run_on(order: Order<'_>, command: &mut Command) -> Outcome<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut process = Owned::new(spawn_on(order.core, command)?);
+    let mut process = Owned::new(spawn_on(order.place, command)?);
     process.output(order.duration + Duration::from_secs(20))
 }
 
@@ -157,7 +157,7 @@ impl<'a> Messages<'a> {
             connections: order.connections,
             message_bytes: self.bytes,
             duration: order.duration,
-            core: order.core,
+            place: order.place,
         }
     }
 }

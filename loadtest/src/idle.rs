@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::http::Connection;
 use crate::peers::{Peer, Running};
-use crate::place::Cores;
+use crate::place::Layout;
 use crate::scenarios::Scenario;
 use crate::{Outcome, cpu, websocket};
 
@@ -46,7 +46,7 @@ enum Held {
 }
 
 /// Measures one peer after the other; gives a table.
-pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> Outcome<String> {
+pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], layout: Layout) -> Outcome<String> {
     let each = kind.descriptors();
     if allowed(count, each) < count {
         return Err(format!("{count} connections need `ulimit -n` of {}", wanted(count, each)));
@@ -62,7 +62,7 @@ pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> O
         "", "front", "worker", "both", "CPU, ms per s"
     );
     for &peer in peers {
-        let running = peer.start(&scenario, cores)?;
+        let running = peer.start(&scenario, layout)?;
         let mut held = Vec::new();
         open(kind, FIRST, &running, &scenario, &mut held)?;
         let before = memory(&running);

@@ -6,16 +6,20 @@
 
 mod apps;
 mod beside;
+mod check;
 mod cpu;
 mod docs;
+mod family;
 mod figures;
 mod generator;
 mod http;
 mod idle;
+mod interrupt;
 mod machine;
 mod measure;
 mod oha;
 mod options;
+mod packages;
 mod peers;
 mod place;
 mod plan;
@@ -34,7 +38,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::options::{Cli, Command, FieldArgs, IdleArgs, RunArgs};
+use crate::options::{CheckArgs, Cli, Command, IdleArgs, RunArgs};
 use crate::peers::Peer;
 use crate::plan::{Plan, Tools};
 use crate::record::Record;
@@ -48,13 +52,8 @@ pub(crate) type Outcome<T> = Result<T, String>;
 const QUICK_PEERS: [&str; 4] = ["node", "nginx", "uring", "epoll"];
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = match cli.command {
-        None => measure(&cli.run),
-        Some(Command::Idle(args)) => measure_idle(&args),
-        Some(Command::List) => list(),
-        Some(Command::Docs(args)) => docs::command(args.check),
-    };
+    let outcome = family::become_reaper().and_then(|()| interrupt::watch()).and_then(|()| run());
+    interrupt::finish();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -62,6 +61,30 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run() -> Outcome<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        None => measure(&cli.run),
+        Some(Command::Idle(args)) => measure_idle(&args),
+        Some(Command::List) => list(),
+        Some(Command::Docs(args)) => docs::command(args.check),
+        Some(Command::Setup(selection)) => packages::setup(&selection),
+        Some(Command::Remove(selection)) => packages::remove(&selection),
+        Some(Command::Check(args)) => check_peers(&args),
+    }
+}
+
+fn check_peers(args: &CheckArgs) -> Outcome<()> {
+    let layouts = args.workers.iter().map(|&workers| args.field.layout(workers));
+    let layouts = layouts.collect::<Outcome<Vec<_>>>()?;
+    let names = if args.field.peers.is_empty() {
+        peers::names().into_iter().map(str::to_owned).collect()
+    } else {
+        args.field.peers.clone()
+    };
+    check::run(&available(&names, &mut Vec::new())?, &layouts, &args.only)
 }
 
 fn list() -> Outcome<()> {
@@ -99,12 +122,13 @@ fn measure(args: &RunArgs) -> Outcome<()> {
         }
     }
     let machine = machine::describe(&tools.versions(), &all_peers);
-    println!("{machine}\n{}", plan.describe());
+    println!("{machine}\n{}\n{}", plan.describe(), peers::describe(&all_peers));
     let whole: Duration =
         chosen.iter().map(|(scenario, peers)| plan.estimate(scenario, peers.len())).sum();
     println!("{} scenarios, about {} minutes", chosen.len(), whole.as_secs().div_ceil(60));
     let (mut verdicts, mut failed) = (Vec::new(), Vec::new());
     for (scenario, peers) in &chosen {
+        println!("{}: {}", scenario.name, plan.layout(scenario)?.describe());
         let command = command_line(args, scenario, &machine);
         let record = rounds::run(&plan, scenario, peers, &tools, &machine, command);
         let failures = &record.failures;
@@ -156,10 +180,6 @@ fn choose(args: &RunArgs) -> Outcome<Vec<(Scenario, Vec<Peer>)>> {
     } else {
         args.names.iter().map(|name| Scenario::by_name(name)).collect::<Outcome<Vec<_>>>()?
     };
-    // A typing error ends the run, here and not after hours.
-    for name in &args.field.peers {
-        Peer::by_name(name)?;
-    }
     let mut missing = Vec::new();
     let mut chosen = Vec::new();
     for scenario in scenarios {
@@ -179,24 +199,15 @@ fn choose(args: &RunArgs) -> Outcome<Vec<(Scenario, Vec<Peer>)>> {
 }
 
 /// The peers that this machine has; a missing one is said loudly, once, and left out.
-fn available(names: &[String], missing: &mut Vec<String>) -> Outcome<Vec<Peer>> {
+fn available(names: &[String], missing: &mut Vec<Peer>) -> Outcome<Vec<Peer>> {
     let mut found = Vec::new();
-    for name in names {
-        let peer = match Peer::by_name(name) {
-            Ok(peer) => peer,
-            Err(_) if missing.contains(name) => continue,
-            Err(why) => {
-                eprintln!("SKIPPED: {why}");
-                missing.push(name.clone());
-                continue;
-            }
-        };
+    for peer in peers::by_names(names)? {
         match peer.missing() {
             None => found.push(peer),
-            Some(_) if missing.contains(name) => {}
+            Some(_) if missing.contains(&peer) => {}
             Some(remedy) => {
                 eprintln!("SKIPPED: {peer} is not available here: {remedy}");
-                missing.push(name.clone());
+                missing.push(peer);
             }
         }
     }
@@ -227,8 +238,7 @@ fn command_line(args: &RunArgs, scenario: &Scenario, machine: &machine::Machine)
 }
 
 fn measure_idle(args: &IdleArgs) -> Outcome<()> {
-    let field: &FieldArgs = &args.field;
-    let cores = field.cores()?;
+    let (field, layout) = (&args.field, args.field.layout(1)?);
     let names = if field.peers.is_empty() {
         QUICK_PEERS.map(str::to_owned).to_vec()
     } else {
@@ -236,6 +246,6 @@ fn measure_idle(args: &IdleArgs) -> Outcome<()> {
     };
     let peers = available(&names, &mut Vec::new())?;
     println!("{}", machine::describe(&[], &peers));
-    println!("{}", idle::measure(args.kind, args.connections, &peers, cores)?);
+    println!("{}", idle::measure(args.kind, args.connections, &peers, layout)?);
     Ok(())
 }

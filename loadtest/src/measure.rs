@@ -26,10 +26,11 @@ pub(crate) fn saturated(
     tools: &Tools,
 ) -> Outcome<Sample> {
     let scenario = &scenario.in_case(case);
-    let running = peer.start(scenario, plan.cores)?;
+    let layout = plan.layout(scenario)?;
+    let running = peer.start(scenario, layout)?;
     let front_kib_over_time = warm_up(plan, scenario, &running, tools)?;
-    running.place(plan.cores);
-    let company = Company::start(case.beside.as_ref(), &running, scenario, plan.cores.front)?;
+    running.place();
+    let company = Company::start(case.beside.as_ref(), &running, scenario, layout.load())?;
     let (load, spent) = watched(&running, || plan.load(&running, scenario, tools, plan.measure))?;
     let mut sample = sample(&running, &load, spent);
     if let Some(counter) = plan.counter {
@@ -65,7 +66,7 @@ pub(crate) fn at_rate(
     oha: &crate::oha::Oha,
     per_second: f64,
 ) -> Outcome<Sample> {
-    let order = plan.order(running, scenario, plan.measure);
+    let order = plan.order(running, scenario, plan.measure)?;
     let (load, spent) = watched(running, || oha.at_rate(order, per_second))?;
     Ok(sample(running, &load, spent))
 }

@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::Outcome;
 use crate::idle;
-use crate::place::Cores;
+use crate::packages;
+use crate::place::{Cores, Layout};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,6 +52,12 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// Writes docs/benchmarks.md and its plots from the newest stored run of each scenario.
     Docs(DocsArgs),
+    /// Installs what is missing of the peers and tools, into `target/loadtest/tools`.
+    Setup(packages::Selection),
+    /// Removes what `setup` has installed.
+    Remove(packages::Selection),
+    /// Starts each peer with one worker and with several, and checks answers, upgrades and that nothing is left.
+    Check(CheckArgs),
 }
 
 /// Who is measured, and where.
@@ -72,6 +79,10 @@ impl FieldArgs {
         let cores = Cores { front: self.front_core, worker: self.worker_core };
         cores.check()?;
         Ok(cores)
+    }
+
+    pub(crate) fn layout(&self, workers: u32) -> Outcome<Layout> {
+        Layout::new(self.cores()?, workers)
     }
 }
 
@@ -115,6 +126,18 @@ pub(crate) struct IdleArgs {
     /// How many.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) connections: u32,
+    #[command(flatten)]
+    pub(crate) field: FieldArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// Numbers of workers, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    pub(crate) workers: Vec<u32>,
+    /// Scenarios, separated by commas; by default a plain answer, a body and an upgrade.
+    #[arg(long, value_delimiter = ',', default_value = "hello,upload-1k,websocket")]
+    pub(crate) only: Vec<String>,
     #[command(flatten)]
     pub(crate) field: FieldArgs,
 }

@@ -8,7 +8,7 @@ use crate::Outcome;
 use crate::generator::{Generator, Load, Order};
 use crate::oha::Oha;
 use crate::peers::Running;
-use crate::place::Cores;
+use crate::place::{Cores, Layout};
 use crate::record::PlanFacts;
 use crate::scenarios::Scenario;
 use crate::syscalls::Counter;
@@ -50,7 +50,7 @@ impl Tools {
         if tools.oha.is_none() {
             eprintln!(
                 "SKIPPED: latency at fixed rates needs oha: \
-                 cargo install oha --locked --root target/loadtest/tools"
+                 cargo xtask loadtest setup --only oha"
             );
         }
         Ok(tools)
@@ -67,13 +67,11 @@ impl Plan {
     pub(crate) fn describe(&self) -> String {
         format!(
             "plan      {} rounds of {} s after {} s of warm-up; {} keep-alive connections unless a scenario says \
-             otherwise; front and load on core {}, worker on core {}\n",
+             otherwise\n",
             self.rounds,
             self.measure.as_secs(),
             self.warmup.as_secs(),
-            self.connections_for_all.unwrap_or(self.connections),
-            self.cores.front,
-            self.cores.worker
+            self.connections_for_all.unwrap_or(self.connections)
         )
     }
 
@@ -123,20 +121,25 @@ impl Plan {
         of_peer * self.rounds_of(scenario) * u32::try_from(peers).unwrap_or(1)
     }
 
+    /// Who runs where.
+    pub(crate) fn layout(&self, scenario: &Scenario) -> Outcome<Layout> {
+        Layout::new(self.cores, scenario.workers)
+    }
+
     /// What the load generator is asked for.
     pub(crate) fn order<'a>(
         &self,
         running: &Running,
         scenario: &'a Scenario,
         duration: Duration,
-    ) -> Order<'a> {
-        Order {
+    ) -> Outcome<Order<'a>> {
+        Ok(Order {
             address: running.address,
             load: &scenario.load,
             connections: self.connections_of(scenario),
             duration,
-            core: self.cores.front,
-        }
+            place: self.layout(scenario)?.load(),
+        })
     }
 
     /// Loads a running peer for a while.
@@ -147,7 +150,7 @@ impl Plan {
         tools: &Tools,
         duration: Duration,
     ) -> Outcome<Load> {
-        tools.generator.run(self.order(running, scenario, duration))
+        tools.generator.run(self.order(running, scenario, duration)?)
     }
 }
 

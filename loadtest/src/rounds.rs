@@ -138,9 +138,9 @@ fn round_at_rates<'a>(
     (tools, oha): (&Tools, &Oha),
     rates: impl Iterator<Item = &'a mut RateSeries>,
 ) -> Outcome<()> {
-    let running = peer.start(scenario, plan.cores)?;
+    let running = peer.start(scenario, plan.layout(scenario)?)?;
     measure::warm_up(plan, scenario, &running, tools)?;
-    running.place(plan.cores);
+    running.place();
     for series in rates {
         let wanted = series.wanted_per_second;
         let sample = measure::at_rate(plan, scenario, &running, oha, wanted)?;

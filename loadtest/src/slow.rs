@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::Outcome;
-use crate::place::on_core;
+use crate::place::{Place, on_place};
 
 const READ_STEP: Duration = Duration::from_millis(100);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub(crate) enum Manner {
 #[derive(Clone, Copy)]
 pub(crate) struct Order<'a> {
     pub(crate) address: SocketAddr,
-    pub(crate) core: usize,
+    pub(crate) place: Place,
     pub(crate) clients: u32,
     pub(crate) target: &'a str,
     pub(crate) manner: Manner,
@@ -69,8 +69,8 @@ impl Slow {
             clients,
             stop: stop.clone(),
         };
-        // A thread inherits the core of its maker.
-        let thread = on_core(order.core, || std::thread::spawn(move || crew.work()))?;
+        // A thread inherits the place of its maker.
+        let thread = on_place(order.place, || std::thread::spawn(move || crew.work()))?;
         Ok(Self { stop, thread })
     }
 
@@ -187,10 +187,13 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::place::{Cores, Layout};
 
     fn order(listener: &TcpListener, manner: Manner) -> Order<'static> {
         let address = listener.local_addr().expect("bound");
-        Order { address, core: 0, clients: 1, target: "/", manner }
+        let cores = Cores { front: 0, worker: 0 };
+        let place = Layout::new(cores, 1).expect("one worker").load();
+        Order { address, place, clients: 1, target: "/", manner }
     }
 
     fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {

@@ -231,6 +231,9 @@ mod tests {
             for target in &scenario.targets {
                 names.extend([Some(&target.peer), target.other_side()].into_iter().flatten());
             }
+            for name in &peers {
+                assert!(crate::peers::Peer::by_name(name).is_ok(), "{}: {name}?", scenario.name);
+            }
             for name in names {
                 assert!(peers.contains(name), "{}: {name} is not measured", scenario.name);
             }
