@@ -73,7 +73,7 @@ fn speed(record: &Record, case: &str) -> String {
         "worker CPU",
         "server CPU"
     );
-    for peer in record.peers() {
+    for peer in record.peers().into_iter().filter(|peer| !record.samples(peer, case).is_empty()) {
         let side = Side::saturated(peer, case);
         let against_node = |figure| {
             let node = Side::saturated("node", case);
@@ -93,7 +93,7 @@ fn speed(record: &Record, case: &str) -> String {
 
 fn cost(record: &Record, case: &str) -> String {
     let mut text = heading(&COST) + "\n";
-    for peer in record.peers() {
+    for peer in record.peers().into_iter().filter(|peer| !record.samples(peer, case).is_empty()) {
         text += &(medians(record, Side::saturated(peer, case), &COST) + "\n");
     }
     text

@@ -120,6 +120,9 @@ fn cost(record: &Record, case: &str) -> String {
 "
     .to_owned();
     for peer in record.peers() {
+        if record.samples(peer, case).is_empty() {
+            continue;
+        }
         let medians = medians(record, Side::saturated(peer, case), &FIGURES);
         let _ = writeln!(text, "| {} | {medians} |", title(peer));
     }
