@@ -35,6 +35,8 @@ pub(super) fn start(scenario: &Scenario, layout: Layout) -> Outcome<Running> {
     command.args(["--min-instances", &workers, "--max-pool-size", &workers]);
     // Its threads by default are as many as the machine has cores; its manual counts those that it may use.
     command.args(["--ctl", &format!("controller_threads={}", layout.front_threads())]);
+    // Its own first request comes from a script that may still run when others ask; ours start the app as well.
+    command.args(["--ctl", "prestart_urls=[]"]);
     command.args(["--no-friendly-error-pages", "--disable-security-update-check"]);
     command.arg("--disable-anonymous-telemetry");
     command.arg("--pid-file").arg(&pid_file);
