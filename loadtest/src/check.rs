@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::family::{describe, running_below_us};
 use crate::http::Connection;
+use crate::machine::ask;
 use crate::peers::{Peer, Running};
 use crate::place::Layout;
 use crate::process::wait_for;
@@ -50,7 +51,7 @@ pub(crate) fn run(peers: &[Peer], layouts: &[Layout], names: &[String]) -> Outco
 fn check(peer: Peer, layout: Layout, scenario: &Scenario) -> Outcome<String> {
     let before = running_below_us();
     let running = peer.start(scenario, layout)?;
-    let said = ask(&running, layout, scenario);
+    let said = exercise(&running, layout, scenario);
     let outlived = running.stop();
     let left: BTreeSet<u32> = running_below_us().difference(&before).copied().collect();
     let said = said?;
@@ -63,7 +64,8 @@ fn check(peer: Peer, layout: Layout, scenario: &Scenario) -> Outcome<String> {
     Ok(said)
 }
 
-fn ask(running: &Running, layout: Layout, scenario: &Scenario) -> Outcome<String> {
+fn exercise(running: &Running, layout: Layout, scenario: &Scenario) -> Outcome<String> {
+    all_on_the_same_node(running)?;
     // Twice on one connection: it must be kept.
     let mut kept = Connection::open(running.address)?;
     scenario.check(&mut kept)?;
@@ -84,6 +86,18 @@ fn ask(running: &Running, layout: Layout, scenario: &Scenario) -> Outcome<String
     let shares: Vec<String> = parts.iter().map(|part| format!("{:.0} %", part * 100.0)).collect();
     let fronts = running.front.len();
     Ok(format!("right; {fronts} processes in front, workers' shares {}", shares.join(" ")))
+}
+
+/// A front may have ideas of its own about which Node is meant.
+fn all_on_the_same_node(running: &Running) -> Outcome<()> {
+    let wanted = std::fs::canonicalize(ask("node", &["-p", "process.execPath"])).ok();
+    for &pid in &running.workers {
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+        if program.is_none() || program != wanted {
+            return Err(format!("{} runs {program:?} instead of {wanted:?}", describe(pid)));
+        }
+    }
+    Ok(())
 }
 
 /// What each worker did for many connections, as parts of their CPU time.

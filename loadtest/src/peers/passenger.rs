@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::{Running, daemon};
 use crate::Outcome;
 use crate::family::{children_of, describe};
+use crate::machine::ask;
 use crate::place::Layout;
 use crate::process::{Folder, Owned, free_port, wait_for};
 use crate::scenarios::Scenario;
@@ -31,10 +32,14 @@ pub(super) fn start(scenario: &Scenario, layout: Layout) -> Outcome<Running> {
     command.args(["--address", "127.0.0.1", "--port", &port.to_string()]);
     command.args(["--max-request-queue-size", "0"]);
     command.args(["--app-type", "node", "--startup-file"]).arg(scenario.script());
+    // By its name alone it would take the system's, whichever is first in PATH.
+    command.args(["--nodejs", &ask("node", &["-p", "process.execPath"])]);
     let workers = layout.workers().to_string();
     command.args(["--min-instances", &workers, "--max-pool-size", &workers]);
     // Its threads by default are as many as the machine has cores; its manual counts those that it may use.
     command.args(["--ctl", &format!("controller_threads={}", layout.front_threads())]);
+    // Its own first request comes from a script that may still run when others ask; ours start the app as well.
+    command.args(["--ctl", "prestart_urls=[]"]);
     command.args(["--no-friendly-error-pages", "--disable-security-update-check"]);
     command.arg("--disable-anonymous-telemetry");
     command.arg("--pid-file").arg(&pid_file);
