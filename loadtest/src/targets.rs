@@ -43,7 +43,8 @@ fn judge(target: &Target, record: &Record) -> Verdict {
         (Some(most), _) => ("<=", most),
         (None, least) => (">=", least.unwrap_or_default()),
     };
-    let holds = measured.is_some_and(|spread| {
+    let is_kept = keeps_rates(target, record);
+    let is_within = measured.is_some_and(|spread| {
         if target.at_most.is_some() { spread.median <= limit } else { spread.median >= limit }
     });
     let show = |spread: Spread| match target.compare {
@@ -56,8 +57,9 @@ fn judge(target: &Target, record: &Record) -> Verdict {
     Verdict {
         figure: describe(target),
         wanted: format!("{sign} {limit}{unit}"),
-        measured: measured.map(show),
-        holds,
+        measured: measured
+            .map(|spread| show(spread) + if is_kept { "" } else { ", but the rate was not kept" }),
+        holds: is_within && is_kept,
     }
 }
 
@@ -70,6 +72,14 @@ fn measured(target: &Target, record: &Record) -> Option<Spread> {
         Compare::Ratio => compared(record, figure, ours, theirs, |ours, theirs| ours / theirs),
         Compare::Difference => compared(record, figure, ours, theirs, |ours, theirs| ours - theirs),
     }
+}
+
+/// Latency of a side that served less than was asked for is no latency at that rate.
+fn keeps_rates(target: &Target, record: &Record) -> bool {
+    target.rate.is_none_or(|rate| {
+        record.keeps_rate(&target.peer, rate)
+            && target.other_side().is_none_or(|peer| record.keeps_rate(peer, rate))
+    })
 }
 
 fn describe(target: &Target) -> String {
@@ -142,6 +152,18 @@ mod tests {
             (absolute.mark(), absolute.measured.as_deref()),
             ("holds", Some("4.00 us per request (3.00 to 5.00)"))
         );
+    }
+
+    #[test]
+    fn latency_at_a_rate_that_was_not_kept_does_not_hold() {
+        let text =
+            "[[targets]]\nfigure = 'p50'\ncompare = 'difference'\nrate = 0.5\nat_most = 60.0";
+        let mut record = measured();
+        // Node alone fell behind.
+        record.rates[0].samples[0].per_second = 40.0;
+        let verdict = judge_all(&targets(text), &record).remove(0);
+        assert_eq!(verdict.mark(), "short");
+        assert!(verdict.measured.is_some_and(|text| text.ends_with("the rate was not kept")));
     }
 
     #[test]

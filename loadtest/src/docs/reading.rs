@@ -176,16 +176,19 @@ fn at_rates(record: &Record) -> Option<String> {
         text +=
             &format!("; of the other fronts {} is best with {p50} us and {p99} us", title(best));
     }
-    let behind: Vec<String> = record
-        .rates
-        .iter()
-        .filter(|series| !record.keeps_rate(&series.peer, series.share))
-        .map(|series| format!("{} at {:.0} %", title(&series.peer), series.share * 100.0))
-        .collect();
+    let behind: Vec<String> =
+        record.peers().into_iter().filter_map(|peer| fell_behind(record, peer)).collect();
     if !behind.is_empty() {
-        text += &format!(". The rate was not kept by {}", behind.join(", "));
+        text += &format!(". The rate was not kept by {}", behind.join("; "));
     }
     Some(text + ".")
+}
+
+/// `node alone at 75, 90 %`, if there is such a rate.
+fn fell_behind(record: &Record, peer: &str) -> Option<String> {
+    let shares = record.shares().into_iter().filter(|share| !record.keeps_rate(peer, *share));
+    let shares: Vec<String> = shares.map(|share| format!("{:.0}", share * 100.0)).collect();
+    (!shares.is_empty()).then(|| format!("{} at {} %", title(peer), shares.join(", ")))
 }
 
 /// `1.71 times (1.68-1.75)`
