@@ -1,6 +1,6 @@
-//! The load generator: wrk, or oha where wrk is missing; for WebSockets our own.
+//! The load at saturation: by wrk, or by oha where wrk is missing; for WebSockets by our own client.
 //!
-//! Owns: its command line and reading its exact counts. Must never know: who answers.
+//! Owns: choosing, wrk's command line, reading its exact counts. Must never know: who answers.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use crate::Outcome;
 use crate::machine::ask;
-use crate::place::spawn_on;
+use crate::oha::Oha;
+use crate::place::{Place, spawn_on};
 use crate::process::{Folder, Owned};
-use crate::scenarios::Load as Kind;
+use crate::scenarios::{Load as Kind, Other};
 use crate::websocket;
 
 /// Printed by wrk at its end: exact figures instead of rounded ones.
@@ -29,7 +30,7 @@ end
 /// Which program makes the load.
 pub(crate) enum Generator {
     Wrk,
-    Oha,
+    Oha(Oha),
 }
 
 /// What a run of it saw.
@@ -37,7 +38,7 @@ pub(crate) enum Generator {
 pub(crate) struct Load {
     pub(crate) requests: u64,
     pub(crate) duration_us: u64,
-    errors: u64,
+    pub(crate) errors: u64,
     pub(crate) p50_us: u64,
     pub(crate) p90_us: u64,
     pub(crate) p99_us: u64,
@@ -51,7 +52,7 @@ pub(crate) struct Order<'a> {
     pub(crate) load: &'a Kind,
     pub(crate) connections: u32,
     pub(crate) duration: Duration,
-    pub(crate) core: usize,
+    pub(crate) place: Place,
 }
 
 impl Generator {
@@ -59,72 +60,106 @@ impl Generator {
         if ask("wrk", &["-v"]).starts_with("wrk") {
             return Ok(Self::Wrk);
         }
-        if ask("oha", &["--version"]).starts_with("oha") {
+        if let Some(oha) = Oha::find() {
             eprintln!("note: wrk is missing, oha makes the load");
-            return Ok(Self::Oha);
+            return Ok(Self::Oha(oha));
         }
-        Err("a load generator is missing; install one: apt-get install -y wrk".to_owned())
+        Err("a load generator is missing; cargo xtask loadtest setup --only wrk".to_owned())
     }
 
     pub(crate) fn version(&self) -> String {
-        let line = match self {
-            Self::Wrk => ask("wrk", &["-v"]),
-            Self::Oha => ask("oha", &["--version"]),
-        };
-        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+        match self {
+            Self::Wrk => {
+                let line = ask("wrk", &["-v"]);
+                line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+            }
+            Self::Oha(oha) => oha.version(),
+        }
     }
 
     /// Loads the server; an error of any kind makes the run worthless and is reported as such.
     pub(crate) fn run(&self, order: Order<'_>) -> Outcome<Load> {
-        let Order { address, load, connections, duration, core } = order;
-        let request = match *load {
-            Kind::Websocket { ref target, message_bytes } => {
-                let order = websocket::Order {
-                    address,
-                    target,
-                    connections,
-                    message_bytes,
-                    duration,
-                    core,
-                };
-                return websocket::run(order);
-            }
-            Kind::Http { ref target, body_bytes, new_connections } => {
-                Request { url: format!("http://{address}{target}"), body_bytes, new_connections }
-            }
+        let request = match Request::of(order.address, order.load) {
+            Ok(request) => request,
+            Err(messages) => return websocket::run(messages.with(order)),
         };
         let folder = Folder::new()?;
         let mut command = match self {
             Self::Wrk => wrk(order, &request, &folder)?,
-            Self::Oha => oha(order, &request, &folder)?,
+            Self::Oha(oha) => oha.saturating(order, &request, &folder)?,
         };
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = Owned::new(spawn_on(order.core, &mut command)?);
-        let text = process.output(order.duration + Duration::from_secs(20))?;
+        let text = run_on(order, &mut command)?;
         let load = match self {
             Self::Wrk => parse_wrk(&text),
-            Self::Oha => parse_oha(&text),
+            Self::Oha(_) => crate::oha::parse(&text),
         };
-        let load =
-            load.ok_or_else(|| format!("the load generator's output is not understood: {text}"))?;
-        if load.errors > 0 || load.requests == 0 {
-            return Err(format!("the load generator saw errors: {text}"));
-        }
-        Ok(load)
+        load.ok_or_else(|| format!("the load generator's output is not understood: {text}"))?
+            .without_errors(&text)
     }
+}
+
+/// Runs a load generator on its core to its end and gives what it printed.
+pub(crate) fn run_on(order: Order<'_>, command: &mut Command) -> Outcome<String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut process = Owned::new(spawn_on(order.place, command)?);
+    process.output(order.duration + Duration::from_secs(20))
 }
 
 impl Load {
     pub(crate) fn per_second(&self) -> f64 {
         self.requests as f64 * 1e6 / self.duration_us.max(1) as f64
     }
+
+    /// Itself, unless something went wrong.
+    pub(crate) fn without_errors(self, text: &str) -> Outcome<Self> {
+        if self.errors > 0 || self.requests == 0 {
+            return Err(format!("the load generator saw errors: {text}"));
+        }
+        Ok(self)
+    }
 }
 
 /// What wrk or oha ask for, again and again.
-struct Request {
-    url: String,
-    body_bytes: u32,
-    new_connections: bool,
+pub(crate) struct Request<'a> {
+    pub(crate) url: String,
+    pub(crate) body_bytes: u32,
+    pub(crate) new_connections: bool,
+    pub(crate) other: Option<&'a Other>,
+}
+
+/// What our own client sends, again and again.
+pub(crate) struct Messages<'a> {
+    target: &'a str,
+    bytes: u16,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn of(address: SocketAddr, load: &'a Kind) -> Result<Self, Messages<'a>> {
+        match *load {
+            Kind::Websocket { ref target, message_bytes } => {
+                Err(Messages { target, bytes: message_bytes })
+            }
+            Kind::Http { ref target, body_bytes, new_connections, ref other } => Ok(Self {
+                url: format!("http://{address}{target}"),
+                body_bytes,
+                new_connections,
+                other: other.as_ref(),
+            }),
+        }
+    }
+}
+
+impl<'a> Messages<'a> {
+    fn with(self, order: Order<'a>) -> websocket::Order<'a> {
+        websocket::Order {
+            address: order.address,
+            target: self.target,
+            connections: order.connections,
+            message_bytes: self.bytes,
+            duration: order.duration,
+            place: order.place,
+        }
+    }
 }
 
 /// Of latencies in microseconds.
@@ -145,7 +180,7 @@ pub(crate) fn percentiles(mut latencies: Vec<u32>, took: Duration) -> Load {
     }
 }
 
-fn wrk(order: Order<'_>, request: &Request, folder: &Folder) -> Outcome<Command> {
+fn wrk(order: Order<'_>, request: &Request<'_>, folder: &Folder) -> Outcome<Command> {
     let mut script = WRK_SCRIPT.to_owned();
     if request.body_bytes > 0 {
         let bytes = request.body_bytes;
@@ -153,6 +188,13 @@ fn wrk(order: Order<'_>, request: &Request, folder: &Folder) -> Outcome<Command>
     }
     if request.new_connections {
         script += "wrk.headers['Connection'] = 'close'\n";
+    }
+    if let Some(Other { target, every }) = request.other {
+        script += &format!(
+            "local sent = 0\nrequest = function()\n  sent = sent + 1\n  \
+             if sent % {every} == 0 then return wrk.format(nil, '{target}') end\n  \
+             return wrk.format()\nend\n"
+        );
     }
     let script = folder.write("wrk.lua", &script)?;
     let mut command = Command::new("wrk");
@@ -165,41 +207,6 @@ fn wrk(order: Order<'_>, request: &Request, folder: &Folder) -> Outcome<Command>
 fn parse_wrk(text: &str) -> Option<Load> {
     let line = text.lines().find_map(|line| line.strip_prefix("RESULT "))?;
     serde_json::from_str(line).ok()
-}
-
-fn oha(order: Order<'_>, request: &Request, folder: &Folder) -> Outcome<Command> {
-    let mut command = Command::new("oha");
-    command.args(["--no-tui", "--output-format", "json", "-c", &order.connections.to_string()]);
-    command.args(["-z", &format!("{}s", order.duration.as_secs().max(1))]);
-    if request.body_bytes > 0 {
-        let body = folder.write("body", &"x".repeat(request.body_bytes as usize))?;
-        command.args(["-m", "POST", "-D"]).arg(body);
-    }
-    if request.new_connections {
-        command.arg("--disable-keepalive");
-    }
-    command.arg(&request.url);
-    Ok(command)
-}
-
-fn parse_oha(text: &str) -> Option<Load> {
-    let report: serde_json::Value = serde_json::from_str(text).ok()?;
-    let statuses = report["statusCodeDistribution"].as_object()?;
-    let count = |good: bool| -> u64 {
-        let of_kind = statuses.iter().filter(|(status, _)| status.starts_with('2') == good);
-        of_kind.filter_map(|(_, count)| count.as_u64()).sum()
-    };
-    let micros = |value: &serde_json::Value| value.as_f64().map(|seconds| (seconds * 1e6) as u64);
-    let latency = &report["latencyPercentiles"];
-    Some(Load {
-        requests: count(true),
-        duration_us: micros(&report["summary"]["total"])?,
-        errors: count(false),
-        p50_us: micros(&latency["p50"])?,
-        p90_us: micros(&latency["p90"])?,
-        p99_us: micros(&latency["p99"])?,
-        p999_us: micros(&latency["p99.9"])?,
-    })
 }
 
 #[cfg(test)]
@@ -220,9 +227,5 @@ mod tests {
         let load = parse_wrk(text).expect("understood");
         assert_eq!((load.requests, load.p999_us), (10, 4));
         assert!((load.per_second() - 5.0).abs() < 1e-9);
-        let text = r#"{"summary":{"total":2.0},"statusCodeDistribution":{"200":9,"502":1},
-            "latencyPercentiles":{"p50":0.001,"p90":0.002,"p99":0.003,"p99.9":0.004}}"#;
-        let load = parse_oha(text).expect("understood");
-        assert_eq!((load.requests, load.errors, load.p99_us), (9, 1, 3000));
     }
 }

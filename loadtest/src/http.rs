@@ -44,6 +44,16 @@ impl Connection {
         self.ask(&[head.as_bytes(), body].concat())
     }
 
+    /// Whether the server keeps it open; nothing is expected to come.
+    pub(crate) fn is_open(&self) -> bool {
+        let stream = self.0.get_ref();
+        let peek = || {
+            stream.set_nonblocking(true)?;
+            stream.peek(&mut [0])
+        };
+        matches!(peek(), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     fn ask(&mut self, request: &[u8]) -> Outcome<Answer> {
         self.0.get_mut().write_all(request).map_err(|error| error.to_string())?;
         let start = self.line()?;

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::http::Connection;
 use crate::peers::{Peer, Running};
-use crate::place::Cores;
+use crate::place::Layout;
 use crate::scenarios::Scenario;
 use crate::{Outcome, cpu, websocket};
 
@@ -29,6 +29,16 @@ pub(crate) enum Kind {
     KeepAlive,
 }
 
+impl Kind {
+    /// What one costs a front: this process has one end of each, a front that tunnels has two.
+    const fn descriptors(self) -> u32 {
+        match self {
+            Self::Websocket => 2,
+            Self::KeepAlive => 1,
+        }
+    }
+}
+
 /// Held open until it goes.
 enum Held {
     Websocket(#[expect(dead_code, reason = "only held")] TcpStream),
@@ -36,8 +46,11 @@ enum Held {
 }
 
 /// Measures one peer after the other; gives a table.
-pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> Outcome<String> {
-    raise_limit(count)?;
+pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], layout: Layout) -> Outcome<String> {
+    let each = kind.descriptors();
+    if allowed(count, each) < count {
+        return Err(format!("{count} connections need `ulimit -n` of {}", wanted(count, each)));
+    }
     let mut scenario = Scenario::by_name(match kind {
         Kind::Websocket => "websocket",
         Kind::KeepAlive => "hello",
@@ -49,7 +62,7 @@ pub(crate) fn measure(kind: Kind, count: u32, peers: &[Peer], cores: Cores) -> O
         "", "front", "worker", "both", "CPU, ms per s"
     );
     for &peer in peers {
-        let running = peer.start(&scenario, cores)?;
+        let running = peer.start(&scenario, layout)?;
         let mut held = Vec::new();
         open(kind, FIRST, &running, &scenario, &mut held)?;
         let before = memory(&running);
@@ -90,8 +103,7 @@ fn open(
 /// Resident memory of front and worker, KiB.
 fn memory(running: &Running) -> [u64; 2] {
     std::thread::sleep(SETTLE);
-    let sum = |pids: &[u32]| pids.iter().map(|&pid| cpu::memory(pid).resident_kib).sum();
-    [sum(&running.front), sum(&running.workers)]
+    [&running.front, &running.workers].map(|pids| cpu::memory(pids).resident_kib)
 }
 
 /// CPU milliseconds per second of front and worker together.
@@ -102,15 +114,27 @@ fn spent_idle(running: &Running) -> f64 {
     (total() - before).as_secs_f64() * 1e3 / WINDOW.as_secs_f64()
 }
 
-/// This process holds one end of each, a proxy two: its limit is inherited.
-fn raise_limit(count: u32) -> Outcome<()> {
-    let wanted = u64::from(count) * 2 + 2_000;
+/// What one process needs for so many connections; the limit is inherited by the peers.
+const fn wanted(count: u32, each: u32) -> u64 {
+    count as u64 * each as u64 + 2_000
+}
+
+/// How many connections of so many descriptors each the limit of open files allows, raised as far as it goes.
+pub(crate) fn allowed(count: u32, each: u32) -> u32 {
+    let wanted = wanted(count, each);
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|now| now >= wanted) {
-        return Ok(());
+        return count;
     }
     let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
-    let raised = Rlimit { current: Some(wanted), maximum };
-    setrlimit(Resource::Nofile, raised)
-        .map_err(|_| format!("{count} connections need `ulimit -n` of {wanted}"))
+    if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
+        return count;
+    }
+    // Without privileges up to the hard limit.
+    let most = limit.maximum.unwrap_or(wanted).min(wanted);
+    let raised =
+        setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+    let now = if raised.is_ok() { most } else { limit.current.unwrap_or(most) };
+    let room = now.saturating_sub(2_000) / u64::from(each);
+    u32::try_from(room).map_or(count, |room| room.min(count))
 }

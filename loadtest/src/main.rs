@@ -1,129 +1,59 @@
-//! Load tests: Hostler beside Node alone and nginx, on one machine, fairly.
+//! Load tests: Hostler beside Node alone and other fronts, on one machine, fairly.
 //!
-//! Owns: the command line and the order of a run. Must never know: how a peer is started, how load is made, how
-//! CPU time is read. Started by `cargo xtask loadtest`, which builds the release binary first.
-//!
-//! How a figure comes about: every peer serves the same app from fresh processes; the worker (Node) has one core to
-//! itself, the front and the load generator share the other; rounds are interleaved (A B C, B C A, ...), a
-//! warm-up is thrown away; ratios are taken within a round, so that a slow minute of the machine hits both sides.
+//! Owns: the order of a run. Must never know: how a peer is started, how load is made, how CPU time is read. Started
+//! by `cargo xtask loadtest`, which builds the release binary first. How a figure comes about: `options`, or `--help`.
 #![forbid(unsafe_code)]
 
 mod apps;
+mod beside;
+mod check;
 mod cpu;
-mod extras;
+mod docs;
+mod family;
+mod figures;
 mod generator;
 mod http;
 mod idle;
+mod interrupt;
 mod machine;
+mod measure;
+mod oha;
+mod options;
+mod packages;
 mod peers;
 mod place;
+mod plan;
 mod process;
+mod record;
 mod report;
 mod rounds;
 mod scenarios;
+mod slow;
 mod syscalls;
+mod targets;
 mod websocket;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 
-use crate::generator::Generator;
+use crate::options::{CheckArgs, Cli, Command, IdleArgs, RunArgs};
 use crate::peers::Peer;
-use crate::place::Cores;
-use crate::rounds::Plan;
+use crate::plan::{Plan, Tools};
+use crate::record::Record;
 use crate::scenarios::Scenario;
+use crate::syscalls::Counter;
 
 /// What any step of a load test may end with; the text is for people.
 pub(crate) type Outcome<T> = Result<T, String>;
 
-/// Measures Hostler beside its peers. Needs wrk or oha; uses nginx and strace if they are installed.
-#[derive(Parser)]
-#[command(name = "cargo xtask loadtest", max_term_width = 110)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// The figures that every change should keep: hello and json, some minutes.
-    Quick(QuickArgs),
-    /// Memory and CPU of connections that only stay open.
-    Idle(IdleArgs),
-    /// The names that --only and --peers understand.
-    List,
-}
-
-/// Who is measured, and where.
-#[derive(Args)]
-struct FieldArgs {
-    /// Peers, separated by commas; `node` is what the others are compared with.
-    #[arg(long, value_delimiter = ',', default_value = "node,nginx,uring,epoll")]
-    peers: Vec<String>,
-    /// Core of the worker.
-    #[arg(long, default_value_t = 1)]
-    worker_core: usize,
-    /// Core of the front and of the load generator.
-    #[arg(long, default_value_t = 0)]
-    front_core: usize,
-}
-
-impl FieldArgs {
-    fn cores(&self) -> Outcome<Cores> {
-        let cores = Cores { front: self.front_core, worker: self.worker_core };
-        cores.check()?;
-        Ok(cores)
-    }
-}
-
-#[derive(Args)]
-struct QuickArgs {
-    /// Rounds; each measures every peer once, from fresh processes.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 3)]
-    seconds: u32,
-    /// Seconds of load before each measurement, thrown away.
-    #[arg(long, default_value_t = 1)]
-    warmup: u32,
-    /// Keep-alive connections of the load generator.
-    #[arg(long, default_value_t = 64)]
-    connections: u32,
-    /// Scenarios, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "hello,json")]
-    only: Vec<String>,
-    #[command(flatten)]
-    field: FieldArgs,
-    /// Leave out system calls and memory.
-    #[arg(long)]
-    no_extras: bool,
-    /// Append one JSON line with all figures to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct IdleArgs {
-    /// What stays open.
-    #[arg(long, value_enum, default_value = "websocket")]
-    kind: idle::Kind,
-    /// How many.
-    #[arg(long, default_value_t = 10_000)]
-    connections: u32,
-    #[command(flatten)]
-    field: FieldArgs,
-}
+/// Whom `--quick` measures.
+const QUICK_PEERS: [&str; 4] = ["node", "nginx", "uring", "epoll"];
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Quick(args) => quick(&args),
-        Command::Idle(args) => idle(&args),
-        Command::List => list(),
-    };
+    let outcome = family::become_reaper().and_then(|()| interrupt::watch()).and_then(|()| run());
+    interrupt::finish();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -133,66 +63,189 @@ fn main() -> ExitCode {
     }
 }
 
+fn run() -> Outcome<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        None => measure(&cli.run),
+        Some(Command::Idle(args)) => measure_idle(&args),
+        Some(Command::List) => list(),
+        Some(Command::Docs(args)) => docs::command(args.check),
+        Some(Command::Setup(selection)) => packages::setup(&selection),
+        Some(Command::Remove(selection)) => packages::remove(&selection),
+        Some(Command::Check(args)) => check_peers(&args),
+    }
+}
+
+fn check_peers(args: &CheckArgs) -> Outcome<()> {
+    let layouts = args.workers.iter().map(|&workers| args.field.layout(workers));
+    let layouts = layouts.collect::<Outcome<Vec<_>>>()?;
+    let names = if args.field.peers.is_empty() {
+        peers::names().into_iter().map(str::to_owned).collect()
+    } else {
+        args.field.peers.clone()
+    };
+    check::run(&available(&names, &mut Vec::new())?, &layouts, &args.only)
+}
+
 fn list() -> Outcome<()> {
-    println!("scenarios (loadtest/scenarios):");
+    // What a run without options would do.
+    let usual = Cli::parse_from(["loadtest"]).run;
+    let plan = plan(&usual)?;
+    println!("scenarios (loadtest/scenarios) with their peers; * is in --quick:");
     for scenario in scenarios::all()? {
-        println!("  {:<16} {}", scenario.name, scenario.about);
+        let mark = if scenario.quick { '*' } else { ' ' };
+        println!("{mark} {:<18} {}", scenario.name, scenario.about);
+        let cases = scenario.cases();
+        if cases.len() > 1 {
+            let names: Vec<&str> = cases.iter().map(|case| &*case.name).collect();
+            println!("{:<21}cases: {}", "", names.join(", "));
+        }
+        let peers = scenario.peers();
+        let took = plan.estimate(&scenario, peers.len()).as_secs().div_ceil(60);
+        println!("{:<21}{}; about {took} min", "", peers.join(", "));
     }
     println!("peers: {}", peers::names().join(", "));
     Ok(())
 }
 
-fn quick(args: &QuickArgs) -> Outcome<()> {
-    let cores = args.field.cores()?;
-    let generator = Generator::find()?;
-    let mut scenarios =
-        args.only.iter().map(|name| Scenario::by_name(name)).collect::<Outcome<Vec<_>>>()?;
-    for scenario in &mut scenarios {
+fn measure(args: &RunArgs) -> Outcome<()> {
+    let plan = plan(args)?;
+    let tools = Tools::find()?;
+    let mut chosen = choose(args)?;
+    let mut all_peers = Vec::new();
+    for (scenario, peers) in &mut chosen {
         scenario.folder = apps::install(scenario)?;
-    }
-    let peers = available(&args.field.peers)?;
-    let plan = Plan {
-        rounds: args.rounds.max(1),
-        measure: Duration::from_secs(args.seconds.max(1).into()),
-        warmup: Duration::from_secs(args.warmup.into()),
-        connections: args.connections.max(1),
-        cores,
-    };
-    let machine = machine::describe(&generator, &peers);
-    println!("{machine}");
-    println!("{}", plan.describe(&generator));
-    let mut results = Vec::new();
-    for scenario in &scenarios {
-        let result = rounds::run(&plan, scenario, &peers, &generator)?;
-        println!("{}", report::scenario_table(&result));
-        results.push(result);
-    }
-    let extras =
-        if args.no_extras { Vec::new() } else { extras::measure(&plan, &peers, &generator)? };
-    println!("{}", report::targets(&results, &extras));
-    if let Some(file) = &args.json {
-        report::append_json(file, &machine, &plan, &results, &extras)?;
-    }
-    Ok(())
-}
-
-fn idle(args: &IdleArgs) -> Outcome<()> {
-    let cores = args.field.cores()?;
-    let peers = available(&args.field.peers)?;
-    println!("{}", machine::describe(&Generator::find()?, &peers));
-    println!("{}", idle::measure(args.kind, args.connections, &peers, cores)?);
-    Ok(())
-}
-
-/// The peers that this machine has; a missing one is said loudly and left out.
-fn available(names: &[String]) -> Outcome<Vec<Peer>> {
-    let mut found = Vec::new();
-    for name in names {
-        let peer = Peer::by_name(name)?;
-        match peer.missing() {
-            None => found.push(peer),
-            Some(remedy) => eprintln!("SKIPPED: {peer} is not available here: {remedy}"),
+        for &peer in peers.iter() {
+            if !all_peers.contains(&peer) {
+                all_peers.push(peer);
+            }
         }
     }
-    if found.is_empty() { Err("no peer is left to measure".to_owned()) } else { Ok(found) }
+    let machine = machine::describe(&tools.versions(), &all_peers);
+    println!("{machine}\n{}\n{}", plan.describe(), peers::describe(&all_peers));
+    let whole: Duration =
+        chosen.iter().map(|(scenario, peers)| plan.estimate(scenario, peers.len())).sum();
+    println!("{} scenarios, about {} minutes", chosen.len(), whole.as_secs().div_ceil(60));
+    let (mut verdicts, mut failed) = (Vec::new(), Vec::new());
+    for (scenario, peers) in &chosen {
+        println!("{}: {}", scenario.name, plan.layout(scenario)?.describe());
+        let command = command_line(args, scenario, &machine);
+        let record = rounds::run(&plan, scenario, peers, &tools, &machine, command);
+        let failures = &record.failures;
+        failed.extend(failures.iter().map(|one| format!("{} ({})", scenario.name, one.peer)));
+        if record.series.iter().all(|series| series.samples.is_empty()) {
+            continue;
+        }
+        println!("{}", report::tables(&record));
+        let judged = targets::judge_all(&scenario.targets, &record);
+        verdicts.extend(judged.into_iter().map(|verdict| (scenario.name.clone(), verdict)));
+        keep(args, &record)?;
+    }
+    println!("{}", report::verdicts(&verdicts));
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn keep(args: &RunArgs, record: &Record) -> Outcome<()> {
+    if let Some(file) = &args.json {
+        record::append(file, record)?;
+    }
+    if args.record {
+        record::append(&record::file(&record.scenario), record)?;
+    }
+    Ok(())
+}
+
+/// The plan that the command line asks for.
+fn plan(args: &RunArgs) -> Outcome<Plan> {
+    let (rounds, measure_s) = if args.quick { (2, 1) } else { (5, 3) };
+    let seconds = |count: u32| Duration::from_secs(count.into());
+    Ok(Plan {
+        rounds: args.rounds.unwrap_or(rounds).max(1),
+        measure: seconds(args.seconds.unwrap_or(measure_s).max(1)),
+        warmup: seconds(args.warmup.unwrap_or(1)),
+        connections: 64,
+        connections_for_all: args.connections.map(|count| count.max(1)),
+        counting: Duration::from_secs(1),
+        counter: if args.no_syscalls { None } else { Counter::find() },
+        one_rate: args.quick,
+        cores: args.field.cores()?,
+    })
+}
+
+/// The scenarios that the command line asks for, each with the peers that this machine has.
+fn choose(args: &RunArgs) -> Outcome<Vec<(Scenario, Vec<Peer>)>> {
+    let scenarios = if args.names.is_empty() {
+        let all = scenarios::all()?.into_iter();
+        all.filter(|scenario| scenario.quick || !args.quick).collect()
+    } else {
+        args.names.iter().map(|name| Scenario::by_name(name)).collect::<Outcome<Vec<_>>>()?
+    };
+    let mut missing = Vec::new();
+    let mut chosen = Vec::new();
+    for scenario in scenarios {
+        let mut names =
+            if args.field.peers.is_empty() { scenario.peers() } else { args.field.peers.clone() };
+        if args.quick && args.field.peers.is_empty() {
+            names.retain(|name| QUICK_PEERS.contains(&&**name));
+        }
+        let peers = available(&names, &mut missing)?;
+        if peers.is_empty() {
+            eprintln!("SKIPPED: nobody is here to serve {}", scenario.name);
+            continue;
+        }
+        chosen.push((scenario, peers));
+    }
+    if chosen.is_empty() { Err("nothing is left to measure".to_owned()) } else { Ok(chosen) }
+}
+
+/// The peers that this machine has; a missing one is said loudly, once, and left out.
+fn available(names: &[String], missing: &mut Vec<Peer>) -> Outcome<Vec<Peer>> {
+    let mut found = Vec::new();
+    for peer in peers::by_names(names)? {
+        match peer.missing() {
+            None => found.push(peer),
+            Some(_) if missing.contains(&peer) => {}
+            Some(remedy) => {
+                eprintln!("SKIPPED: {peer} is not available here: {remedy}");
+                missing.push(peer);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What measures one of the scenarios again.
+fn command_line(args: &RunArgs, scenario: &Scenario, machine: &machine::Machine) -> String {
+    let mut line = format!("cargo xtask loadtest --node {} {}", machine.node_major, scenario.name);
+    if args.quick {
+        line += " --quick";
+    }
+    let numbers = [
+        ("rounds", args.rounds),
+        ("seconds", args.seconds),
+        ("warmup", args.warmup),
+        ("connections", args.connections),
+    ];
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            line += &format!(" --{name} {value}");
+        }
+    }
+    if !args.field.peers.is_empty() {
+        line += &format!(" --peers {}", args.field.peers.join(","));
+    }
+    line
+}
+
+fn measure_idle(args: &IdleArgs) -> Outcome<()> {
+    let (field, layout) = (&args.field, args.field.layout(1)?);
+    let names = if field.peers.is_empty() {
+        QUICK_PEERS.map(str::to_owned).to_vec()
+    } else {
+        field.peers.clone()
+    };
+    let peers = available(&names, &mut Vec::new())?;
+    println!("{}", machine::describe(&[], &peers));
+    println!("{}", idle::measure(args.kind, args.connections, &peers, layout)?);
+    Ok(())
 }

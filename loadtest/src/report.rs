@@ -1,247 +1,172 @@
-//! Tables for people and JSON lines for later.
+//! Tables for the terminal.
 //!
-//! Owns: medians, ratios within a round, layout. Must never know: how a figure was measured.
+//! Owns: layout. Must never know: how a figure was measured, how verdicts come about.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::path::Path;
 
-use serde_json::json;
+use crate::figures::{Figure, Side, number, ratio, spread, title};
+use crate::record::Record;
+use crate::targets::Verdict;
 
-use crate::Outcome;
-use crate::extras::Extra;
-use crate::machine::Machine;
-use crate::peers::Peer;
-use crate::rounds::{Plan, Sample, ScenarioResult};
-use crate::scenarios::{Figure, Target};
+/// The columns of the first table: figure, heading, width.
+const SPEED: [(Figure, &str); 8] = [
+    (Figure::Throughput, "req/s"),
+    (Figure::P50, "p50 us"),
+    (Figure::P90, "p90 us"),
+    (Figure::P99, "p99 us"),
+    (Figure::P999, "p99.9 us"),
+    (Figure::FrontCpu, "front"),
+    (Figure::WorkerCpu, "worker"),
+    (Figure::ServerCpu, "both"),
+];
 
-/// Median, smallest and largest of some figures.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
+/// The columns of the second.
+const COST: [(Figure, &str); 6] = [
+    (Figure::FrontRss, "front MiB"),
+    (Figure::WorkerRss, "worker MiB"),
+    (Figure::FrontSwitches, "switches f"),
+    (Figure::WorkerSwitches, "switches w"),
+    (Figure::FrontSyscalls, "syscalls f"),
+    (Figure::WorkerSyscalls, "syscalls w"),
+];
 
-impl Spread {
-    fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let (&min, &max) = (values.first()?, values.last()?);
-        let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            f64::midpoint(values[middle - 1], values[middle])
-        };
-        Some(Self { median, min, max })
+/// Everything about a scenario.
+pub(crate) fn tables(record: &Record) -> String {
+    let mut text = String::new();
+    for case in record.cases() {
+        let name = if case.is_empty() { String::new() } else { format!(" ({case})") };
+        let _ = writeln!(
+            text,
+            "\n{}{name}: medians; CPU in microseconds per request; ratios against node alone within the round (min-max)",
+            record.scenario
+        );
+        text += &speed(record, case);
+        text += "\npeak memory; context switches and system calls per request of front (f) and worker (w)\n";
+        text += &cost(record, case);
     }
+    text += &rates(record);
+    text + &company(record)
+}
 
-    fn ratio(self) -> String {
-        format!("{:.2}x ({:.2}-{:.2})", self.median, self.min, self.max)
+fn heading(columns: &[(Figure, &str)]) -> String {
+    let mut line = format!("{:<22}", "");
+    for (_, name) in columns {
+        let _ = write!(line, " {name:>10}");
     }
+    line
 }
 
-/// A figure of a sample.
-type Measure = fn(&Sample) -> f64;
-
-/// Ratios of two peers, each taken within a round.
-fn ratios(result: &ScenarioResult, figure: Measure, peer: Peer, base: Peer) -> Option<Spread> {
-    let (ours, theirs) = (result.of(peer)?, result.of(base)?);
-    Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| figure(ours) / figure(theirs)))
+fn medians(record: &Record, side: Side<'_>, columns: &[(Figure, &str)]) -> String {
+    let mut line = format!("{:<22}", title(side.peer));
+    for &(figure, _) in columns {
+        let median = spread(record, figure, side).map_or("-".to_owned(), |s| number(s.median));
+        let _ = write!(line, " {median:>10}");
+    }
+    line
 }
 
-/// One line per peer.
-pub(crate) fn scenario_table(result: &ScenarioResult) -> String {
+fn speed(record: &Record, case: &str) -> String {
     let mut text = format!(
-        "\n{}: medians; CPU in microseconds per request; ratios against node alone within the round (min-max)\n\
-         {:<20} {:>9} {:>8} {:>8} {:>7} {:>7} {:>7}  {:<18} {:<18} {:<18}\n",
-        result.scenario.name,
-        "",
-        "req/s",
-        "p50 us",
-        "p99 us",
-        "front",
-        "worker",
-        "both",
+        "{}  {:<18} {:<18} {:<18}\n",
+        heading(&SPEED),
         "throughput",
         "worker CPU",
         "server CPU"
     );
-    for (peer, samples) in &result.samples {
-        let median = |figure: Measure| {
-            Spread::of(samples.iter().map(figure)).map_or(f64::NAN, |spread| spread.median)
-        };
-        let ratio = |figure: Measure| {
-            ratios(result, figure, *peer, Peer::Node).map_or_else(|| "-".to_owned(), Spread::ratio)
+    for peer in record.peers().into_iter().filter(|peer| !record.samples(peer, case).is_empty()) {
+        let side = Side::saturated(peer, case);
+        let against_node = |figure| {
+            let node = Side::saturated("node", case);
+            ratio(record, figure, side, node).map_or("-".to_owned(), |spread| spread.ratio())
         };
         let _ = writeln!(
             text,
-            "{:<20} {:>9.0} {:>8.0} {:>8.0} {:>7.2} {:>7.2} {:>7.2}  {:<18} {:<18} {:<18}",
-            peer.to_string(),
-            median(|s| s.per_second),
-            median(|s| s.p50_us as f64),
-            median(|s| s.p99_us as f64),
-            median(|s| s.front_us),
-            median(|s| s.worker_us),
-            median(Sample::server_us),
-            ratio(|s| s.per_second),
-            ratio(|s| s.worker_us),
-            ratio(Sample::server_us),
+            "{}  {:<18} {:<18} {:<18}",
+            medians(record, side, &SPEED),
+            against_node(Figure::Throughput),
+            against_node(Figure::WorkerCpu),
+            against_node(Figure::ServerCpu),
         );
     }
     text
 }
 
-/// The figures that the project has promised, beside what was measured.
-pub(crate) fn targets(results: &[ScenarioResult], extras: &[Extra]) -> String {
-    let mut rows: Vec<[String; 3]> = Vec::new();
-    for result in results {
-        rows.extend(speed_rows(result));
-    }
-    for extra in extras {
-        rows.extend(extra_rows(extra));
-    }
-    let mut text = format!("\n{:<66} {:>12}  {}\n", "figure", "target", "measured");
-    for [figure, target, measured] in rows {
-        let _ = writeln!(text, "{figure:<66} {target:>12}  {measured}");
+fn cost(record: &Record, case: &str) -> String {
+    let mut text = heading(&COST) + "\n";
+    for peer in record.peers().into_iter().filter(|peer| !record.samples(peer, case).is_empty()) {
+        text += &(medians(record, Side::saturated(peer, case), &COST) + "\n");
     }
     text
 }
 
-/// The promises of a scenario that concern this Node and these peers.
-fn speed_rows(result: &ScenarioResult) -> Vec<[String; 3]> {
-    let node = crate::machine::node_major();
-    let concerned = |target: &&Target| target.node.is_none() || target.node == node;
-    let row = |target: &Target| {
-        let (peer, base) =
-            (Peer::by_name(&target.peer).ok()?, Peer::by_name(&target.against).ok()?);
-        let (what, of): (_, Measure) = match target.figure {
-            Figure::Throughput => ("throughput", |s| s.per_second),
-            Figure::WorkerCpu => ("worker CPU", |s| s.worker_us),
-            Figure::FrontCpu => ("front CPU", |s| s.front_us),
-            Figure::ServerCpu => ("server CPU", Sample::server_us),
-        };
-        let measured = ratios(result, of, peer, base)?;
-        let (wanted, holds) = match (target.at_most, target.at_least) {
-            (Some(most), _) => (format!("<= {most}x"), measured.median <= most),
-            (None, least) => {
-                let least = least.unwrap_or_default();
-                (format!(">= {least}x"), measured.median >= least)
+/// Latency at fixed rates.
+fn rates(record: &Record) -> String {
+    let mut text = String::new();
+    for share in record.shares() {
+        let wanted = record.rates.iter().find(|series| (series.share - share).abs() < 1e-9);
+        let _ = writeln!(
+            text,
+            "\n{} at {:.0} requests/s, {:.0} % of node alone\n{}",
+            record.scenario,
+            wanted.map_or(0.0, |series| series.wanted_per_second),
+            share * 100.0,
+            heading(&SPEED)
+        );
+        for peer in record.peers() {
+            text += &medians(record, Side { peer, case: "", rate: Some(share) }, &SPEED);
+            if !record.keeps_rate(peer, share) {
+                text += "  did not keep the rate";
             }
-        };
-        let mark = if holds { "" } else { "  short" };
-        Some([
-            format!("{}: {what}, {peer} against {base}", result.scenario.name),
-            wanted,
-            measured.ratio() + mark,
-        ])
-    };
-    result.scenario.targets.iter().filter(concerned).filter_map(row).collect()
-}
-
-fn extra_rows(extra: &Extra) -> Vec<[String; 3]> {
-    let row = |figure: String, target: &str, measured: String| {
-        [format!("{}: {figure}", extra.peer), target.to_owned(), measured]
-    };
-    let mut rows: Vec<[String; 3]> = extra
-        .syscalls
-        .iter()
-        .map(|(counter, calls)| {
-            row(
-                format!("system calls of the proxy per request ({counter})"),
-                "<= 0.7",
-                format!("{calls:.2}"),
-            )
-        })
-        .collect();
-    let mib = |kib: u64| format!("{:.1} MiB", kib as f64 / 1024.0);
-    rows.push(row("RSS of the proxy after start".to_owned(), "<= 16 MiB", mib(extra.resident_kib)));
-    rows.push(row(
-        "RSS of the proxy after load".to_owned(),
-        "-",
-        mib(extra.resident_after_load_kib),
-    ));
-    if let Some(bytes) = extra.idle_connection_bytes {
-        let figure = "own memory per idle keep-alive connection".to_owned();
-        rows.push(row(figure, "<= 1 KiB", format!("{bytes:.0} bytes")));
-    }
-    rows
-}
-
-/// One line with everything, for comparisons over time.
-pub(crate) fn append_json(
-    file: &Path,
-    machine: &Machine,
-    plan: &Plan,
-    results: &[ScenarioResult],
-    extras: &[Extra],
-) -> Outcome<()> {
-    let scenarios: Vec<_> = results
-        .iter()
-        .map(|result| {
-            let peers: serde_json::Map<_, _> = result
-                .samples
-                .iter()
-                .map(|(peer, samples)| (peer.name().to_owned(), json!(samples)))
-                .collect();
-            json!({ "scenario": result.scenario.name, "samples": peers })
-        })
-        .collect();
-    let line = json!({
-        "machine": machine,
-        "plan": {
-            "rounds": plan.rounds,
-            "measure_s": plan.measure.as_secs(),
-            "warmup_s": plan.warmup.as_secs(),
-            "connections": plan.connections,
-        },
-        "scenarios": scenarios,
-        "extras": extras,
-    });
-    let open = OpenOptions::new().create(true).append(true).open(file);
-    let written = open.and_then(|mut file| writeln!(file, "{line}"));
-    written.map_err(|error| format!("{}: {error}", file.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scenarios::Scenario;
-
-    fn sample(worker_us: f64) -> Sample {
-        Sample {
-            requests: 1,
-            per_second: 1.0,
-            p50_us: 1,
-            p90_us: 1,
-            p99_us: 1,
-            p999_us: 1,
-            front_us: 1.0,
-            worker_us,
+            text += "\n";
         }
     }
+    text
+}
 
-    #[test]
-    fn ratios_are_taken_within_a_round() {
-        // The machine was twice as slow in the second round: both peers saw it, the ratio does not.
-        let result = ScenarioResult {
-            scenario: Scenario::by_name("hello").expect("it is there"),
-            samples: vec![
-                (Peer::Node, vec![sample(10.0), sample(20.0)]),
-                (Peer::Uring, vec![sample(3.0), sample(6.0)]),
-            ],
+/// What became of the clients beside the load.
+fn company(record: &Record) -> String {
+    let mut text = String::new();
+    for series in &record.series {
+        let Some(last) = series.samples.last() else {
+            continue;
         };
-        let spread =
-            ratios(&result, |s| s.worker_us, Peer::Uring, Peer::Node).expect("both are there");
-        assert!((spread.median - 0.3).abs() < 1e-9 && (spread.max - spread.min).abs() < 1e-9);
+        let Some(clients) = last.beside_clients else {
+            continue;
+        };
+        let _ = write!(
+            text,
+            "{} ({}): {clients} clients beside the load, {} cut by the server",
+            title(&series.peer),
+            series.case,
+            last.beside_cut.unwrap_or(0)
+        );
+        if let Some(bytes) = last.connection_worker_bytes {
+            let front = last.connection_front_bytes.unwrap_or(0.0);
+            let _ = write!(
+                text,
+                "; each takes {front:.0} bytes of the front, {bytes:.0} of the worker"
+            );
+        }
+        text += "\n";
     }
+    text
+}
 
-    #[test]
-    fn medians_of_odd_and_even_numbers() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]).map(|s| s.median), Some(2.0));
-        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).map(|s| s.median), Some(2.5));
-        assert_eq!(Spread::of([]), None);
+/// The promises, beside what was measured.
+pub(crate) fn verdicts(rows: &[(String, Verdict)]) -> String {
+    if rows.is_empty() {
+        return String::new();
     }
+    let mut text = format!("\n{:<90} {:>22}  {:<12} {}\n", "target", "wanted", "", "measured");
+    for (scenario, verdict) in rows {
+        let figure = format!("{scenario}: {}", verdict.figure);
+        let measured = verdict.measured.as_deref().unwrap_or("");
+        let _ = writeln!(
+            text,
+            "{figure:<90} {:>22}  {:<12} {measured}",
+            verdict.wanted,
+            verdict.mark()
+        );
+    }
+    text
 }

@@ -1,147 +1,177 @@
 //! Interleaved rounds: every peer once per round, in rotating order, from fresh processes.
 //!
-//! Owns: the order of measuring and what one measurement is. Must never know: how a peer is started.
-
-use serde::Serialize;
-use std::time::Duration;
+//! Owns: the order of measuring. Must never know: how a peer is started, what one measurement is.
 
 use crate::Outcome;
-use crate::cpu;
-use crate::generator::{Generator, Load, Order};
-use crate::peers::{Peer, Running};
-use crate::place::Cores;
+use crate::figures::{Figure, Side, spread};
+use crate::machine::Machine;
+use crate::measure;
+use crate::oha::Oha;
+use crate::peers::Peer;
+use crate::plan::{Plan, Tools};
+use crate::record::{Participant, RateSeries, Record, Sample, Series};
 use crate::scenarios::Scenario;
 
-/// How to measure.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) rounds: u32,
-    pub(crate) measure: Duration,
-    pub(crate) warmup: Duration,
-    pub(crate) connections: u32,
-    pub(crate) cores: Cores,
-}
+/// Where a peer fails at a fixed rate.
+const AT_RATES: &str = "at fixed rates";
 
-/// One measurement.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Sample {
-    pub(crate) requests: u64,
-    pub(crate) per_second: f64,
-    pub(crate) p50_us: u64,
-    pub(crate) p90_us: u64,
-    pub(crate) p99_us: u64,
-    pub(crate) p999_us: u64,
-    /// CPU microseconds per request.
-    pub(crate) front_us: f64,
-    pub(crate) worker_us: f64,
-}
-
-impl Sample {
-    /// Front and worker.
-    pub(crate) fn server_us(&self) -> f64 {
-        self.front_us + self.worker_us
-    }
-}
-
-/// All samples of a scenario: one per peer and round.
-pub(crate) struct ScenarioResult {
-    pub(crate) scenario: Scenario,
-    /// In the order of the rounds.
-    pub(crate) samples: Vec<(Peer, Vec<Sample>)>,
-}
-
-impl ScenarioResult {
-    /// The samples of a peer.
-    pub(crate) fn of(&self, peer: Peer) -> Option<&[Sample]> {
-        self.samples.iter().find(|(other, _)| *other == peer).map(|(_, samples)| &**samples)
-    }
-}
-
-impl Plan {
-    pub(crate) fn describe(&self, generator: &Generator) -> String {
-        format!(
-            "plan      {} rounds of {} s after {} s of warm-up, {} connections of {}, \
-             front and load on core {}, worker on core {}\n",
-            self.rounds,
-            self.measure.as_secs(),
-            self.warmup.as_secs(),
-            self.connections,
-            generator.version(),
-            self.cores.front,
-            self.cores.worker
-        )
-    }
-
-    /// Loads a running peer for a while.
-    pub(crate) fn load(
-        &self,
-        running: &Running,
-        scenario: &Scenario,
-        generator: &Generator,
-        duration: Duration,
-    ) -> Outcome<Load> {
-        generator.run(Order {
-            address: running.address,
-            load: &scenario.load,
-            connections: self.connections,
-            duration,
-            core: self.cores.front,
-        })
-    }
-}
-
-/// Measures a scenario.
+/// Measures a scenario. A peer that fails is left out from there on: it must not cost the figures of the others.
 pub(crate) fn run(
     plan: &Plan,
     scenario: &Scenario,
     peers: &[Peer],
-    generator: &Generator,
-) -> Outcome<ScenarioResult> {
-    let mut samples: Vec<(Peer, Vec<Sample>)> =
-        peers.iter().map(|&peer| (peer, Vec::new())).collect();
-    for round in 0..plan.rounds {
-        for turn in 0..peers.len() {
-            // A rotating start, so that no peer always follows the same one.
-            let index = (turn + round as usize) % peers.len();
-            let sample = measure(plan, scenario, peers[index], generator)
-                .map_err(|why| format!("{} serving {}: {why}", peers[index], scenario.name))?;
-            eprintln!(
-                "  {} {}/{} {:<20} {:>8.0}/s  front {:>5.2} us  worker {:>5.2} us",
-                scenario.name,
-                round + 1,
-                plan.rounds,
-                peers[index].to_string(),
-                sample.per_second,
-                sample.front_us,
-                sample.worker_us
-            );
-            samples[index].1.push(sample);
-        }
+    tools: &Tools,
+    machine: &Machine,
+    command: String,
+) -> Record {
+    let series = peers.iter().flat_map(|peer| {
+        scenario.cases().into_iter().map(|case| Series {
+            peer: peer.name().to_owned(),
+            case: case.name,
+            samples: Vec::new(),
+        })
+    });
+    let mut record = Record {
+        scenario: scenario.name.clone(),
+        machine: machine.clone(),
+        plan: plan.facts(scenario, tools),
+        command,
+        participants: peers.iter().map(participant).collect(),
+        series: series.collect(),
+        rates: Vec::new(),
+        failures: Vec::new(),
+    };
+    saturate(plan, scenario, peers, tools, &mut record);
+    if let Some(oha) = &tools.oha {
+        at_rates(plan, scenario, peers, (tools, oha), &mut record);
     }
-    Ok(ScenarioResult { scenario: scenario.clone(), samples })
+    record
 }
 
-fn measure(plan: &Plan, scenario: &Scenario, peer: Peer, generator: &Generator) -> Outcome<Sample> {
-    let running = peer.start(scenario, plan.cores)?;
-    if !plan.warmup.is_zero() {
-        plan.load(&running, scenario, generator, plan.warmup)?;
+fn participant(peer: &Peer) -> Participant {
+    Participant { peer: peer.name().to_owned(), setup: peer.setup().to_owned() }
+}
+
+/// A rotating start, so that no peer always follows the same one.
+fn rotated(peers: &[Peer], round: u32) -> impl Iterator<Item = Peer> {
+    let start = round as usize % peers.len();
+    peers[start..].iter().chain(&peers[..start]).copied()
+}
+
+fn saturate(plan: &Plan, scenario: &Scenario, peers: &[Peer], tools: &Tools, record: &mut Record) {
+    let rounds = plan.rounds_of(scenario);
+    for round in 0..rounds {
+        for peer in rotated(peers, round) {
+            for case in scenario.cases() {
+                if record.has_failed(peer.name(), &case.name) {
+                    continue;
+                }
+                let step = format!("{} {} {}/{rounds}", scenario.name, case.name, round + 1);
+                match measure::saturated(plan, scenario, &case, peer, tools) {
+                    Ok(sample) => {
+                        say(&step, peer, &sample);
+                        let of = |series: &&mut Series| {
+                            series.peer == peer.name() && series.case == case.name
+                        };
+                        let series = record.series.iter_mut().find(of).expect("made above");
+                        series.samples.push(sample);
+                    }
+                    Err(why) => {
+                        eprintln!("FAILED: {step}, {peer}: {why}");
+                        record.fail(peer.name(), &case.name, &why);
+                    }
+                }
+            }
+        }
     }
-    running.place(plan.cores);
-    let before = (cpu::time(&running.front), cpu::time(&running.workers));
-    let load = plan.load(&running, scenario, generator, plan.measure)?;
-    let after = (cpu::time(&running.front), cpu::time(&running.workers));
-    running.stop();
-    let per_request = |from: Duration, to: Duration| {
-        to.saturating_sub(from).as_secs_f64() * 1e6 / load.requests as f64
+}
+
+fn at_rates(
+    plan: &Plan,
+    scenario: &Scenario,
+    peers: &[Peer],
+    (tools, oha): (&Tools, &Oha),
+    record: &mut Record,
+) {
+    let shares = plan.rates_of(scenario);
+    if shares.is_empty() {
+        return;
+    }
+    let cases = scenario.cases();
+    let node = Side::saturated(Peer::Node.name(), &cases[0].name);
+    let Some(capacity) = spread(record, Figure::Throughput, node) else {
+        eprintln!(
+            "SKIPPED: fixed rates are shares of what Node alone can do, and it is not measured"
+        );
+        return;
     };
-    Ok(Sample {
-        requests: load.requests,
-        per_second: load.per_second(),
-        p50_us: load.p50_us,
-        p90_us: load.p90_us,
-        p99_us: load.p99_us,
-        p999_us: load.p999_us,
-        front_us: per_request(before.0, after.0),
-        worker_us: per_request(before.1, after.1),
-    })
+    let each = peers.iter().flat_map(|peer| {
+        shares.iter().map(|&share| RateSeries {
+            peer: peer.name().to_owned(),
+            share,
+            wanted_per_second: (capacity.median * share).round(),
+            samples: Vec::new(),
+        })
+    });
+    record.rates = each.collect();
+    for round in 0..plan.rounds_of(scenario) {
+        for peer in rotated(peers, round) {
+            if record.has_failed(peer.name(), AT_RATES) {
+                continue;
+            }
+            let mut rates = std::mem::take(&mut record.rates);
+            let own = rates.iter_mut().filter(|series| series.peer == peer.name());
+            if let Err(why) = round_at_rates(plan, scenario, peer, (tools, oha), own) {
+                eprintln!("FAILED: {} at fixed rates, {peer}: {why}", scenario.name);
+                record.fail(peer.name(), AT_RATES, &why);
+            }
+            record.rates = rates;
+        }
+    }
+}
+
+/// One peer at all its rates, in one life.
+fn round_at_rates<'a>(
+    plan: &Plan,
+    scenario: &Scenario,
+    peer: Peer,
+    (tools, oha): (&Tools, &Oha),
+    rates: impl Iterator<Item = &'a mut RateSeries>,
+) -> Outcome<()> {
+    let running = peer.start(scenario, plan.layout(scenario)?)?;
+    measure::warm_up(plan, scenario, &running, tools)?;
+    running.place();
+    for series in rates {
+        let wanted = series.wanted_per_second;
+        let sample = measure::at_rate(plan, scenario, &running, oha, wanted)?;
+        say(&format!("{} at {wanted}/s", scenario.name), peer, &sample);
+        series.samples.push(sample);
+    }
+    running.stop();
+    Ok(())
+}
+
+fn say(step: &str, peer: Peer, sample: &Sample) {
+    eprintln!(
+        "  {step:<30} {:<20} {:>8.0}/s  p50 {:>6} us  p99 {:>7} us  front {:>6.2} us  worker {:>6.2} us",
+        peer.to_string(),
+        sample.per_second,
+        sample.p50_us,
+        sample.p99_us,
+        sample.front_us,
+        sample.worker_us
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_peer_comes_first_once() {
+        let peers = [Peer::Node, Peer::Nginx, Peer::Uring];
+        let order = |round| rotated(&peers, round).collect::<Vec<_>>();
+        assert_eq!(order(1), [Peer::Nginx, Peer::Uring, Peer::Node]);
+        assert_eq!(order(3), peers);
+    }
 }

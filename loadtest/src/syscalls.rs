@@ -1,4 +1,4 @@
-//! System calls of a process while it is under load.
+//! System calls of processes while they are under load.
 //!
 //! Owns: attaching strace or perf and reading their counts. Must never know: how many requests there were.
 
@@ -28,25 +28,26 @@ impl Counter {
         }
     }
 
-    /// The counters that this machine has; missing ones are said loudly.
-    pub(crate) fn available() -> Vec<Self> {
-        let mut found = Vec::new();
-        if ask("strace", &["-V"]).starts_with("strace") {
-            found.push(Self::Strace);
-        } else {
-            eprintln!("SKIPPED: strace is missing; install it: apt-get install -y strace");
-        }
+    /// The best one that this machine has; none is said loudly.
+    pub(crate) fn find() -> Option<Self> {
         let event = ["stat", "-e", "raw_syscalls:sys_enter", "-x,", "-o", "/dev/null", "true"];
         let perf =
             Command::new("perf").args(event).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if perf.is_ok_and(|status| status.success()) {
-            found.push(Self::Perf);
+            return Some(Self::Perf);
         }
-        found
+        if ask("strace", &["-V"]).starts_with("strace") {
+            return Some(Self::Strace);
+        }
+        eprintln!(
+            "SKIPPED: system calls are not counted: neither perf's tracepoints nor strace are to be had \
+             (apt-get install -y strace)"
+        );
+        None
     }
 }
 
-/// A counter attached to a process.
+/// A counter attached to some processes.
 pub(crate) struct Attached {
     counter: Counter,
     process: Owned,
@@ -54,18 +55,14 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Attaches to all threads of a process.
-    pub(crate) fn to(counter: Counter, pid: u32) -> Outcome<Self> {
+    /// Attaches to all threads of these processes.
+    pub(crate) fn to(counter: Counter, pids: &[u32]) -> Outcome<Self> {
         let folder = Folder::new()?;
-        let child = start(counter, pid, &folder)?;
+        let child = start(counter, pids, &folder)?;
         let attached = Self { counter, process: Owned::new(child), folder };
         // strace has attached when the process has a tracer; perf has no such sign, but opens its counters before
         // it does anything else.
-        let is_traced = || {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim();
-            (tracer != "0").then_some(())
-        };
+        let is_traced = || pids.iter().all(|&pid| is_traced(pid)).then_some(());
         match counter {
             Counter::Strace => {
                 wait_for(Duration::from_secs(5), is_traced).ok_or("strace does not attach")?;
@@ -92,16 +89,24 @@ impl Attached {
     }
 }
 
-fn start(counter: Counter, pid: u32, folder: &Folder) -> Outcome<Child> {
-    let (pid, output) = (pid.to_string(), folder.path().join("calls"));
+fn is_traced(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|tracer| tracer.trim() != "0")
+}
+
+fn start(counter: Counter, pids: &[u32], folder: &Folder) -> Outcome<Child> {
+    let output = folder.path().join("calls");
+    // Both programs take a list.
+    let pids = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     let mut command = match counter {
         Counter::Strace => Command::new("strace"),
         Counter::Perf => Command::new("perf"),
     };
     match counter {
-        Counter::Strace => command.args(["-c", "-f", "-p", &pid]).arg("-o").arg(output),
+        Counter::Strace => command.args(["-c", "-f", "-p", &pids]).arg("-o").arg(output),
         Counter::Perf => {
-            command.args(["stat", "-e", "raw_syscalls:sys_enter", "-x,", "-p", &pid]);
+            command.args(["stat", "-e", "raw_syscalls:sys_enter", "-x,", "-p", &pids]);
             command.arg("-o").arg(output)
         }
     };

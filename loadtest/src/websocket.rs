@@ -1,6 +1,6 @@
 //! The load generator for WebSockets: on each connection one message is sent and its echo awaited, then the next.
 //!
-//! Owns: the handshake, masked frames, one epoll loop on the front's core. Must never know: who answers.
+//! Owns: the handshake, masked frames, one epoll loop in the place of the load. Must never know: who answers.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use rustix::event::epoll;
 
 use crate::Outcome;
 use crate::generator::{Load, percentiles};
-use crate::place::on_core;
+use crate::place::{Place, on_place};
 
 /// A client must mask (RFC 6455 section 5.3); an unpredictable key protects intermediaries, of which a test has none.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -27,7 +27,7 @@ pub(crate) struct Order<'a> {
     /// 125 bytes at most: a frame of the short form.
     pub(crate) message_bytes: u16,
     pub(crate) duration: Duration,
-    pub(crate) core: usize,
+    pub(crate) place: Place,
 }
 
 struct Client {
@@ -39,7 +39,7 @@ struct Client {
 
 /// Loads the server; an error of any kind makes the run worthless.
 pub(crate) fn run(order: Order<'_>) -> Outcome<Load> {
-    on_core(order.core, || load(order))?
+    on_place(order.place, || load(order))?
 }
 
 fn load(order: Order<'_>) -> Outcome<Load> {

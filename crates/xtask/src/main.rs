@@ -31,8 +31,9 @@ cargo xtask COMMAND
   lint                rustfmt, clippy with warnings as errors, tidy, codegen --check, cargo-deny if installed
   tidy                rules of this code base that clippy does not know
   codegen [--check]   writes crates/loader/js/constants.cjs from the tables of crates/protocol
-  loadtest [--node 24] [ARGS]
-                      builds for release and measures against Node alone and nginx; `loadtest help` for more
+  loadtest [--node 24] [SCENARIO...] [--quick]
+                      builds for release and measures beside Node alone and other servers; `loadtest docs` writes
+                      docs/benchmarks.md; `loadtest --help` for more
   instructions [--bless] [FILTER]
                       counts the instructions of what `cargo bench` times, under valgrind, and fails when a case
                       needs over 3 % more than benches/instructions.toml says; --bless moves that baseline

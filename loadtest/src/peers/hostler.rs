@@ -1,6 +1,6 @@
 //! Hostler: the release binary of this repository.
 //!
-//! Owns: its command line and finding its processes by `hostler status --json`.
+//! Owns: its command line and finding its processes by `hostler status --json`. Called by `peers`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Running;
 use crate::Outcome;
 use crate::machine::repository;
+use crate::place::Layout;
 use crate::process::{Folder, Owned, free_port, wait_for};
 use crate::scenarios::Scenario;
 
@@ -33,14 +34,25 @@ pub(super) fn missing(io: &str) -> Option<String> {
     refused.then(|| "sysctl -w kernel.io_uring_disabled=0".to_owned())
 }
 
-/// Starts `hostler run` with one shard and one worker.
-pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<Running> {
+/// Starts `hostler run` with a shard per worker.
+pub(super) fn start(
+    scenario: &Scenario,
+    layout: Layout,
+    io: &str,
+    transport: &str,
+) -> Outcome<Running> {
     let folder = Folder::new()?;
     let port = free_port()?;
     let runtime_dir = folder.path().join("run");
     let mut command = Command::new(binary());
     command.arg("run").arg(&scenario.folder);
-    command.args(["--workers", "1", "--shards", "1", "--io", io, "--transport", transport]);
+    command.args(["--workers", &layout.workers().to_string()]);
+    command.args(["--shards", &layout.front_threads().to_string()]);
+    command.args(["--io", io, "--transport", transport]);
+    if layout.workers() > 1 {
+        // Nobody is pinned where several workers share the cores with the load.
+        command.args(["--pin", "off"]);
+    }
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json"]);
     command.arg("--runtime-dir").arg(&runtime_dir);
     // Its own settings decide; what this shell happens to export must not.
@@ -51,13 +63,12 @@ pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<R
         std::fs::File::create(folder.path().join("hostler.log")).map_err(|e| e.to_string())?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let mut supervisor = Owned::new(command.spawn().map_err(|error| error.to_string())?);
+    let wanted = layout.workers() as usize;
     let found = wait_for(Duration::from_secs(20), || {
-        supervisor.ended().map(Err).or_else(|| processes(&runtime_dir).map(Ok))
+        supervisor.ended().map(Err).or_else(|| processes(&runtime_dir, wanted).map(Ok))
     });
-    let (proxy, worker) = match found {
-        Some(Ok(found)) if found.transport == transport => (found.proxy, found.worker),
-        // A worker whose loader does not trust itself goes on over http, which is not what was asked for.
-        Some(Ok(found)) => return Err(format!("the worker's transport is {}", found.transport)),
+    let found = match found {
+        Some(Ok(found)) => found,
         Some(Err(status)) => {
             let log =
                 std::fs::read_to_string(folder.path().join("hostler.log")).unwrap_or_default();
@@ -65,37 +76,37 @@ pub(super) fn start(scenario: &Scenario, io: &str, transport: &str) -> Outcome<R
         }
         None => return Err("hostler does not become ready".to_owned()),
     };
-    Ok(Running {
-        address: ([127, 0, 0, 1], port).into(),
-        front: vec![proxy, supervisor.pid()],
-        workers: vec![worker],
-        processes: vec![supervisor],
-        _folder: folder,
-    })
+    // A worker whose loader does not trust itself goes on over http, which is not what was asked for.
+    if let Some(other) = found.transports.iter().find(|other| *other != transport) {
+        return Err(format!("a worker's transport is {other}"));
+    }
+    let front = vec![found.proxy, supervisor.pid()];
+    Ok(Running::new(port, layout, folder, vec![supervisor]).with(front, found.workers))
 }
 
 /// What the instance says of itself.
 struct Found {
     proxy: u32,
-    worker: u32,
-    transport: String,
+    workers: Vec<u32>,
+    transports: Vec<String>,
 }
 
-/// The proxy and the ready worker.
-fn processes(runtime_dir: &Path) -> Option<Found> {
+/// The proxy and the workers, once all are ready.
+fn processes(runtime_dir: &Path, wanted: usize) -> Option<Found> {
     let mut command = Command::new(binary());
     command.args(["status", "--json", "--runtime-dir"]).arg(runtime_dir);
     let output =
         command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-    let worker = &status["workers"][0];
-    if worker["state"] != "ready" {
+    let workers = status["workers"].as_array()?;
+    if workers.len() != wanted || workers.iter().any(|worker| worker["state"] != "ready") {
         return None;
     }
     let pid = |value: &Value| value.as_u64().and_then(|pid| u32::try_from(pid).ok());
+    let transport = |worker: &Value| worker["transport"].as_str().map(str::to_owned);
     Some(Found {
         proxy: pid(&status["proxy_pid"])?,
-        worker: pid(&worker["pid"])?,
-        transport: worker["transport"].as_str()?.to_owned(),
+        workers: workers.iter().map(|worker| pid(&worker["pid"])).collect::<Option<_>>()?,
+        transports: workers.iter().map(transport).collect::<Option<_>>()?,
     })
 }

@@ -1,30 +1,42 @@
 //! The peers: who can serve the app.
 //!
-//! Owns: the list, and what a running peer looks like to a measurement. Each peer's file owns how it is started,
-//! as its manual advises for this job. Must never know: figures.
+//! Owns: the list, and what the command line and the report say of each. Each peer's file owns how it is started, as
+//! its manual advises for this job. Must never know: figures.
 
+mod cluster;
+mod daemon;
+mod haproxy;
 mod hostler;
 mod nginx;
 mod node;
+mod passenger;
+mod pm2;
+mod running;
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::Outcome;
-use crate::http::Connection;
 use crate::machine::ask;
-use crate::place::{Cores, move_all_threads};
-use crate::process::{Folder, Owned, wait_for};
+use crate::place::Layout;
 use crate::scenarios::Scenario;
+
+pub(crate) use running::Running;
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// Node's own HTTP server: what the others are compared with.
     Node,
-    /// nginx in front of Node on a unix socket.
+    /// Node's own cluster.
+    Cluster,
+    /// PM2 in cluster mode.
+    Pm2,
+    /// nginx in front of Node on unix sockets.
     Nginx,
+    /// HAProxy in front of Node on unix sockets.
+    Haproxy,
+    /// Passenger Standalone.
+    Passenger,
     /// Hostler with the ring.
     Uring,
     /// Hostler with epoll.
@@ -33,23 +45,34 @@ pub(crate) enum Peer {
     UringHttp,
 }
 
-const ALL: [Peer; 5] = [Peer::Node, Peer::Nginx, Peer::Uring, Peer::Epoll, Peer::UringHttp];
+const ALL: [Peer; 9] = [
+    Peer::Node,
+    Peer::Cluster,
+    Peer::Pm2,
+    Peer::Nginx,
+    Peer::Haproxy,
+    Peer::Passenger,
+    Peer::Uring,
+    Peer::Epoll,
+    Peer::UringHttp,
+];
 
 /// Names for the command line.
 pub(crate) fn names() -> Vec<&'static str> {
     ALL.iter().map(|peer| peer.name()).collect()
 }
 
-/// A peer that serves.
-pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
-    /// Processes of the front; empty for Node alone.
-    pub(crate) front: Vec<u32>,
-    /// Processes of the app.
-    pub(crate) workers: Vec<u32>,
-    /// Ended in this order.
-    processes: Vec<Owned>,
-    _folder: Folder,
+/// The peers of these names; `all` means every one.
+pub(crate) fn by_names(names: &[String]) -> Outcome<Vec<Peer>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(ALL.to_vec());
+    }
+    names.iter().map(|name| Peer::by_name(name)).collect()
+}
+
+/// How each peer was set up, a line each: a figure means nothing without that.
+pub(crate) fn describe(peers: &[Peer]) -> String {
+    peers.iter().map(|peer| format!("{:<20} {}\n", peer.to_string(), peer.setup())).collect()
 }
 
 impl Peer {
@@ -61,15 +84,38 @@ impl Peer {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Node => "node",
+            Self::Cluster => "cluster",
+            Self::Pm2 => "pm2",
             Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Passenger => "passenger",
             Self::Uring => "uring",
             Self::Epoll => "epoll",
             Self::UringHttp => "uring-http",
         }
     }
 
-    pub(crate) const fn is_hostler(self) -> bool {
-        matches!(self, Self::Uring | Self::Epoll | Self::UringHttp)
+    /// How it is set up, in the words of its own command line or configuration.
+    pub(crate) const fn setup(self) -> &'static str {
+        match self {
+            Self::Node => "node server.js",
+            Self::Cluster => {
+                "node:cluster, round-robin; the primary (front) accepts, workers serve"
+            }
+            Self::Pm2 => "pm2 start server.js -i N; the daemon (front) accepts, workers serve",
+            Self::Nginx => {
+                "worker_processes N, N unix sockets, keepalive 256 per process, proxy_http_version 1.1, access_log off"
+            }
+            Self::Haproxy => {
+                "mode http, nbthread N, N unix sockets, option http-keep-alive, http-reuse always, no log"
+            }
+            Self::Passenger => {
+                "passenger start --engine builtin --environment production, pool of N, controller_threads=N, queue unlimited, no error pages, checks or telemetry"
+            }
+            Self::Uring => "hostler run --workers N --shards N --io uring; --pin off if N > 1",
+            Self::Epoll => "hostler run --workers N --shards N --io epoll; --pin off if N > 1",
+            Self::UringHttp => "as uring, with --transport http",
+        }
     }
 
     /// What to do if it cannot run here; `None` if it can.
@@ -78,39 +124,73 @@ impl Peer {
             return Some("apt-get install -y nodejs".to_owned());
         }
         match self {
-            Self::Node => None,
-            Self::Nginx => {
-                ask("nginx", &["-v"]).is_empty().then(|| "apt-get install -y nginx".to_owned())
-            }
             Self::Uring | Self::UringHttp => hostler::missing("uring"),
             Self::Epoll => hostler::missing("epoll"),
+            Self::Node | Self::Cluster => None,
+            Self::Pm2 | Self::Nginx | Self::Haproxy | Self::Passenger => {
+                let remedy = || format!("cargo xtask loadtest setup --only {}", self.name());
+                self.version().is_none().then(remedy)
+            }
         }
+    }
+
+    /// Why it has no part in a run of this layout; `None` if it has.
+    pub(crate) fn unfit(self, layout: Layout) -> Option<String> {
+        let many = self == Self::Node && layout.workers() > 1;
+        many.then(|| "node alone is one process; `cluster` is Node with several".to_owned())
     }
 
     /// Its version, where it is not told elsewhere.
     pub(crate) fn version(&self) -> Option<String> {
-        match self {
-            Self::Node => None,
-            Self::Nginx => Some(ask("nginx", &["-v"]).replace("nginx version: ", "")),
-            _ => Some(ask(&hostler::binary().to_string_lossy(), &["--version"])),
-        }
+        let text = match self {
+            Self::Node | Self::Cluster => return None,
+            Self::Pm2 => pm2::version()?,
+            Self::Nginx => ask("nginx", &["-v"]).replace("nginx version: ", ""),
+            Self::Haproxy => haproxy::version(&ask("haproxy", &["-v"])),
+            Self::Passenger => {
+                ask("passenger", &["--version"]).replace("Phusion Passenger(R)", "passenger")
+            }
+            _ => ask(&hostler::binary().to_string_lossy(), &["--version"]),
+        };
+        (!text.is_empty()).then_some(text)
     }
 
     /// Starts it from nothing, waits until its answers are right and puts its threads where they belong.
-    pub(crate) fn start(self, scenario: &Scenario, cores: Cores) -> Outcome<Running> {
-        let mut running = match self {
-            Self::Node => node::start(scenario, cores),
-            Self::Nginx => nginx::start(scenario, cores),
-            Self::Uring => hostler::start(scenario, "uring", "frames"),
-            Self::Epoll => hostler::start(scenario, "epoll", "frames"),
-            Self::UringHttp => hostler::start(scenario, "uring", "http"),
-        }?;
-        running.wait_right(scenario).map_err(|why| format!("{self}: {why}"))?;
-        if self == Self::Nginx {
-            running.front = nginx::processes(running.front[0]);
+    pub(crate) fn start(self, scenario: &Scenario, layout: Layout) -> Outcome<Running> {
+        if let Some(why) = self.unfit(layout) {
+            return Err(why);
         }
-        running.place(cores);
+        let start = || {
+            let mut running = match self {
+                Self::Node => node::start(scenario, layout),
+                Self::Cluster => cluster::start(scenario, layout),
+                Self::Pm2 => pm2::start(scenario, layout),
+                Self::Nginx => nginx::start(scenario, layout),
+                Self::Haproxy => haproxy::start(scenario, layout),
+                Self::Passenger => passenger::start(scenario, layout),
+                Self::Uring => hostler::start(scenario, layout, "uring", "frames"),
+                Self::Epoll => hostler::start(scenario, layout, "epoll", "frames"),
+                Self::UringHttp => hostler::start(scenario, layout, "uring", "http"),
+            }?;
+            running.wait_right(scenario)?;
+            running.wait_complete(|running| self.processes(running))
+        };
+        let running = start().map_err(|why| format!("{self}: {why}"))?;
+        running.place();
         Ok(running)
+    }
+
+    /// Front and workers as they are now.
+    fn processes(self, running: &Running) -> (Vec<u32>, Vec<u32>) {
+        let roots = running.roots();
+        match self {
+            Self::Cluster => cluster::processes(roots[0]),
+            Self::Pm2 => pm2::processes(roots[0]),
+            Self::Nginx => (nginx::processes(roots[0]), running.workers.clone()),
+            Self::Passenger => passenger::processes(&roots, running.folder()),
+            // Told at their start.
+            _ => (running.front.clone(), running.workers.clone()),
+        }
     }
 }
 
@@ -118,45 +198,14 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Node => "node alone",
+            Self::Cluster => "node cluster",
+            Self::Pm2 => "pm2 cluster",
             Self::Nginx => "nginx -> node",
+            Self::Haproxy => "haproxy -> node",
+            Self::Passenger => "passenger -> node",
             Self::Uring => "hostler uring",
             Self::Epoll => "hostler epoll",
             Self::UringHttp => "hostler uring, http",
         })
-    }
-}
-
-impl Running {
-    /// Threads come and go while a program warms up: called again before each measurement.
-    pub(crate) fn place(&self, cores: Cores) {
-        for &pid in &self.front {
-            move_all_threads(pid, cores.front);
-        }
-        for &pid in &self.workers {
-            move_all_threads(pid, cores.worker);
-        }
-    }
-
-    fn wait_right(&mut self, scenario: &Scenario) -> Outcome<()> {
-        let mut last = "no answer".to_owned();
-        let right = wait_for(Duration::from_secs(20), || {
-            if let Some(status) = self.processes.iter_mut().find_map(Owned::ended) {
-                last = format!("ended by itself: {status}");
-                return Some(false);
-            }
-            match Connection::open(self.address).and_then(|mut c| scenario.check(&mut c)) {
-                Ok(()) => return Some(true),
-                Err(why) => last = why,
-            }
-            None
-        });
-        if right == Some(true) { Ok(()) } else { Err(last) }
-    }
-
-    /// Ends its processes; the front first, so that it does not complain about a lost app.
-    pub(crate) fn stop(mut self) {
-        for process in &mut self.processes {
-            process.stop();
-        }
     }
 }
