@@ -14,7 +14,11 @@ pub(super) fn cargo(name: &str, version: &str, folder: &Path) -> Outcome<Install
     let mut command = Command::new("cargo");
     command.args(["install", name, "--version", version, "--locked"]);
     command.arg("--root").arg(folder);
-    run(&mut command)?;
+    // It takes minutes, and cargo shows how far it is.
+    let status = command.status().map_err(|error| format!("cargo: {error}"))?;
+    if !status.success() {
+        return Err(format!("cargo install {name}: {status}"));
+    }
     let program = folder.join("bin").join(name);
     let starter = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
     Ok(Installed { packages: vec![format!("{name} {version}")], starter })

@@ -209,3 +209,31 @@ impl fmt::Display for Peer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::Cores;
+
+    #[test]
+    fn names_lead_to_their_peers() {
+        for peer in ALL {
+            assert_eq!(Peer::by_name(peer.name()), Ok(peer));
+        }
+        let names = |names: &[&str]| {
+            by_names(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["pm2", "node"]), Ok(vec![Peer::Pm2, Peer::Node]));
+        assert_eq!(names(&["node", "all"]).map(|peers| peers.len()), Ok(ALL.len()));
+        assert!(names(&["apache"]).is_err_and(|why| why.contains("passenger")));
+    }
+
+    #[test]
+    fn only_node_alone_cannot_have_several_workers() {
+        let layout =
+            |workers| Layout::new(Cores { front: 0, worker: 1 }, workers).expect("allowed");
+        assert!(ALL.iter().all(|peer| peer.unfit(layout(1)).is_none()));
+        let unfit = ALL.into_iter().filter(|peer| peer.unfit(layout(2)).is_some());
+        assert_eq!(unfit.collect::<Vec<_>>(), [Peer::Node]);
+    }
+}
