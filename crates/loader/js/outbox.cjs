@@ -6,15 +6,13 @@
 const { now, setImmediate } = require('./natives.cjs');
 const { release } = require('./written.cjs');
 
-// A batch leaves early when it is this large, so that the proxy can work on it.
+// A batch leaves early when it is this large, so that the proxy can work on it while we work on the rest. With as many requests
+// per read as there are clients, proxy and worker would take turns, each idle while the other works.
+const BATCH_ANSWERS_MAX = 16;
 const BATCH_CHARS_MAX = 256 * 1024;
 
 // A handler that keeps the event loop busy must not hold the answers of the ones before it.
 const BATCH_MS_MAX = 2;
-
-// Reading the clock is a hundredth of what a small request costs. While requests are quick, one look for several will do.
-const QUICK_MS = 0.25;
-const QUICK_REQUESTS = 4;
 
 class Outbox {
   constructor() {
@@ -23,8 +21,8 @@ class Outbox {
     /** A read is being handled: its end flushes. */
     this.reading = false;
     this.batchStart = 0;
-    /** Requests until the clock is looked at. */
-    this.unpaced = 1;
+    /** Frames of it that something in the proxy waits for. */
+    this.answers = 0;
     this.flushScheduled = false;
     // The batch: everything since the last write as one latin1 string (one char = one byte), the
     // cheapest of all ways measured; large Buffers close the string and stand between.
@@ -52,7 +50,7 @@ class Outbox {
     this.text += text;
     this.urgent = true;
     if (!this.reading) this.schedule();
-    else if (this.text.length > BATCH_CHARS_MAX) this.flush();
+    else if (++this.answers >= BATCH_ANSWERS_MAX || this.text.length > BATCH_CHARS_MAX) this.flush();
   }
 
   /** With the next batch that has to leave, or behind all reads of this turn of the loop. @param {string} text latin1 */
@@ -63,10 +61,7 @@ class Outbox {
 
   /** Between two requests of a batch. */
   pace() {
-    if (!this.reading || --this.unpaced > 0) return;
-    const spent = now() - this.batchStart;
-    this.unpaced = spent < QUICK_MS ? QUICK_REQUESTS : 1;
-    if (spent > BATCH_MS_MAX) {
+    if (this.reading && now() - this.batchStart > BATCH_MS_MAX) {
       this.flush();
       this.batchStart = now();
     }
@@ -118,6 +113,7 @@ class Outbox {
     if (text === '' && parts === null) return;
     this.text = '';
     this.urgent = false;
+    this.answers = 0;
     this.parts = null;
     if (socket === null) return;
     if (parts === null) {

@@ -294,6 +294,17 @@ test('a slow handler does not hold the answers of the ones before it', async () 
   assert.ok(at(3) - at(2) > 25, `${at(3) - at(2)} ms`);
 });
 
+test('the first answers of a large batch leave while the rest is handled', async () => {
+  const clients = Array.from({ length: 20 }, (_, i) => [channel.client(), i < 19 ? '/' : '/spin']);
+  const times = new Map();
+  channel.on('frame', (one) => times.set(one.stream, performance.now()));
+  channel.write(...clients.flatMap(([client, target]) => client.encode({ target })));
+  await Promise.all(clients.map(([client]) => client.answer()));
+  channel.removeAllListeners('frame');
+  const at = (i) => times.get(clients[i][0].stream);
+  assert.ok(at(19) - at(0) > 25, `${at(19) - at(0)} ms`);
+});
+
 test('AsyncLocalStorage does not leak between the clients of one batch', async () => {
   const clients = ['a', 'b', 'c'].map((id) => [channel.client(), id]);
   channel.write(...clients.flatMap(([client, id]) => client.encode({ target: '/als', headers: [['Host', 'h'], ['X-Id', id]] })));
