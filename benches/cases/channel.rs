@@ -11,19 +11,14 @@ use hostler_proxy::conn::ClientAddress;
 use hostler_proxy::forward::Forwarding;
 use hostler_proxy::settings::ListenerInfo;
 
-use super::wire::{BROWSER, MINIMAL, NODE_ANSWER, TWO_FIELDS, many_fields};
+use super::wire::{NODE_ANSWER, requests};
 use super::{Amount, Case};
 
 /// Answers in one read of a channel.
 const ANSWERS: u32 = 100;
 
 pub(super) fn add(cases: &mut Vec<Case>) {
-    for (name, bytes) in [
-        ("minimal", MINIMAL.to_vec()),
-        ("2_fields", TWO_FIELDS.to_vec()),
-        ("browser", BROWSER.to_vec()),
-        ("64_fields", many_fields()),
-    ] {
+    for (name, bytes) in requests() {
         cases.push(head_frame(name, bytes));
     }
     cases.push(reader());

@@ -8,19 +8,14 @@ use hostler_protocol::http1::{
     ChunkLimits, ChunkPiece, ChunkedDecoder, HeadLimits, HeadScanner, RequestHead, ResponseHead,
 };
 
-use super::wire::{BROWSER, EXPRESS_ANSWER, MINIMAL, NODE_ANSWER, TWO_FIELDS, chunks, many_fields};
+use super::wire::{BROWSER, EXPRESS_ANSWER, NODE_ANSWER, chunks, requests};
 use super::{Amount, Case};
 
 /// Bytes of a chunked body: a good part of a receive buffer.
 const BODY_BYTES: usize = 16 * 1024;
 
 pub(super) fn add(cases: &mut Vec<Case>) {
-    for (name, bytes) in [
-        ("minimal", MINIMAL.to_vec()),
-        ("2_fields", TWO_FIELDS.to_vec()),
-        ("browser", BROWSER.to_vec()),
-        ("64_fields", many_fields()),
-    ] {
+    for (name, bytes) in requests() {
         cases.push(request_head(name, bytes));
     }
     cases.push(scan());

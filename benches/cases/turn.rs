@@ -13,9 +13,9 @@ use std::time::Duration;
 use hostler_driver::Key;
 use hostler_driver::fake::{FakeDriver, FakePeer, FakeServer};
 use hostler_protocol::control::{PlainAddress, Transport, WorkerAddress, WorkerId};
-use hostler_protocol::worker::peer::{put, put_json};
+use hostler_protocol::worker::peer::{greeting, put};
 use hostler_protocol::worker::{
-    FRAME_PREFIX_BYTES, FromWorker, Listen, PROTOCOL_VERSION, StreamTag, ToWorker, WorkerHello,
+    FRAME_PREFIX_BYTES, FromWorker, PROTOCOL_VERSION, StreamTag, ToWorker,
 };
 use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
@@ -80,7 +80,7 @@ impl World {
             server: net.serve(PLAIN_PATH),
             plains: Vec::new(),
         };
-        worker.channel.write(&greeting());
+        worker.channel.write(&greeting(PROTOCOL_VERSION, 1));
         let clients = (0..CLIENTS).map(|_| net.client(CLIENT_LISTENER).expect("it listens"));
         let clients = clients.collect();
         let (bytes, answers) = (Vec::new(), Vec::new());
@@ -165,20 +165,4 @@ fn address(transport: Transport) -> WorkerAddress {
         plain: PlainAddress::Unix(PLAIN_PATH.into()),
         plain_idle_ms_max: 4_000,
     }
-}
-
-fn greeting() -> Vec<u8> {
-    let hello = WorkerHello {
-        protocol: PROTOCOL_VERSION,
-        worker: 1,
-        app: "web".into(),
-        slot: 0,
-        pid: 1,
-        node: "24".into(),
-        exec: false,
-    };
-    let mut out = Vec::new();
-    put_json(&mut out, FromWorker::Hello, &hello);
-    put_json(&mut out, FromWorker::Listen, &Listen::default());
-    out
 }

@@ -3,7 +3,7 @@
 //! Owns: the bytes. Must never know: what is measured with them.
 
 /// The least that is valid.
-pub(super) const MINIMAL: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const MINIMAL: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A load generator's request.
 pub(super) const TWO_FIELDS: &[u8] =
@@ -44,7 +44,7 @@ ETag: W/\"2-nOO9QiTIwXgNtWtBJezz8kv3SLc\"\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT
 Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n{}";
 
 /// A request with 64 header fields, none of which the proxy knows by name.
-pub(super) fn many_fields() -> Vec<u8> {
+fn many_fields() -> Vec<u8> {
     let mut bytes = b"GET /hello HTTP/1.1\r\nHost: www.example.com\r\n".to_vec();
     for number in 1..64 {
         bytes.extend_from_slice(format!("X-App-Field-{number}: value {number}\r\n").as_bytes());
@@ -68,4 +68,14 @@ pub(super) fn chunks(chunk_bytes: usize, bytes_max: usize) -> Vec<u8> {
     let mut body = chunk.repeat(bytes_max / chunk.len());
     body.push_str("0\r\n\r\n");
     body.into_bytes()
+}
+
+/// The requests whose heads are read and encoded, by name.
+pub(super) fn requests() -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("minimal", MINIMAL.to_vec()),
+        ("2_fields", TWO_FIELDS.to_vec()),
+        ("browser", BROWSER.to_vec()),
+        ("64_fields", many_fields()),
+    ]
 }

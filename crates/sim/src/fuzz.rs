@@ -13,8 +13,8 @@ use hostler_driver::{DriverConfig, PoolClass, PoolSizes};
 use hostler_protocol::control::{
     IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
-use hostler_protocol::worker::peer::{PeerBody, PeerReader, put, put_json};
-use hostler_protocol::worker::{FromWorker, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello};
+use hostler_protocol::worker::peer::{PeerBody, PeerReader, greeting, put};
+use hostler_protocol::worker::{FromWorker, PROTOCOL_VERSION, StreamTag};
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::stats::WorkerGauge;
 use hostler_proxy::{Settings, Shard, ShardCommand};
@@ -277,19 +277,7 @@ impl Fuzz {
         let Some(peer) = self.net.client(CHANNEL_LISTENER) else { return };
         let worker = u32::from(bytes.byte()) % WORKERS;
         let protocol = if bytes.byte() == 255 { 9 } else { PROTOCOL_VERSION };
-        let hello = WorkerHello {
-            protocol,
-            worker,
-            app: "web".into(),
-            slot: 0,
-            pid: 1,
-            node: "24".into(),
-            exec: false,
-        };
-        let mut out = Vec::new();
-        put_json(&mut out, FromWorker::Hello, &hello);
-        put_json(&mut out, FromWorker::Listen, &Listen::default());
-        peer.write(&out);
+        peer.write(&greeting(protocol, worker));
         self.channels.push(Channel { peer, reader: PeerReader::default(), heads: Vec::new() });
     }
 

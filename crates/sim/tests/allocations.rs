@@ -20,12 +20,12 @@ use std::time::Duration;
 use hostler_driver::fake::FakePeer;
 use hostler_driver::{Driver, DriverConfig};
 use hostler_protocol::control::Transport;
-use hostler_protocol::worker::FromWorker;
-use hostler_protocol::worker::peer::{PeerBody, PeerReader, put};
+use hostler_protocol::worker::peer::{PeerBody, PeerReader, greeting, put};
+use hostler_protocol::worker::{FromWorker, PROTOCOL_VERSION};
 use hostler_proxy::clock::Clock;
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::{Settings, Shard, ShardCommand};
-use rig::{Rig, address, greeting, setup};
+use rig::{Rig, address, setup};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -150,7 +150,7 @@ fn with_sockets<D: Driver + 'static>(make: fn(&DriverConfig) -> std::io::Result<
 
 /// The worker: answers every request until the shard ends.
 fn serve(mut channel: UnixStream) {
-    channel.write_all(&greeting()).expect("the shard reads");
+    channel.write_all(&greeting(PROTOCOL_VERSION, 1)).expect("the shard reads");
     let mut reader = PeerReader::default();
     let mut bytes = vec![0; 64 * 1024];
     loop {

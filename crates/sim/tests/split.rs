@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeRead};
 use hostler_protocol::control::{PlainAddress, Transport, WorkerAddress, WorkerId};
-use hostler_protocol::worker::peer::{PeerBody, PeerHead, PeerReader, put, put_json};
-use hostler_protocol::worker::{
-    FromWorker, HeadFlags, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello,
-};
+use hostler_protocol::worker::peer::{PeerBody, PeerHead, PeerReader, greeting, put};
+use hostler_protocol::worker::{FromWorker, HeadFlags, PROTOCOL_VERSION, StreamTag};
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::{Shard, ShardCommand};
 use hostler_sim::request::{Request, RequestWishes, garbage};
@@ -41,19 +39,7 @@ struct Echo {
 impl Echo {
     fn new(net: &FakeNet) -> Self {
         let peer = net.client(CHANNEL_LISTENER).expect("the shard listens");
-        let hello = WorkerHello {
-            protocol: PROTOCOL_VERSION,
-            worker: 1,
-            app: "web".into(),
-            slot: 0,
-            pid: 1,
-            node: "24".into(),
-            exec: false,
-        };
-        let mut out = Vec::new();
-        put_json(&mut out, FromWorker::Hello, &hello);
-        put_json(&mut out, FromWorker::Listen, &Listen::default());
-        peer.write(&out);
+        peer.write(&greeting(PROTOCOL_VERSION, 1));
         Self { peer, reader: PeerReader::default(), open: None }
     }
 

@@ -10,8 +10,8 @@ use super::frame::{decode_prefix, encode_prefix};
 use super::writer::{HEAD_ENTRY_BYTES, HEAD_FIXED_BYTES};
 use super::{
     CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADER_NAMES,
-    HEADERS_MAX, HeadFlags, Heartbeat, JSON_BYTES_MAX, METHODS, Offer, ProxyHello, StreamTag,
-    ToWorker,
+    HEADERS_MAX, HeadFlags, Heartbeat, JSON_BYTES_MAX, Listen, METHODS, Offer, ProxyHello,
+    StreamTag, ToWorker, WorkerHello,
 };
 
 /// Appends a frame to the proxy; for DATA, END and END_CLOSE, which are any bytes.
@@ -26,6 +26,24 @@ pub fn put_json<T: Serialize>(out: &mut Vec<u8>, kind: FromWorker, payload: &T) 
     let text = serde_json::to_vec(payload).expect("worker payloads always serialize");
     assert!(text.len() <= JSON_BYTES_MAX);
     put(out, kind, StreamTag::CHANNEL, &text);
+}
+
+/// What a worker says first on a channel: HELLO and LISTEN. `protocol` is the version it claims to speak.
+#[must_use]
+pub fn greeting(protocol: u32, worker: u32) -> Vec<u8> {
+    let hello = WorkerHello {
+        protocol,
+        worker,
+        app: "web".into(),
+        slot: 0,
+        pid: 1,
+        node: "24".into(),
+        exec: false,
+    };
+    let mut out = Vec::new();
+    put_json(&mut out, FromWorker::Hello, &hello);
+    put_json(&mut out, FromWorker::Listen, &Listen::default());
+    out
 }
 
 /// Appends WINDOW.

@@ -11,8 +11,8 @@ use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeServer};
 use hostler_protocol::control::{
     IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
-use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerReader, put, put_json};
-use hostler_protocol::worker::{FromWorker, Listen, PROTOCOL_VERSION, StreamTag, WorkerHello};
+use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerReader, greeting, put};
+use hostler_protocol::worker::{FromWorker, PROTOCOL_VERSION, StreamTag};
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::stats::WorkerGauge;
 use hostler_proxy::{Settings, Shard, ShardCommand};
@@ -55,23 +55,6 @@ pub(crate) fn address(transport: Transport) -> WorkerAddress {
     }
 }
 
-/// HELLO and LISTEN of worker number 1.
-pub(crate) fn greeting() -> Vec<u8> {
-    let hello = WorkerHello {
-        protocol: PROTOCOL_VERSION,
-        worker: 1,
-        app: "web".into(),
-        slot: 0,
-        pid: 1,
-        node: "24".into(),
-        exec: false,
-    };
-    let mut out = Vec::new();
-    put_json(&mut out, FromWorker::Hello, &hello);
-    put_json(&mut out, FromWorker::Listen, &Listen::default());
-    out
-}
-
 /// A shard, a network, one worker.
 pub(crate) struct Rig {
     /// Under test.
@@ -106,7 +89,7 @@ impl Rig {
         shard.command(ShardCommand::WorkerReady { address: address(transport), gauge });
         let server = net.serve("/run/sim/rig.sock");
         let channel = net.client(CHANNEL_LISTENER).expect("the shard listens");
-        channel.write(&greeting());
+        channel.write(&greeting(PROTOCOL_VERSION, 1));
         let mut rig =
             Self { shard, net, channel, server, reader: PeerReader::default(), now_ms: 0 };
         for _ in 0..4 {
