@@ -1,4 +1,5 @@
-//! The load at saturation: by wrk, or by oha where wrk is missing; for WebSockets by our own client.
+//! The load at saturation: by wrk, or by oha where wrk is missing; for WebSockets by our own client. At a fixed rate the
+//! load is `paced`'s.
 //!
 //! Owns: choosing, wrk's command line, reading its exact counts. Must never know: who answers.
 
@@ -122,6 +123,7 @@ impl Load {
 /// What wrk or oha ask for, again and again.
 pub(crate) struct Request<'a> {
     pub(crate) url: String,
+    pub(crate) target: &'a str,
     pub(crate) body_bytes: u32,
     pub(crate) new_connections: bool,
     pub(crate) other: Option<&'a Other>,
@@ -141,11 +143,19 @@ impl<'a> Request<'a> {
             }
             Kind::Http { ref target, body_bytes, new_connections, ref other } => Ok(Self {
                 url: format!("http://{address}{target}"),
+                target,
                 body_bytes,
                 new_connections,
                 other: other.as_ref(),
             }),
         }
+    }
+}
+
+impl Request<'_> {
+    /// Nothing but one GET, again and again on connections that stay.
+    pub(crate) fn is_one_get(&self) -> bool {
+        self.body_bytes == 0 && !self.new_connections && self.other.is_none()
     }
 }
 

@@ -15,6 +15,28 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// Where an answer that starts these bytes ends, once it is here whole. Any status but 200 is an error, as is a body that
+/// only the end of the connection ends.
+pub(crate) fn answer_end(bytes: &[u8]) -> Outcome<Option<usize>> {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let (head, body) = (String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase(), end + 4);
+    let wrong = || format!("not an answer to count: {head}");
+    let value = |name: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(':'));
+        lines.into_iter().find_map(|(field, value)| (field == name).then_some(value.trim()))
+    };
+    if !head.starts_with("http/1.1 200 ") {
+        return Err(wrong());
+    }
+    if value("transfer-encoding") == Some("chunked") {
+        return Ok(bytes[body..].ends_with(b"0\r\n\r\n").then_some(bytes.len()));
+    }
+    let length: usize = value("content-length").and_then(|v| v.parse().ok()).ok_or_else(wrong)?;
+    Ok((bytes.len() - body >= length).then_some(body + length))
+}
+
 /// A keep-alive connection.
 pub(crate) struct Connection(BufReader<TcpStream>);
 
@@ -100,5 +122,23 @@ impl Connection {
             return Err("the server closed the connection".to_owned());
         }
         Ok(line.trim_end().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_answer() {
+        let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP";
+        assert_eq!(answer_end(sized), Ok(Some(sized.len() - 4)));
+        assert_eq!(answer_end(&sized[..sized.len() - 5]), Ok(None));
+        assert_eq!(answer_end(&sized[..20]), Ok(None));
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+        assert_eq!(answer_end(chunked), Ok(Some(chunked.len())));
+        assert_eq!(answer_end(&chunked[..chunked.len() - 2]), Ok(None));
+        assert!(answer_end(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").is_err());
+        assert!(answer_end(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

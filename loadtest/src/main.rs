@@ -19,6 +19,7 @@ mod machine;
 mod measure;
 mod oha;
 mod options;
+mod paced;
 mod packages;
 mod peers;
 mod place;
@@ -38,9 +39,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::generator::Generator;
 use crate::options::{CheckArgs, Cli, Command, IdleArgs, RunArgs};
 use crate::peers::Peer;
-use crate::plan::{Plan, Tools};
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::scenarios::Scenario;
 use crate::syscalls::Counter;
@@ -110,7 +112,7 @@ fn list() -> Outcome<()> {
 
 fn measure(args: &RunArgs) -> Outcome<()> {
     let plan = plan(args)?;
-    let tools = Tools::find()?;
+    let generator = Generator::find()?;
     let mut chosen = choose(args)?;
     let mut all_peers = Vec::new();
     for (scenario, peers) in &mut chosen {
@@ -121,7 +123,7 @@ fn measure(args: &RunArgs) -> Outcome<()> {
             }
         }
     }
-    let machine = machine::describe(&tools.versions(), &all_peers);
+    let machine = machine::describe(&[generator.version()], &all_peers);
     println!("{machine}\n{}\n{}", plan.describe(), peers::describe(&all_peers));
     let whole: Duration =
         chosen.iter().map(|(scenario, peers)| plan.estimate(scenario, peers.len())).sum();
@@ -130,7 +132,7 @@ fn measure(args: &RunArgs) -> Outcome<()> {
     for (scenario, peers) in &chosen {
         println!("{}: {}", scenario.name, plan.layout(scenario)?.describe());
         let command = command_line(args, scenario, &machine);
-        let record = rounds::run(&plan, scenario, peers, &tools, &machine, command);
+        let record = rounds::run(&plan, scenario, peers, &generator, &machine, command);
         let failures = &record.failures;
         failed.extend(failures.iter().map(|one| format!("{} ({})", scenario.name, one.peer)));
         if record.series.iter().all(|series| series.samples.is_empty()) {

@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 use crate::beside::{Account, Company};
-use crate::generator::Load;
+use crate::generator::{Generator, Load};
 use crate::peers::{Peer, Running};
-use crate::plan::{Plan, Tools};
+use crate::plan::Plan;
 use crate::record::Sample;
 use crate::scenarios::{Case, Scenario};
 use crate::syscalls::{Attached, Counter};
-use crate::{Outcome, cpu};
+use crate::{Outcome, cpu, paced};
 
 /// A warm-up that is counted in requests looks at memory once per step.
 const WARMUP_STEP: Duration = Duration::from_secs(5);
@@ -23,18 +23,19 @@ pub(crate) fn saturated(
     scenario: &Scenario,
     case: &Case,
     peer: Peer,
-    tools: &Tools,
+    generator: &Generator,
 ) -> Outcome<Sample> {
     let scenario = &scenario.in_case(case);
     let layout = plan.layout(scenario)?;
     let running = peer.start(scenario, layout)?;
-    let front_kib_over_time = warm_up(plan, scenario, &running, tools)?;
+    let front_kib_over_time = warm_up(plan, scenario, &running, generator)?;
     running.place();
     let company = Company::start(case.beside.as_ref(), &running, scenario, layout.load())?;
-    let (load, spent) = watched(&running, || plan.load(&running, scenario, tools, plan.measure))?;
+    let (load, spent) =
+        watched(&running, || plan.load(&running, scenario, generator, plan.measure))?;
     let mut sample = sample(&running, &load, spent);
     if let Some(counter) = plan.counter {
-        match count(plan, &running, scenario, tools, counter) {
+        match count(plan, &running, scenario, generator, counter) {
             Ok([front, worker]) => {
                 (sample.front_syscalls, sample.worker_syscalls) = (front, worker)
             }
@@ -63,11 +64,10 @@ pub(crate) fn at_rate(
     plan: &Plan,
     scenario: &Scenario,
     running: &Running,
-    oha: &crate::oha::Oha,
     per_second: f64,
 ) -> Outcome<Sample> {
     let order = plan.order(running, scenario, plan.measure)?;
-    let (load, spent) = watched(running, || oha.at_rate(order, per_second))?;
+    let (load, spent) = watched(running, || paced::run(order, per_second))?;
     Ok(sample(running, &load, spent))
 }
 
@@ -76,14 +76,14 @@ pub(crate) fn warm_up(
     plan: &Plan,
     scenario: &Scenario,
     running: &Running,
-    tools: &Tools,
+    generator: &Generator,
 ) -> Outcome<Vec<u64>> {
     if !plan.warmup.is_zero() {
-        plan.load(running, scenario, tools, plan.warmup)?;
+        plan.load(running, scenario, generator, plan.warmup)?;
     }
     let (start, mut served, mut memory) = (Instant::now(), 0, Vec::new());
     while served < scenario.warmup_requests {
-        served += plan.load(running, scenario, tools, WARMUP_STEP)?.requests;
+        served += plan.load(running, scenario, generator, WARMUP_STEP)?.requests;
         memory.push(cpu::memory(&running.front).resident_kib);
         if start.elapsed() > WARMUP_LONGEST {
             return Err(format!("only {served} requests within {WARMUP_LONGEST:?}"));
@@ -135,13 +135,13 @@ fn count(
     plan: &Plan,
     running: &Running,
     scenario: &Scenario,
-    tools: &Tools,
+    generator: &Generator,
     counter: Counter,
 ) -> Outcome<[Option<f64>; 2]> {
     let attach =
         |pids: &Vec<u32>| (!pids.is_empty()).then(|| Attached::to(counter, pids)).transpose();
     let (front, worker) = (attach(&running.front)?, attach(&running.workers)?);
-    let requests = plan.load(running, scenario, tools, plan.counting)?.requests as f64;
+    let requests = plan.load(running, scenario, generator, plan.counting)?.requests as f64;
     let finish = |attached: Option<Attached>| -> Outcome<Option<f64>> {
         let calls = attached.map(Attached::finish).transpose()?;
         Ok(calls.map(|calls| calls as f64 / requests))

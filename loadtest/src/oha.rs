@@ -1,16 +1,12 @@
-//! oha: latency at a fixed rate, and the load at saturation where wrk is missing.
+//! oha: the load at saturation where wrk is missing.
 //!
-//! Owns: finding it, its command lines, reading its report. Must never know: who answers.
-//!
-//! At a fixed rate oha wakes every millisecond and releases the requests that are due; latency counts from this release,
-//! also for those that then wait for a free connection (`--latency-correction`). So a server that stalls cannot slow
-//! its own load down. What a busy core delays the release itself is not in the figure.
+//! Owns: finding it, its command line, reading its report. Must never know: who answers.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Outcome;
-use crate::generator::{Load, Order, Request, run_on};
+use crate::generator::{Load, Order, Request};
 use crate::machine::{ask, repository};
 use crate::process::Folder;
 
@@ -55,20 +51,6 @@ impl Oha {
         }
         command.arg(&request.url);
         Ok(command)
-    }
-
-    /// So many requests a second, and what each waited since its turn came.
-    pub(crate) fn at_rate(&self, order: Order<'_>, per_second: f64) -> Outcome<Load> {
-        let Ok(request) = Request::of(order.address, order.load) else {
-            return Err("WebSockets have no fixed rate".to_owned());
-        };
-        let folder = Folder::new()?;
-        let mut command = self.saturating(order, &request, &folder)?;
-        let rate = format!("{}", per_second.round().max(1.0));
-        command.args(["-q", &rate, "--latency-correction"]);
-        let text = run_on(order, &mut command)?;
-        let load = parse(&text).ok_or_else(|| format!("oha is not understood: {text}"))?;
-        load.without_errors(&text)
     }
 }
 

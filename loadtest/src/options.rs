@@ -28,7 +28,7 @@ rates (shares of what Node alone could do in this very run) latency counts from 
 
 /// Measures Hostler beside its peers: throughput, latency, CPU, memory, context switches, system calls.
 ///
-/// Needs wrk; uses oha (latency at fixed rates), perf or strace (system calls) and those peers that are installed.
+/// Needs wrk (or oha); uses perf or strace (system calls) and those peers that are installed.
 #[derive(Parser)]
 #[command(
     name = "loadtest",

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::generator::{Generator, Load, Order};
-use crate::oha::Oha;
 use crate::peers::Running;
 use crate::place::{Cores, Layout};
 use crate::record::PlanFacts;
@@ -37,32 +36,6 @@ pub(crate) struct Plan {
     pub(crate) cores: Cores,
 }
 
-/// The programs that make the load.
-pub(crate) struct Tools {
-    pub(crate) generator: Generator,
-    /// For fixed rates.
-    pub(crate) oha: Option<Oha>,
-}
-
-impl Tools {
-    pub(crate) fn find() -> Outcome<Self> {
-        let tools = Self { generator: Generator::find()?, oha: Oha::find() };
-        if tools.oha.is_none() {
-            eprintln!(
-                "SKIPPED: latency at fixed rates needs oha: \
-                 cargo xtask loadtest setup --only oha"
-            );
-        }
-        Ok(tools)
-    }
-
-    pub(crate) fn versions(&self) -> Vec<String> {
-        let mut versions = vec![self.generator.version()];
-        versions.extend(self.oha.as_ref().map(Oha::version));
-        versions
-    }
-}
-
 impl Plan {
     pub(crate) fn describe(&self) -> String {
         format!(
@@ -76,7 +49,7 @@ impl Plan {
     }
 
     /// What of it belongs into a record.
-    pub(crate) fn facts(&self, scenario: &Scenario, tools: &Tools) -> PlanFacts {
+    pub(crate) fn facts(&self, scenario: &Scenario, generator: &Generator) -> PlanFacts {
         PlanFacts {
             rounds: self.rounds_of(scenario),
             measure_s: self.measure.as_secs(),
@@ -84,7 +57,7 @@ impl Plan {
             warmup_requests: scenario.warmup_requests,
             connections: self.connections_of(scenario),
             workers: scenario.workers,
-            generator: tools.generator.version(),
+            generator: generator.version(),
             front_core: self.cores.front,
             worker_core: self.cores.worker,
             counter: self.counter.map(|counter| counter.name().to_owned()),
@@ -147,10 +120,10 @@ impl Plan {
         &self,
         running: &Running,
         scenario: &Scenario,
-        tools: &Tools,
+        generator: &Generator,
         duration: Duration,
     ) -> Outcome<Load> {
-        tools.generator.run(self.order(running, scenario, duration)?)
+        generator.run(self.order(running, scenario, duration)?)
     }
 }
 

@@ -4,11 +4,11 @@
 
 use crate::Outcome;
 use crate::figures::{Figure, Side, spread};
+use crate::generator::Generator;
 use crate::machine::Machine;
 use crate::measure;
-use crate::oha::Oha;
 use crate::peers::Peer;
-use crate::plan::{Plan, Tools};
+use crate::plan::Plan;
 use crate::record::{Participant, RateSeries, Record, Sample, Series};
 use crate::scenarios::Scenario;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(
     plan: &Plan,
     scenario: &Scenario,
     peers: &[Peer],
-    tools: &Tools,
+    generator: &Generator,
     machine: &Machine,
     command: String,
 ) -> Record {
@@ -34,17 +34,15 @@ pub(crate) fn run(
     let mut record = Record {
         scenario: scenario.name.clone(),
         machine: machine.clone(),
-        plan: plan.facts(scenario, tools),
+        plan: plan.facts(scenario, generator),
         command,
         participants: peers.iter().map(participant).collect(),
         series: series.collect(),
         rates: Vec::new(),
         failures: Vec::new(),
     };
-    saturate(plan, scenario, peers, tools, &mut record);
-    if let Some(oha) = &tools.oha {
-        at_rates(plan, scenario, peers, (tools, oha), &mut record);
-    }
+    saturate(plan, scenario, peers, generator, &mut record);
+    at_rates(plan, scenario, peers, generator, &mut record);
     record
 }
 
@@ -58,7 +56,13 @@ fn rotated(peers: &[Peer], round: u32) -> impl Iterator<Item = Peer> {
     peers[start..].iter().chain(&peers[..start]).copied()
 }
 
-fn saturate(plan: &Plan, scenario: &Scenario, peers: &[Peer], tools: &Tools, record: &mut Record) {
+fn saturate(
+    plan: &Plan,
+    scenario: &Scenario,
+    peers: &[Peer],
+    generator: &Generator,
+    record: &mut Record,
+) {
     let rounds = plan.rounds_of(scenario);
     for round in 0..rounds {
         for peer in rotated(peers, round) {
@@ -67,7 +71,7 @@ fn saturate(plan: &Plan, scenario: &Scenario, peers: &[Peer], tools: &Tools, rec
                     continue;
                 }
                 let step = format!("{} {} {}/{rounds}", scenario.name, case.name, round + 1);
-                match measure::saturated(plan, scenario, &case, peer, tools) {
+                match measure::saturated(plan, scenario, &case, peer, generator) {
                     Ok(sample) => {
                         say(&step, peer, &sample);
                         let of = |series: &&mut Series| {
@@ -90,7 +94,7 @@ fn at_rates(
     plan: &Plan,
     scenario: &Scenario,
     peers: &[Peer],
-    (tools, oha): (&Tools, &Oha),
+    generator: &Generator,
     record: &mut Record,
 ) {
     let shares = plan.rates_of(scenario);
@@ -121,7 +125,7 @@ fn at_rates(
             }
             let mut rates = std::mem::take(&mut record.rates);
             let own = rates.iter_mut().filter(|series| series.peer == peer.name());
-            if let Err(why) = round_at_rates(plan, scenario, peer, (tools, oha), own) {
+            if let Err(why) = round_at_rates(plan, scenario, peer, generator, own) {
                 eprintln!("FAILED: {} at fixed rates, {peer}: {why}", scenario.name);
                 record.fail(peer.name(), AT_RATES, &why);
             }
@@ -135,15 +139,15 @@ fn round_at_rates<'a>(
     plan: &Plan,
     scenario: &Scenario,
     peer: Peer,
-    (tools, oha): (&Tools, &Oha),
+    generator: &Generator,
     rates: impl Iterator<Item = &'a mut RateSeries>,
 ) -> Outcome<()> {
     let running = peer.start(scenario, plan.layout(scenario)?)?;
-    measure::warm_up(plan, scenario, &running, tools)?;
+    measure::warm_up(plan, scenario, &running, generator)?;
     running.place();
     for series in rates {
         let wanted = series.wanted_per_second;
-        let sample = measure::at_rate(plan, scenario, &running, oha, wanted)?;
+        let sample = measure::at_rate(plan, scenario, &running, wanted)?;
         say(&format!("{} at {wanted}/s", scenario.name), peer, &sample);
         series.samples.push(sample);
     }

@@ -34,11 +34,11 @@ const METHOD: &str = "
 * **Memory** is the largest resident size of each process (`VmHWM`), added up; pages that processes share count once for each.
 * **Context switches** are all of all threads, wanted or not. **System calls** are counted in a window of their own.
 * **Latency at saturation** is what as many requests as the connections allow wait, behind each other: it says who serves
-  more, not how fast an answer is. **Latency at a fixed rate** says that: the load generator (oha) sends at a share of what
-  Node alone could do in the same run, whatever the server does, and a request that finds no free connection waits from
-  the time its turn came. oha wakes once a millisecond and sends what is due, so at high rates requests come in small
-  bursts, the same for every peer; and it needs several times the CPU of wrk on the core that it shares with the front,
-  which a front feels at high rates and Node alone does not.
+  more, not how fast an answer is. **Latency at a fixed rate** says that: requests arrive at a share of what Node alone could
+  do in the same run, whatever the server does, with the random gaps of many independent users (the same ones for every
+  peer); one that finds no free connection waits, and its latency counts from its arrival. The client of this measurement
+  is the load test's own. It shares its core with the front: at high rates each waits for the other, which Node alone,
+  without a front, does not feel; with a core of its own for the client every front would look better.
 * Front and load generator share one core, the app has the other to itself. So a front that needs little CPU leaves more to
   the client, as it does on a machine where they are neighbours; and Node alone, which has no front, leaves it all. With
   more than one worker nobody is pinned.

@@ -42,7 +42,7 @@ const TOOLS: [Tool; 7] = [
     Tool { name: "passenger", about: "peer", source: Source::Debian("usr/bin/passenger") },
     Tool { name: "pm2", about: "peer", source: Source::Npm("7.0.4", "pm2/bin/pm2") },
     Tool { name: "wrk", about: "load", source: Source::Debian("usr/bin/wrk") },
-    Tool { name: "oha", about: "load at a fixed rate", source: Source::Cargo("1.16.0") },
+    Tool { name: "oha", about: "load without wrk", source: Source::Cargo("1.16.0") },
     Tool { name: "strace", about: "system calls", source: Source::Debian("usr/bin/strace") },
 ];
 
