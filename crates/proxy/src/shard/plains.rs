@@ -48,7 +48,8 @@ impl<D: Driver> Shard<D> {
         loop {
             let slot = self.dispatch.get_mut(index)?.plain_idle.pop()?;
             let plain = self.plains.get_mut(slot)?;
-            if self.driver.has_input(plain.socket) {
+            // A turn that comes late finds the request before the timer.
+            if plain.idle_until_ms <= self.now.ms || self.driver.has_input(plain.socket) {
                 self.drop_plain(slot);
                 continue;
             }
@@ -261,7 +262,7 @@ impl<D: Driver> Shard<D> {
         };
         let idle_ms = self.dispatch.get(plain.worker).map_or(0, |worker| {
             if worker.address.transport == Transport::Frames {
-                // It bears this client's address, and the next upgrade is another client's.
+                // It bears this client's address, and the next refused request is another client's.
                 return 0;
             }
             let full = worker.plain_idle.len() >= IDLE_PER_WORKER_MAX;

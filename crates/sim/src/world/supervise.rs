@@ -9,6 +9,9 @@ use super::{Plan, RESTARTS_MAX, World};
 use crate::faults::Order;
 use crate::worker::Worker;
 
+/// How long the news of a loss may take.
+const JUST_MS: u64 = 500;
+
 impl World {
     pub(super) fn start_worker(&mut self, index: usize) -> Worker {
         self.worker_numbers += 1;
@@ -58,8 +61,13 @@ impl World {
         match order {
             Order::Jump(ms) => {
                 self.ledger.note(|| format!("the clock jumps by {ms} ms"));
+                let before_ms = self.ledger.now_ms;
                 self.ledger.now_ms += ms;
                 self.ledger.jumped_ms = Some(self.ledger.now_ms);
+                // The proxy hears of what happened just before only after it.
+                if self.ledger.lost_ms.is_some_and(|lost_ms| lost_ms + JUST_MS >= before_ms) {
+                    self.ledger.note_loss();
+                }
             }
             Order::Drain => {
                 self.ledger.note(|| "the server stops".to_owned());
