@@ -38,7 +38,9 @@ class Channel extends Outbox {
     this.offers = null;
     /** @type {any[]} virtual sockets by stream number */
     this.streams = [];
-    /** How many of them keep the process alive, as an open connection does. */
+    /** @type {any[]} handles of tunnels by stream number */
+    this.tunnels = [];
+    /** How many of both keep the process alive, as an open connection does. */
     this.hanging = 0;
     this.inFlight = 0;
     /** @type {(() => void)[]} see `afterBatch` */
@@ -89,13 +91,15 @@ class Channel extends Outbox {
     this.draining = false;
     this.reader.stopped = true;
     this.forget();
-    const streams = this.streams;
+    const { streams, tunnels } = this;
     this.streams = [];
+    this.tunnels = [];
     for (const stream of streams) {
       if (stream === undefined) continue;
       stream._gone = true;
       stream.destroy();
     }
+    for (const tunnel of tunnels) tunnel?.receiveClose('');
     this.again();
   }
 
@@ -202,7 +206,7 @@ class Channel extends Outbox {
     if (socket._hangs !== hangs) this.hang(socket, hangs);
   }
 
-  /** @private @param {any} socket @param {boolean} hangs */
+  /** @param {any} socket or the handle of a tunnel @param {boolean} hangs */
   hang(socket, hangs) {
     socket._hangs = hangs;
     const before = this.hanging;
@@ -226,6 +230,11 @@ class Channel extends Outbox {
     socket._responseOpen = false;
     if (this.streams[socket._stream] === socket) this.streams[socket._stream] = undefined;
     if (socket._hangs) this.hang(socket, false);
+  }
+
+  /** @param {any} tunnel */
+  forgetTunnel(tunnel) {
+    if (this.tunnels[tunnel.stream] === tunnel) this.tunnels[tunnel.stream] = undefined;
   }
 
   /** @param {any} server */

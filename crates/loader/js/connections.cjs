@@ -3,6 +3,7 @@
 // Owns what Node's list of a server's connections says of virtual ones. `closeAllConnections`, `closeIdleConnections` and the
 // check of `headersTimeout` and `requestTimeout` (_http_server.js) ask that list, in which a connection is its parser. The
 // parser of a virtual socket is in it and never reads a byte, so the list takes it for a client that sends its head too slowly.
+// And whether a server takes one more.
 // Must never know: frames, how a connection came.
 
 const { connectionsKey } = require('./handover.cjs');
@@ -57,4 +58,22 @@ function isLate(socket, deadline) {
   return late;
 }
 
-module.exports = { join };
+/**
+ * @param {any} channel @param {any} server @param {{address: string, port: number, listener: number}} from
+ * @returns {boolean} whether the server takes one more connection, which it counts then
+ */
+function admits(channel, server, from) {
+  if (server === null) return false;
+  if (server.maxConnections && server._connections >= server.maxConnections) {
+    const local = channel.listeners[from.listener];
+    channel.scope.runInAsyncScope(server.emit, server, 'drop', local === undefined || local.port === undefined ? undefined : {
+      localAddress: local.address, localPort: local.port, localFamily: local.family,
+      remoteAddress: from.address, remotePort: from.port, remoteFamily: from.address.includes(':') ? 'IPv6' : 'IPv4',
+    });
+    return false;
+  }
+  server._connections++;
+  return true;
+}
+
+module.exports = { admits, join };

@@ -9,6 +9,8 @@ module.exports = {
   HEADERS_MAX: 128,
   WINDOW_BYTES: 262144,
   CLOSE_BYTES_MAX: 32,
+  TUNNEL_FIXED_BYTES: 4,
+  TUNNEL_BYTES_MAX: 68,
   // Frames to the worker.
   FRAMES_TO_WORKER: {
     HEAD: 1,
@@ -23,6 +25,11 @@ module.exports = {
     GIVE_BACK: 10,
     HOLD: 11,
     BROKEN: 12,
+    TUNNEL: 13,
+    TUNNEL_DATA: 14,
+    TUNNEL_END: 15,
+    TUNNEL_CLOSE: 16,
+    TUNNEL_WINDOW: 17,
   },
   // Frames to the proxy.
   FRAMES_TO_PROXY: {
@@ -39,6 +46,9 @@ module.exports = {
     OFFER: 43,
     COUNT: 44,
     HELD: 45,
+    TUNNEL_DATA: 46,
+    TUNNEL_END: 47,
+    TUNNEL_WINDOW: 48,
   },
   // Flags of HEAD.
   HEAD_FLAGS: {

@@ -10,14 +10,15 @@ const http = require('http');
 const { birthOf } = require('./born.cjs');
 const C = require('./constants.cjs');
 const connections = require('./connections.cjs');
-const { Head, ProtocolError, decodeHead, decodeJson, decodeTrailers, u24 } = require('./frame.cjs');
+const { Head, ProtocolError, copied, decodeHead, decodeJson, decodeTrailers, u24 } = require('./frame.cjs');
 const errors = require('./errors.cjs');
 const { drainTicks, setImmediate } = require('./natives.cjs');
 const response = require('./response.cjs');
 const { VirtualSocket } = require('./socket.cjs');
 const trial = require('./trial.cjs');
+const tunnels = require('./tunnels.cjs');
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD, BROKEN } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, HOLD, BROKEN, TUNNEL } = C.FRAMES_TO_WORKER;
 
 const socketChannel = diagnostics.channel('net.server.socket');
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
@@ -50,6 +51,12 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
   if (type === HEAD) {
     onHead(channel, stream, generation, buffer, start, end);
     if (undrained !== 0) return;
+    drainTicks();
+    channel.pace();
+    return;
+  }
+  if (type >= TUNNEL) {
+    tunnels.onFrame(channel, type, stream, generation, buffer, start, end, owned);
     drainTicks();
     channel.pace();
     return;
@@ -126,16 +133,7 @@ function onHeadAgain(channel, stream, generation, payload) {
 /** What `onconnection` of net.js does for an accepted handle. */
 function openConnection(channel, stream, generation) {
   const server = channel.server;
-  if (server === null) return undefined;
-  if (server.maxConnections && server._connections >= server.maxConnections) {
-    const local = channel.listeners[current.listener];
-    channel.scope.runInAsyncScope(server.emit, server, 'drop', local === undefined || local.port === undefined ? undefined : {
-      localAddress: local.address, localPort: local.port, localFamily: local.family,
-      remoteAddress: current.address, remotePort: current.port, remoteFamily: current.address.includes(':') ? 'IPv6' : 'IPv4',
-    });
-    return undefined;
-  }
-  server._connections++;
+  if (!connections.admits(channel, server, current)) return undefined;
   return channel.scope.runInAsyncScope(connect, undefined, channel, server, current, (socket) => {
     socket._stream = stream;
     socket._streamText = u24(stream);
@@ -295,13 +293,6 @@ function onStreamFrame(channel, socket, type, buffer, start, end, owned) {
       (socket._scope ?? socket._resource).runInAsyncScope(response.pump, undefined, socket);
       break;
   }
-}
-
-/** Memory of its own, as Node's parser gives each piece of a body: apps look at `chunk.buffer`, or hand it to another thread. */
-function copied(buffer, start, end) {
-  const own = Buffer.allocUnsafeSlow(end - start);
-  buffer.copy(own, 0, start, end);
-  return own;
 }
 
 /** Node's own socketOnEnd decides what becomes of an open response, after it asked the parser whether the request is whole. */

@@ -36,6 +36,11 @@ function readError(name) {
   return systemError('read', name);
 }
 
+/** The client is gone. @param {string} name */
+function writeError(name) {
+  return systemError('write', name);
+}
+
 /**
  * What a write ends with that the kernel had not taken when the app destroyed the socket: uv cancels it, and onWriteComplete of
  * stream_base_commons.js calls that a success before Node 22.
@@ -98,5 +103,5 @@ function countsPairs(HTTPParser) {
 }
 
 module.exports = {
-  alreadyFinished, canceledWrite, countsPairs, destroyedStream, invalidChunk, raise, readError, requestTimeout, tooManyHeaders, unexpectedEnd, writeAfterEnd,
+  alreadyFinished, canceledWrite, countsPairs, destroyedStream, invalidChunk, raise, readError, requestTimeout, tooManyHeaders, unexpectedEnd, writeAfterEnd, writeError,
 };

@@ -21,7 +21,8 @@ class ProtocolError extends Error {
   }
 }
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, GIVE_BACK, HOLD, BROKEN } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, GIVE_BACK, HOLD, BROKEN,
+  TUNNEL, TUNNEL_END, TUNNEL_CLOSE, TUNNEL_WINDOW } = C.FRAMES_TO_WORKER;
 
 /**
  * What a prefix alone shows to be wrong, before the payload is there.
@@ -31,13 +32,14 @@ const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, DRAIN, OPEN, GIVE_BAC
 function refusal(type, stream, bytes) {
   if (bytes > FRAME_PAYLOAD_BYTES_MAX) return `frame of ${bytes} bytes`;
   const ofChannel = type === HELLO || type === DRAIN;
-  if (type < HEAD || type > BROKEN) return `frame type ${type}`;
+  if (type < HEAD || type > TUNNEL_WINDOW) return `frame type ${type}`;
   // A connection that is given back may have been a stream or not.
   if (ofChannel !== (stream === 0) && type !== GIVE_BACK) return `frame type ${type} on stream ${stream}`;
   if (type === HELLO && bytes > C.JSON_PAYLOAD_BYTES_MAX) return `HELLO of ${bytes} bytes`;
-  if ((type === HALF_CLOSE || type === DRAIN || type === HOLD) && bytes !== 0) return `frame type ${type} with a payload`;
-  if (type === CLOSE && bytes > C.CLOSE_BYTES_MAX) return `CLOSE of ${bytes} bytes`;
-  if ((type === WINDOW || type === OPEN) && bytes !== 4) return `frame type ${type} of ${bytes} bytes`;
+  if ((type === HALF_CLOSE || type === DRAIN || type === HOLD || type === TUNNEL_END) && bytes !== 0) return `frame type ${type} with a payload`;
+  if ((type === CLOSE || type === TUNNEL_CLOSE) && bytes > C.CLOSE_BYTES_MAX) return `frame type ${type} of ${bytes} bytes`;
+  if (type === TUNNEL && (bytes < C.TUNNEL_FIXED_BYTES || bytes > C.TUNNEL_BYTES_MAX)) return `TUNNEL of ${bytes} bytes`;
+  if ((type === WINDOW || type === OPEN || type === TUNNEL_WINDOW) && bytes !== 4) return `frame type ${type} of ${bytes} bytes`;
   if (type === GIVE_BACK && bytes < 8) return `GIVE_BACK of ${bytes} bytes`;
   if (type === BROKEN && bytes < 4) return `BROKEN of ${bytes} bytes`;
   return '';
@@ -164,6 +166,15 @@ function decodeHeaders(buffer, table, count, text, at, head) {
   return at;
 }
 
+/** @param {Buffer} buffer @param {number} start of the payload of TUNNEL @param {number} end */
+function decodeTunnel(buffer, start, end) {
+  return {
+    listener: buffer[start],
+    port: buffer.readUInt16LE(start + 2),
+    address: buffer.latin1Slice(start + C.TUNNEL_FIXED_BYTES, end),
+  };
+}
+
 /** @param {Buffer} payload @returns {string[]} name, value, name, value, ... */
 function decodeTrailers(payload) {
   if (payload.length === 0) return [];
@@ -231,7 +242,14 @@ function offerFrame(offer, server, fd, headerBytesMax) {
   return prefix(16, C.FRAMES_TO_PROXY.OFFER, u24(0), 0) + u32(offer) + u32(server) + u32(fd) + u32(headerBytesMax);
 }
 
+/** Memory of its own, as Node's parser gives each piece of a body: apps look at `chunk.buffer`, or hand it to another thread. */
+function copied(buffer, start, end) {
+  const own = Buffer.allocUnsafeSlow(end - start);
+  buffer.copy(own, 0, start, end);
+  return own;
+}
+
 module.exports = {
   Head, ProtocolError, PREFIX_BYTES, FRAME_PAYLOAD_BYTES_MAX,
-  decodeHead, decodeTrailers, decodeJson, jsonFrame, offerFrame, prefix, refusal, u24, u32, windowFrame,
+  copied, decodeHead, decodeTrailers, decodeTunnel, decodeJson, jsonFrame, offerFrame, prefix, refusal, u24, u32, windowFrame,
 };

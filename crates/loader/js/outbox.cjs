@@ -92,7 +92,12 @@ class Outbox {
 
   /** Tells `socket` when all that was flushed is written. @param {any} socket */
   whenEmpty(socket) {
-    if (this.socket !== null) this.socket.write('', 'latin1', () => release(socket));
+    this.afterAll(() => release(socket));
+  }
+
+  /** Calls when all that was flushed is written; never if the connection ends before. @param {() => void} action */
+  afterAll(action) {
+    if (this.socket !== null) this.socket.write('', 'latin1', action);
   }
 
   schedule() {

@@ -237,4 +237,4 @@ function check(chunk, encoding) {
   judge.write(chunk, encoding);
 }
 
-module.exports = { end, pump, uncork, write };
+module.exports = { end, pump, sendPieces, toBytes, uncork, write };

@@ -20,6 +20,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { FakeProxy, NODE, mask } from './harness.mjs';
 import { FramedClient } from './framed.mjs';
 import { RawClient, plainNode } from './raw.mjs';
+import { bridge } from './tunnelled.mjs';
 import { UNDER_RUN, startUnderRun, withoutProxy } from './run_side.mjs';
 
 const require = createRequire(import.meta.url);
@@ -75,6 +76,9 @@ class App extends EventEmitter {
     await this.until(() => this.said === answer || this.exit !== null, answer);
   }
 }
+
+/** There is a bridge between client and app (tunnelled.mjs). */
+let bridged = false;
 
 /** What a case's client works with. */
 class Side {
@@ -183,7 +187,7 @@ async function run(app, name, one, framed, like) {
  * done. This is long enough to see most of what should not come; for what should, see `patience`.
  */
 async function arrival() {
-  if (HOSTLER_BIN !== undefined) await sleep(20);
+  if (HOSTLER_BIN !== undefined || bridged) await sleep(20);
   for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
 }
 
@@ -198,11 +202,11 @@ function masked(value) {
 }
 
 /** Both apps of one group. */
-async function pair(file, groupName, group) {
+async function pair(file, groupName, group, tunnels) {
   const options = { args: [file, groupName], stdin: 'pipe', env: group.env, nodeArgs: group.nodeArgs };
   const plain = await plainNode(HOST, options);
   const alone = new App(plain.child, (more) => new RawClient(plain.port, { halfOpen: true, ...more }));
-  const other = HOSTLER_BIN === undefined ? await framedApp(options) : UNDER_RUN ? await runApp(options) : await execApp(options);
+  const other = HOSTLER_BIN === undefined ? await framedApp(options, tunnels) : UNDER_RUN ? await runApp(options) : await execApp(options);
   return {
     alone, framed: other.app, fresh: group.fresh === true,
     async stop() {
@@ -212,10 +216,23 @@ async function pair(file, groupName, group) {
   };
 }
 
-async function framedApp(options) {
+async function framedApp(options, tunnels) {
   const proxy = await FakeProxy.start();
   const { worker, channel } = await proxy.ready(HOST, options);
+  if (tunnels) return tunnelledApp(proxy, worker, channel);
   return { app: new App(worker.child, (more) => new FramedClient(channel, more)), stop: () => proxy.stop() };
+}
+
+/** The same over TCP, each connection a tunnel. */
+async function tunnelledApp(proxy, worker, channel) {
+  const { port, close } = await bridge(channel);
+  return {
+    app: new App(worker.child, (more) => new RawClient(port, { halfOpen: true, ...more })),
+    async stop() {
+      close();
+      await proxy.stop();
+    },
+  };
 }
 
 /** The same over TCP through the real proxy. */
@@ -240,26 +257,29 @@ async function runApp(options) {
   return { app, stop };
 }
 
-/** @param {string} topicName */
-export function compareAll(topicName) {
+/** @param {string} topicName @param {{tunnels?: boolean, except?: string[]}} [options] */
+export function compareAll(topicName, { tunnels = false, except = [] } = {}) {
+  bridged = tunnels;
   const file = path.join(FOLDER, `${topicName}.cjs`);
   const topic = require(file);
   const pairs = new Map();
   after(async () => {
     for (const one of pairs.values()) await (await one).stop();
   });
+  for (const name of except) assert.ok(name in topic.cases, `${topicName} has no case "${name}"`);
   for (const [name, one] of Object.entries(topic.cases)) {
+    if (except.includes(name)) continue;
     const skip = (one.versions !== undefined && !one.versions.includes(MAJOR) && `not for Node ${MAJOR}`) ||
       (one.real === true && HOSTLER_BIN === undefined && 'no HOSTLER_BIN');
     test(`${topicName}: ${name}`, { skip }, async () => {
       const groupName = one.group ?? '';
       const group = topic.groups?.[groupName] ?? {};
-      if (!pairs.has(groupName)) pairs.set(groupName, pair(file, groupName, group));
+      if (!pairs.has(groupName)) pairs.set(groupName, pair(file, groupName, group, tunnels));
       const both = await pairs.get(groupName);
       if (both.fresh) pairs.delete(groupName);
       try {
         const { outcome: alone, seen } = await run(both.alone, name, one, false);
-        const like = HOSTLER_BIN === undefined ? undefined : seen;
+        const like = HOSTLER_BIN === undefined && !tunnels ? undefined : seen;
         const { outcome: framed } = await run(both.framed, name, one, true, like);
         one.check?.(alone);
         one.but?.(framed);

@@ -69,12 +69,13 @@ export const CONVERSATIONS = {
 
 /** The notes of the app, without those about asking for them. */
 export async function notes(address, first = '') {
-  const talk = await converse(address, { first, pieces: [GET('/notes', 'Connection: close\r\n')] });
+  const request = GET('/notes', 'Connection: close\r\n');
+  const talk = await converse(address, { first, pieces: [request] });
   await talk.closed;
   const text = talk.text();
   if (text === '') return []; // dropped: the connection before is still counted
   const list = JSON.parse(text.slice(text.indexOf('[', text.indexOf('\r\n\r\n'))).replace(/\r\n0\r\n\r\n$/, ''));
-  return list.filter((one) => one !== 'GET /notes');
+  return list.filter((one) => one !== 'GET /notes' && one !== `data ${request.length}`);
 }
 
 /** Notes of the app until a connection is closed, without the connections that asked for notes. */

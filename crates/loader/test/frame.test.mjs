@@ -32,17 +32,21 @@ function describe(type, stream, generation, payload) {
     one.listener = payload[7];
     one.headers = [];
     for (let i = 0; i < head.rawHeaders.length; i += 2) one.headers.push([head.rawHeaders[i], head.rawHeaders[i + 1]]);
-  } else if (type === C.FRAMES_TO_WORKER.DATA) {
+  } else if (type === C.FRAMES_TO_WORKER.TUNNEL) {
+    const { address, port, listener } = F.decodeTunnel(payload, 0, payload.length);
+    one.client = { address, port };
+    one.listener = listener;
+  } else if (type === C.FRAMES_TO_WORKER.DATA || type === C.FRAMES_TO_WORKER.TUNNEL_DATA) {
     one.bytes = payload.toString('latin1');
   } else if (type === C.FRAMES_TO_WORKER.END) {
     const fields = F.decodeTrailers(payload);
     one.trailers = [];
     for (let i = 0; i < fields.length; i += 2) one.trailers.push([fields[i], fields[i + 1]]);
-  } else if (type === C.FRAMES_TO_WORKER.WINDOW) {
+  } else if (type === C.FRAMES_TO_WORKER.WINDOW || type === C.FRAMES_TO_WORKER.TUNNEL_WINDOW) {
     one.credit = payload.readUInt32LE(0);
   } else if (type === C.FRAMES_TO_WORKER.HELLO) {
     one.json = F.decodeJson(payload);
-  } else if (type === C.FRAMES_TO_WORKER.CLOSE) {
+  } else if (type === C.FRAMES_TO_WORKER.CLOSE || type === C.FRAMES_TO_WORKER.TUNNEL_CLOSE) {
     if (payload.length > 0) one.why = payload.toString('latin1');
   } else if (type === C.FRAMES_TO_WORKER.OPEN) {
     one.offer = payload.readUInt32LE(0);
@@ -146,6 +150,8 @@ for (const vector of toProxy) {
         text += F.prefix(one.bytes.length, type, F.u24(one.stream), one.generation) + one.bytes;
       } else if (one.type === 'WINDOW') {
         text += F.windowFrame(one.stream, one.generation, one.credit);
+      } else if (one.type === 'TUNNEL_WINDOW') {
+        text += F.prefix(4, type, F.u24(one.stream), one.generation) + F.u32(one.credit);
       } else if (one.json !== undefined) {
         text += F.jsonFrame(type, one.json);
       } else if (one.type === 'OFFER') {

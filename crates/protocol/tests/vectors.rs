@@ -116,6 +116,15 @@ fn encode_to_worker(frame: &Value, out: &mut Vec<u8>) {
         "OPEN" => writer.open(tag, number(&frame["offer"])),
         "HOLD" => writer.hold(tag),
         "BROKEN" => writer.broken(tag, &latin1(&frame["lead"]), &latin1(&frame["bytes"])),
+        "TUNNEL" => {
+            let client = &frame["client"];
+            let port = number(&client["port"]) as u16;
+            writer.tunnel(tag, &latin1(&client["address"]), port, number(&frame["listener"]) as u8)
+        }
+        "TUNNEL_DATA" => writer.tunnel_data(tag, &latin1(&frame["bytes"])),
+        "TUNNEL_END" => writer.tunnel_end(tag),
+        "TUNNEL_CLOSE" => writer.tunnel_close(tag, frame["why"].as_str().unwrap_or_default()),
+        "TUNNEL_WINDOW" => writer.tunnel_window(tag, number(&frame["credit"])),
         "GIVE_BACK" => {
             let lead = number(&frame["lead"]) as usize;
             writer.give_back(tag, number(&frame["offer"]), lead, &latin1(&frame["bytes"]))
@@ -174,6 +183,19 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
             PeerBody::Broken { lead, read } => {
                 merge(name("BROKEN"), json!({ "lead": chars(&lead), "bytes": chars(&read) }))
             }
+            PeerBody::Tunnel { address, port, listener } => {
+                let client = json!({ "address": chars(&address), "port": port });
+                merge(name("TUNNEL"), json!({ "client": client, "listener": listener }))
+            }
+            PeerBody::TunnelData(bytes) => {
+                merge(name("TUNNEL_DATA"), json!({ "bytes": chars(&bytes) }))
+            }
+            PeerBody::TunnelEnd => name("TUNNEL_END"),
+            PeerBody::TunnelClose(why) if why.is_empty() => name("TUNNEL_CLOSE"),
+            PeerBody::TunnelClose(why) => merge(name("TUNNEL_CLOSE"), json!({ "why": why })),
+            PeerBody::TunnelWindow(credit) => {
+                merge(name("TUNNEL_WINDOW"), json!({ "credit": credit }))
+            }
             PeerBody::GiveBack { offer, lead, read } => {
                 let facts = json!({ "offer": offer, "lead": lead, "bytes": chars(&read) });
                 merge(name("GIVE_BACK"), facts)
@@ -211,6 +233,9 @@ fn encode_to_proxy(frame: &Value, out: &mut Vec<u8>) {
         "END" => peer::put(out, FromWorker::End, tag, &latin1(&frame["bytes"])),
         "END_CLOSE" => peer::put(out, FromWorker::EndClose, tag, &latin1(&frame["bytes"])),
         "WINDOW" => peer::put_window(out, tag, number(&frame["credit"])),
+        "TUNNEL_DATA" => peer::put(out, FromWorker::TunnelData, tag, &latin1(&frame["bytes"])),
+        "TUNNEL_END" => peer::put_tunnel_end(out, tag),
+        "TUNNEL_WINDOW" => peer::put_tunnel_window(out, tag, number(&frame["credit"])),
         "RESET" => peer::put_reset(out, tag),
         "HELD" => peer::put_held(out, tag),
         "HEARTBEAT" => peer::put_heartbeat(
@@ -261,11 +286,16 @@ fn decode_to_proxy(bytes: &[u8]) -> Result<Vec<Value>, String> {
                     BodyEnd::More => "DATA",
                     BodyEnd::End => "END",
                     BodyEnd::EndClose => "END_CLOSE",
+                    BodyEnd::Tunnel => "TUNNEL_DATA",
                 };
                 merge(base(name, tag), json!({ "bytes": chars(&bytes[range]) }))
             }
             Incoming::Window { tag, bytes } => {
                 merge(base("WINDOW", tag), json!({ "credit": bytes }))
+            }
+            Incoming::TunnelEnd { tag } => base("TUNNEL_END", tag),
+            Incoming::TunnelWindow { tag, bytes } => {
+                merge(base("TUNNEL_WINDOW", tag), json!({ "credit": bytes }))
             }
             Incoming::Reset { tag } => base("RESET", tag),
             Incoming::Held { tag } => base("HELD", tag),

@@ -165,21 +165,19 @@ impl<'a> Forwarding<'a> {
     }
 }
 
-/// Writes the line that tells a worker of frames who the client of this plain connection is, so that its real socket has
-/// the client's address (`docs/worker-protocol.md`, "The plain path"). `refused`: what follows is no request, and the status
-/// is what we would answer.
+/// Writes the line that begins the plain connection of a refused request (`docs/worker-protocol.md`, "Refused requests"): who
+/// the client is, so that the worker's socket has its address, and the status that we would answer.
 pub fn write_client_line(
     out: &mut Outbox,
     pool: &Pool,
     client: &ClientAddress,
     listener: u8,
-    refused: Option<u16>,
+    refused: u16,
 ) {
     let ip = if client.ip().is_empty() { b"-" } else { client.ip() };
     out.write(pool, b"HOSTLER ");
     out.write(pool, ip);
-    let status = refused.map_or_else(String::new, |status| format!(" {status}"));
-    out.write(pool, format!(" {} {listener}{status}\n", client.port()).as_bytes());
+    out.write(pool, format!(" {} {listener} {refused}\n", client.port()).as_bytes());
 }
 
 fn write_field(out: &mut Outbox, pool: &Pool, name: &[u8], value: &[u8]) {

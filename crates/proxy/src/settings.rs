@@ -86,7 +86,7 @@ pub struct Settings {
     pub is_ending: fn(u32) -> bool,
 }
 
-/// Plain connections to workers that a shard may hold beside its clients (upgrades and the `http` transport).
+/// Plain connections to workers that a shard may hold beside its clients (the `http` transport, and refused requests).
 pub const PLAIN_CONNS_PER_CLIENT: u32 = 1;
 /// Sockets for channels, listeners and connections in their last moments.
 const SPARE_SOCKETS: u32 = 256;

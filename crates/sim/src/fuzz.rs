@@ -182,7 +182,7 @@ impl Fuzz {
             while let Some(frame) =
                 channel.reader.next_frame().expect("frames of the proxy are well-formed")
             {
-                if matches!(frame.body, PeerBody::Head(_)) {
+                if matches!(frame.body, PeerBody::Head(_) | PeerBody::Tunnel { .. }) {
                     channel.heads.push(frame.tag);
                 }
             }
@@ -294,11 +294,13 @@ impl Fuzz {
         };
         let mut out = Vec::new();
         match kind {
-            FromWorker::Data | FromWorker::End | FromWorker::EndClose => {
+            FromWorker::Data | FromWorker::End | FromWorker::EndClose | FromWorker::TunnelData => {
                 put(&mut out, kind, tag, answer)
             }
-            FromWorker::Window => put(&mut out, kind, tag, &[bytes.byte(), bytes.byte(), 1, 0]),
-            FromWorker::Reset => put(&mut out, kind, tag, &[]),
+            FromWorker::Window | FromWorker::TunnelWindow => {
+                put(&mut out, kind, tag, &[bytes.byte(), bytes.byte(), 1, 0])
+            }
+            FromWorker::Reset | FromWorker::TunnelEnd => put(&mut out, kind, tag, &[]),
             FromWorker::Heartbeat => put(&mut out, kind, StreamTag::CHANNEL, &[7; 20]),
             FromWorker::Settings => {
                 let told = bytes.pick(SETTINGS).copied().unwrap_or("{}");

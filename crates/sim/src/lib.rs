@@ -18,6 +18,7 @@ pub mod plain;
 pub mod request;
 pub mod rng;
 pub mod scenario;
+pub mod wire;
 pub mod worker;
 pub mod world;
 

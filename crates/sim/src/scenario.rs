@@ -203,7 +203,7 @@ impl Scenario {
             abort: leaves.then(|| (rng.within(1, bytes * 2 + 200), how)),
             half_close: rng.chance(10),
             freeze_after: freezes.then(|| rng.within(1, bytes * 2 + 200)),
-            tunnel_bytes: rng.length(cut_max.saturating_mul(50).min(100_000)),
+            tunnel_bytes: rng.length(cut_max.saturating_mul(50).min(400_000)),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::frames::{Fate, FramesSide};
 use crate::oracle::Ledger;
 use crate::plain::PlainSide;
 use crate::rng::Rng;
+use crate::wire::Wire;
 
 thread_local! {
     /// Processes of the world on this thread that have died.
@@ -104,7 +105,7 @@ impl Worker {
     pub fn some_peer(&mut self, rng: &mut Rng) -> Option<FakePeer> {
         let channels = self.channel.iter().map(FramesSide::peer);
         let peers: Vec<&FakePeer> =
-            channels.chain(self.plains.iter().map(PlainSide::peer)).collect();
+            channels.chain(self.plains.iter().filter_map(|plain| plain.peer().socket())).collect();
         (!peers.is_empty()).then(|| peers[rng.below(peers.len())].clone())
     }
 
@@ -165,7 +166,14 @@ impl Worker {
         while let Some(peer) = self.server.as_ref().and_then(FakeServer::accept) {
             let rng = self.rng.fork();
             let framed = self.transport == Transport::Frames;
-            let plain = PlainSide::new(peer, self.number, framed, self.wishes, rng, ledger.now_ms);
+            let wire = Wire::Socket(peer);
+            let plain = PlainSide::new(wire, self.number, framed, self.wishes, rng, ledger.now_ms);
+            self.plains.push(plain);
+            happened = true;
+        }
+        for end in self.channel.as_mut().map(FramesSide::take_opened).into_iter().flatten() {
+            let (wire, rng) = (Wire::Tunnel(end), self.rng.fork());
+            let plain = PlainSide::new(wire, self.number, false, self.wishes, rng, ledger.now_ms);
             self.plains.push(plain);
             happened = true;
         }
@@ -244,7 +252,8 @@ impl Worker {
 
     /// Connections it holds open to the proxy.
     pub fn connections(&self) -> usize {
-        usize::from(self.channel.is_some()) + self.plains.len()
+        let plains = self.plains.iter().filter(|plain| plain.peer().socket().is_some());
+        usize::from(self.channel.is_some()) + plains.count()
     }
 
     /// Bytes of it that the proxy has not received.

@@ -121,7 +121,9 @@ fn binary() -> Result<PathBuf, String> {
 fn comparisons(files: &[PathBuf]) -> Vec<PathBuf> {
     let compares = |path: &&PathBuf| {
         let text = fs::read_to_string(path).unwrap_or_default();
-        ["compareAll(", "HOSTLER_BIN"].iter().any(|mark| text.contains(mark))
+        // A tunnel is made by a test; the real proxy of `exec` has none.
+        !text.contains("tunnels: true")
+            && ["compareAll(", "HOSTLER_BIN"].iter().any(|mark| text.contains(mark))
     };
     files.iter().filter(compares).cloned().collect()
 }

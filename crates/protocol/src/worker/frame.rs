@@ -75,6 +75,16 @@ frame_types! {
         Hold = 11, "HOLD";
         /// The client broke its request body, and the app answers client errors itself.
         Broken = 12, "BROKEN";
+        /// A tunnel to the app begins: a connection of its own, for a request that asks for another protocol.
+        Tunnel = 13, "TUNNEL";
+        /// Bytes of a tunnel.
+        TunnelData = 14, "TUNNEL_DATA";
+        /// The client sent FIN into a tunnel.
+        TunnelEnd = 15, "TUNNEL_END";
+        /// A tunnel is over.
+        TunnelClose = 16, "TUNNEL_CLOSE";
+        /// Credit for bytes that the app writes into a tunnel.
+        TunnelWindow = 17, "TUNNEL_WINDOW";
     }
 }
 
@@ -107,11 +117,21 @@ frame_types! {
         Count = 44, "COUNT";
         /// `hostler exec`: nothing more will be written to the stream; its connection is wanted back.
         Held = 45, "HELD";
+        /// Bytes that the app wrote into a tunnel.
+        TunnelData = 46, "TUNNEL_DATA";
+        /// The app ended a tunnel, or destroyed its socket.
+        TunnelEnd = 47, "TUNNEL_END";
+        /// Credit for bytes of the client in a tunnel.
+        TunnelWindow = 48, "TUNNEL_WINDOW";
     }
 }
 
-/// Longest payload of CLOSE: the name of an error, as `ECONNRESET`.
+/// Longest payload of CLOSE and TUNNEL_CLOSE: the name of an error, as `ECONNRESET`.
 pub const CLOSE_BYTES_MAX: usize = 32;
+/// Fixed part of a TUNNEL payload; the client's address as text follows.
+pub const TUNNEL_FIXED_BYTES: usize = 4;
+/// Longest payload of TUNNEL: an IPv6 address with a zone has less.
+pub const TUNNEL_BYTES_MAX: usize = TUNNEL_FIXED_BYTES + 64;
 
 /// Which stream a frame is for, and which request of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -15,7 +15,8 @@ mod writer;
 
 pub use frame::{
     CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADERS_MAX,
-    HeadFlags, JSON_BYTES_MAX, PROTOCOL_VERSION, StreamTag, ToWorker, WINDOW_BYTES,
+    HeadFlags, JSON_BYTES_MAX, PROTOCOL_VERSION, StreamTag, TUNNEL_BYTES_MAX, TUNNEL_FIXED_BYTES,
+    ToWorker, WINDOW_BYTES,
 };
 pub use names::{HEADER_NAMES, METHODS, constants_cjs, name_number};
 pub use payload::{

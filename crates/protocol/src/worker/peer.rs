@@ -11,10 +11,10 @@ use super::writer::{HEAD_ENTRY_BYTES, HEAD_FIXED_BYTES};
 use super::{
     CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADER_NAMES,
     HEADERS_MAX, HeadFlags, Heartbeat, JSON_BYTES_MAX, Listen, METHODS, Offer, ProxyHello,
-    StreamTag, ToWorker, WorkerHello,
+    StreamTag, TUNNEL_BYTES_MAX, TUNNEL_FIXED_BYTES, ToWorker, WorkerHello,
 };
 
-/// Appends a frame to the proxy; for DATA, END and END_CLOSE, which are any bytes.
+/// Appends a frame to the proxy; for DATA, END, END_CLOSE and TUNNEL_DATA, which are any bytes.
 pub fn put(out: &mut Vec<u8>, kind: FromWorker, tag: StreamTag, payload: &[u8]) {
     assert!(payload.len() <= FRAME_PAYLOAD_BYTES_MAX);
     out.extend_from_slice(&encode_prefix(kind as u8, tag, payload.len()));
@@ -71,6 +71,16 @@ pub fn put_offer(out: &mut Vec<u8>, offer: &Offer) {
     put(out, FromWorker::Offer, StreamTag::CHANNEL, &offer.encode());
 }
 
+/// Appends TUNNEL_END.
+pub fn put_tunnel_end(out: &mut Vec<u8>, tag: StreamTag) {
+    put(out, FromWorker::TunnelEnd, tag, &[]);
+}
+
+/// Appends TUNNEL_WINDOW.
+pub fn put_tunnel_window(out: &mut Vec<u8>, tag: StreamTag, bytes: u32) {
+    put(out, FromWorker::TunnelWindow, tag, &bytes.to_le_bytes());
+}
+
 /// A frame to the worker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerFrame {
@@ -110,6 +120,23 @@ pub enum PeerBody {
         /// What is not valid there.
         read: Vec<u8>,
     },
+    /// TUNNEL.
+    Tunnel {
+        /// The client's address as text, empty for a unix client.
+        address: Vec<u8>,
+        /// Its port.
+        port: u16,
+        /// Which listener it came to.
+        listener: u8,
+    },
+    /// TUNNEL_DATA.
+    TunnelData(Vec<u8>),
+    /// TUNNEL_END.
+    TunnelEnd,
+    /// TUNNEL_CLOSE, with the name of the client's error.
+    TunnelClose(String),
+    /// TUNNEL_WINDOW.
+    TunnelWindow(u32),
     /// GIVE_BACK.
     GiveBack {
         /// The number of the offer.
@@ -180,15 +207,22 @@ impl PeerReader {
 
 fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerError> {
     let len_max = match kind {
-        ToWorker::Head | ToWorker::Data | ToWorker::End => FRAME_PAYLOAD_BYTES_MAX,
+        ToWorker::Head | ToWorker::Data | ToWorker::End | ToWorker::TunnelData => {
+            FRAME_PAYLOAD_BYTES_MAX
+        }
+        ToWorker::Tunnel => TUNNEL_BYTES_MAX,
         ToWorker::Hello => JSON_BYTES_MAX,
         ToWorker::GiveBack | ToWorker::Broken => FRAME_PAYLOAD_BYTES_MAX,
-        ToWorker::Window | ToWorker::Open => 4,
-        ToWorker::Close => CLOSE_BYTES_MAX,
-        ToWorker::HalfClose | ToWorker::Drain | ToWorker::Hold => 0,
+        ToWorker::Window | ToWorker::Open | ToWorker::TunnelWindow => 4,
+        ToWorker::Close | ToWorker::TunnelClose => CLOSE_BYTES_MAX,
+        ToWorker::HalfClose | ToWorker::Drain | ToWorker::Hold | ToWorker::TunnelEnd => 0,
     };
     let len_min = match kind {
-        ToWorker::Window | ToWorker::Open | ToWorker::Broken => 4,
+        ToWorker::Window
+        | ToWorker::Open
+        | ToWorker::Broken
+        | ToWorker::Tunnel
+        | ToWorker::TunnelWindow => 4,
         ToWorker::GiveBack => 8,
         _ => 0,
     };
@@ -213,9 +247,20 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
         }
         ToWorker::Close => PeerBody::Close(String::from_utf8_lossy(payload).into_owned()),
         ToWorker::HalfClose => PeerBody::HalfClose,
-        ToWorker::Window => {
-            let bytes = payload.try_into().map_err(|_| PeerError("credit is four bytes"))?;
-            PeerBody::Window(u32::from_le_bytes(bytes))
+        ToWorker::Window => PeerBody::Window(credit(payload)?),
+        ToWorker::TunnelWindow => PeerBody::TunnelWindow(credit(payload)?),
+        ToWorker::Tunnel => {
+            let (fixed, address) = payload.split_at(TUNNEL_FIXED_BYTES);
+            if fixed[1] != 0 {
+                return Err(PeerError("TUNNEL has a value that is not allowed"));
+            }
+            let port = u16::from_le_bytes([fixed[2], fixed[3]]);
+            PeerBody::Tunnel { address: address.to_vec(), port, listener: fixed[0] }
+        }
+        ToWorker::TunnelData => PeerBody::TunnelData(payload.to_vec()),
+        ToWorker::TunnelEnd => PeerBody::TunnelEnd,
+        ToWorker::TunnelClose => {
+            PeerBody::TunnelClose(String::from_utf8_lossy(payload).into_owned())
         }
         ToWorker::Hello => {
             let hello = serde_json::from_slice(payload);
@@ -240,6 +285,11 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
             PeerBody::GiveBack { offer: offer_number(payload)?, lead, read }
         }
     })
+}
+
+fn credit(payload: &[u8]) -> Result<u32, PeerError> {
+    let bytes = payload.try_into().map_err(|_| PeerError("credit is four bytes"))?;
+    Ok(u32::from_le_bytes(bytes))
 }
 
 fn offer_number(payload: &[u8]) -> Result<u32, PeerError> {

@@ -45,12 +45,14 @@ pub enum BodyEnd {
     End,
     /// END_CLOSE: the response is over, and the client connection is closed after it.
     EndClose,
+    /// TUNNEL_DATA: the bytes are none of a response's but of a tunnel's.
+    Tunnel,
 }
 
 /// What came in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming<'a> {
-    /// Response bytes: all or a part of a DATA, END or END_CLOSE frame.
+    /// Bytes: all or a part of a DATA, END, END_CLOSE or TUNNEL_DATA frame.
     Body {
         /// The stream.
         tag: StreamTag,
@@ -60,6 +62,18 @@ pub enum Incoming<'a> {
         range: Range<usize>,
         /// The frame is whole with this piece.
         last: bool,
+    },
+    /// The app ended a tunnel.
+    TunnelEnd {
+        /// The stream.
+        tag: StreamTag,
+    },
+    /// Credit for bytes of the client in a tunnel.
+    TunnelWindow {
+        /// The stream.
+        tag: StreamTag,
+        /// How many more bytes.
+        bytes: u32,
     },
     /// Credit for request body bytes.
     Window {
@@ -141,6 +155,7 @@ impl FrameReader {
             FromWorker::Data => BodyEnd::More,
             FromWorker::End => BodyEnd::End,
             FromWorker::EndClose => BodyEnd::EndClose,
+            FromWorker::TunnelData => BodyEnd::Tunnel,
             _ => return Ok(self.take_small(frame, bytes, at)),
         };
         let taken = frame.left.min(bytes.len() - *at);
@@ -211,11 +226,11 @@ fn check_prefix(prefix: [u8; FRAME_PREFIX_BYTES]) -> Result<Frame, FrameError> {
     let (number, tag, len) = decode_prefix(prefix);
     let kind = FromWorker::from_number(number).ok_or(FrameError::UnknownType(number))?;
     let (lengths, on_channel) = match kind {
-        FromWorker::Data | FromWorker::End | FromWorker::EndClose => {
+        FromWorker::Data | FromWorker::End | FromWorker::EndClose | FromWorker::TunnelData => {
             (0..=FRAME_PAYLOAD_BYTES_MAX, false)
         }
-        FromWorker::Window => (4..=4, false),
-        FromWorker::Reset | FromWorker::Held => (0..=0, false),
+        FromWorker::Window | FromWorker::TunnelWindow => (4..=4, false),
+        FromWorker::Reset | FromWorker::Held | FromWorker::TunnelEnd => (0..=0, false),
         FromWorker::Heartbeat => (Heartbeat::BYTES..=Heartbeat::BYTES, true),
         FromWorker::Offer => (Offer::BYTES..=Offer::BYTES, true),
         FromWorker::Hello
@@ -236,10 +251,11 @@ fn check_prefix(prefix: [u8; FRAME_PREFIX_BYTES]) -> Result<Frame, FrameError> {
 /// `payload` has the length that [`check_prefix`] checked.
 fn small_frame(frame: Frame, payload: &[u8]) -> Incoming<'_> {
     match frame.kind {
-        FromWorker::Window => {
-            let bytes = payload.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-            Incoming::Window { tag: frame.tag, bytes }
+        FromWorker::Window => Incoming::Window { tag: frame.tag, bytes: credit(payload) },
+        FromWorker::TunnelWindow => {
+            Incoming::TunnelWindow { tag: frame.tag, bytes: credit(payload) }
         }
+        FromWorker::TunnelEnd => Incoming::TunnelEnd { tag: frame.tag },
         FromWorker::Reset => Incoming::Reset { tag: frame.tag },
         FromWorker::Held => Incoming::Held { tag: frame.tag },
         FromWorker::Heartbeat => {
@@ -252,4 +268,8 @@ fn small_frame(frame: Frame, payload: &[u8]) -> Incoming<'_> {
         }
         kind => Incoming::Json { kind, bytes: payload },
     }
+}
+
+fn credit(payload: &[u8]) -> u32 {
+    payload.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }

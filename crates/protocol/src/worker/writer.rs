@@ -4,11 +4,12 @@
 //! proxy's `dispatch` and `relay_request` stages. Every frame is written whole or not at all.
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::frame::encode_prefix;
 use super::{
     CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, HEADERS_MAX, HeadFlags,
-    JSON_BYTES_MAX, StreamTag, ToWorker,
+    JSON_BYTES_MAX, StreamTag, TUNNEL_BYTES_MAX, TUNNEL_FIXED_BYTES, ToWorker,
 };
 use crate::http1::Method;
 
@@ -139,6 +140,51 @@ impl<'a> FrameWriter<'a> {
         payload.extend_from_slice(lead);
         payload.extend_from_slice(read);
         self.frame(ToWorker::Broken, tag, &payload)
+    }
+
+    /// A tunnel begins; `address` is the client's as text, empty for a unix client.
+    pub fn tunnel(
+        &mut self,
+        tag: StreamTag,
+        address: &[u8],
+        port: u16,
+        listener: u8,
+    ) -> Result<(), NoRoom> {
+        debug_assert!(TUNNEL_FIXED_BYTES + address.len() <= TUNNEL_BYTES_MAX);
+        let [low, high] = port.to_le_bytes();
+        let mut payload = SmallVec::<[u8; TUNNEL_BYTES_MAX]>::new();
+        payload.extend_from_slice(&[listener, 0, low, high]);
+        payload.extend_from_slice(address);
+        self.frame(ToWorker::Tunnel, tag, &payload)
+    }
+
+    /// Bytes of a tunnel.
+    #[inline]
+    pub fn tunnel_data(&mut self, tag: StreamTag, bytes: &[u8]) -> Result<(), NoRoom> {
+        self.frame(ToWorker::TunnelData, tag, bytes)
+    }
+
+    /// The prefix of a TUNNEL_DATA frame whose `len` payload bytes the caller sends behind it.
+    #[inline]
+    pub fn tunnel_data_prefix(&mut self, tag: StreamTag, len: usize) -> Result<(), NoRoom> {
+        assert!(len <= FRAME_PAYLOAD_BYTES_MAX, "the caller splits what it received");
+        self.append(&encode_prefix(ToWorker::TunnelData as u8, tag, len))
+    }
+
+    /// The client sent FIN into a tunnel.
+    pub fn tunnel_end(&mut self, tag: StreamTag) -> Result<(), NoRoom> {
+        self.frame(ToWorker::TunnelEnd, tag, &[])
+    }
+
+    /// A tunnel is over; `why` is the name of the client's error, empty for an orderly end.
+    pub fn tunnel_close(&mut self, tag: StreamTag, why: &str) -> Result<(), NoRoom> {
+        debug_assert!(why.len() <= CLOSE_BYTES_MAX);
+        self.frame(ToWorker::TunnelClose, tag, why.as_bytes())
+    }
+
+    /// Credit for bytes that the app writes into a tunnel.
+    pub fn tunnel_window(&mut self, tag: StreamTag, bytes: u32) -> Result<(), NoRoom> {
+        self.frame(ToWorker::TunnelWindow, tag, &bytes.to_le_bytes())
     }
 
     /// The client sent FIN.

@@ -88,6 +88,15 @@ pub enum Link {
         /// Number of the channel's batch that holds the request head.
         batch: u32,
     },
+    /// A tunnel through a framed channel: a byte connection of its own, for a request that asks for another protocol.
+    Tunnel {
+        /// Index of the worker in this shard's table.
+        worker: u16,
+        /// Index of the channel.
+        channel: u16,
+        /// Number of the channel's batch that holds its beginning.
+        batch: u32,
+    },
     /// A plain connection of its own.
     Plain {
         /// Index of the worker in this shard's table.
@@ -95,6 +104,13 @@ pub enum Link {
         /// Index of the connection.
         plain: u32,
     },
+}
+
+impl Link {
+    /// Bytes pass as they are, in a connection of the request's own: what the worker sends is read as its HTTP text.
+    pub fn is_bytes(self) -> bool {
+        matches!(self, Self::Tunnel { .. } | Self::Plain { .. })
+    }
 }
 
 /// What a connection may ask for. The shard fulfils the wishes of one step in order before the next step of any connection.

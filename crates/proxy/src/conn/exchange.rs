@@ -21,7 +21,7 @@ impl Conn {
         self.requests = self.requests.saturating_add(1);
         self.generation = self.generation.wrapping_add(1);
         self.writing = Writing::AwaitHead;
-        self.window = hostler_protocol::worker::WINDOW_BYTES;
+        self.window = link.window();
         self.unacknowledged = 0;
         self.credit = 0;
         self.body_in_link = false;

@@ -55,7 +55,7 @@ pub use self::offered::{Fin, Leaving, Offered};
 use self::outbox::Outbox;
 use self::read_head::Gather;
 pub use self::refused::Refusal;
-pub use self::state::{BodyAsk, BodyLeft, Phase, Reading, Request, Writing};
+pub use self::state::{BodyAsk, BodyLeft, Phase, Reading, Request, TunnelFlow, Writing};
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::request_id::RequestIds;
@@ -129,6 +129,8 @@ pub struct Conn {
     pub last_worker: Option<u32>,
     /// Output to the client.
     pub outbox: Outbox,
+    /// How the two directions of its tunnel stand; the shard's.
+    pub tunnel: TunnelFlow,
     /// It is counted among its worker's upgraded connections; the shard's.
     pub upgraded: bool,
     /// What it has asked of the large buffers; the shard's.
@@ -218,6 +220,7 @@ impl Conn {
             requests: 0,
             last_worker: None,
             outbox: Outbox::default(),
+            tunnel: TunnelFlow::default(),
             upgraded: false,
             body_ask: BodyAsk::None,
             worker_idle_ms: None,

@@ -131,6 +131,12 @@ impl Outbox {
         Some(parts)
     }
 
+    /// All that was written, for another way than a send.
+    pub fn into_parts(mut self) -> VecDeque<Part> {
+        self.seal();
+        self.parts
+    }
+
     /// The send is complete; returns its size in bytes.
     pub fn sent(&mut self) -> u32 {
         std::mem::take(&mut self.sending)

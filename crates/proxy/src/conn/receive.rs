@@ -89,7 +89,10 @@ impl Conn {
             Phase::Exchange if matches!(self.reading, Reading::Done) => {
                 // As on a socket of its own: Node decides whether a half-closed client gets its answer.
                 self.close_after = true;
-                cx.actions.push_back(Action::WorkerHalfClose);
+                // Not before the first bytes for the new protocol, which wait for the worker to agree to it.
+                if !self.request.upgrade || self.inbox.is_empty() {
+                    cx.actions.push_back(Action::WorkerHalfClose);
+                }
             }
             Phase::Exchange if matches!(self.writing, Writing::Done) => {
                 // The answer is whole and may be on its way; only the request will never be.

@@ -64,8 +64,7 @@ impl Conn {
         cx.actions.push_back(Action::WorkerHead);
         if let Some(read) = self.inbox.take() {
             self.tunnel_from_client(read, cx);
-        }
-        if self.receive_ended {
+        } else if self.receive_ended {
             cx.actions.push_back(Action::WorkerHalfClose);
         }
     }

@@ -243,9 +243,9 @@ impl Conn {
     /// The link took the bytes it was given: the next ones may be read.
     pub(super) fn body_sent(&mut self, cx: &mut Context<'_>) {
         self.body_in_link = false;
-        if matches!(self.link, Link::Plain { .. }) {
-            // The plain path has no credit frames: its socket taking the bytes is the credit.
-            self.window = hostler_protocol::worker::WINDOW_BYTES;
+        if self.link.is_bytes() {
+            // A byte connection that takes the bytes gives credit by it.
+            self.window = self.link.window();
         }
         match self.phase {
             Phase::Tunnel => self.tunnel_to_worker_sent(cx),

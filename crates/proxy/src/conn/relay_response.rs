@@ -281,9 +281,8 @@ impl Conn {
     /// Request and response are complete.
     pub(super) fn exchange_complete(&mut self, cx: &mut Context<'_>) {
         // With the client's FIN passed on, the worker's connection can carry no further request.
-        let plain_ends =
-            matches!(self.link, Link::Plain { .. }) && (!self.worker_keeps || self.receive_ended);
-        self.release(if plain_ends { Keep::Cancel } else { Keep::Reuse }, cx);
+        let ends = self.link.is_bytes() && (!self.worker_keeps || self.receive_ended);
+        self.release(if ends { Keep::Cancel } else { Keep::Reuse }, cx);
         self.finish_exchange(cx);
     }
 

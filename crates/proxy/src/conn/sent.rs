@@ -56,7 +56,9 @@ impl Conn {
             Link::Stream { .. } | Link::None if self.credit >= WINDOW_BYTES / 2 => {
                 cx.actions.push_back(Action::WorkerCredit(std::mem::take(&mut self.credit)));
             }
-            Link::Plain { .. } if self.worker_held && self.outbox.waiting() < WAITING_BYTES_MAX => {
+            Link::Plain { .. } | Link::Tunnel { .. }
+                if self.worker_held && self.outbox.waiting() < WAITING_BYTES_MAX =>
+            {
                 self.worker_held = false;
                 cx.actions.push_back(Action::WorkerCredit(0));
             }

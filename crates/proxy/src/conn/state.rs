@@ -126,6 +126,19 @@ impl Request {
     };
 }
 
+/// How the two directions of a tunnel through a channel stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelFlow {
+    /// The worker knows of it.
+    pub open: bool,
+    /// Bytes that the worker has sent, and the client's side has not given back as credit.
+    pub from_worker: u32,
+    /// Bytes that the worker has been sent, and has not given back.
+    pub to_worker: u32,
+    /// What the worker was sent has left, and the client is read again when the worker has given some back.
+    pub waits: bool,
+}
+
 /// What a connection has asked of the large buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyAsk {

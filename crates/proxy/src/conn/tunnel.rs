@@ -5,11 +5,23 @@
 use std::ops::Range;
 
 use hostler_driver::{Buffer, Part, PoolClass, ReceiveMode};
+use hostler_protocol::worker::WINDOW_BYTES;
 
-use super::{Action, Conn, Context, Keep, Phase, Reading, Refusal, Writing};
+use super::{Action, Conn, Context, Keep, Link, Phase, Reading, Refusal, Writing};
 
 /// nginx's status in the log where the server closes without a word: an app may do that to a refused request.
 const CLOSED_WITHOUT_ANSWER: u16 = 444;
+
+/// Most bytes of the client that are given to a worker at once. Through a channel two of them and what is ahead stay
+/// within the window (`shard/tunnels.rs`).
+const PIECE_BYTES_MAX: u32 = WINDOW_BYTES / 4;
+
+impl Link {
+    /// Request body bytes that may be given to it at once.
+    pub(super) fn window(self) -> u32 {
+        if matches!(self, Self::Tunnel { .. }) { PIECE_BYTES_MAX } else { WINDOW_BYTES }
+    }
+}
 
 impl Conn {
     /// The worker agreed to the upgrade; `rest` are its first bytes behind the head.
@@ -35,10 +47,9 @@ impl Conn {
         }
         match self.inbox.take() {
             Some(early) => self.tunnel_from_client(early, cx),
+            // FIN has been passed on.
+            None if self.receive_ended => {}
             None => self.receive_next(0, cx),
-        }
-        if self.receive_ended {
-            cx.actions.push_back(Action::WorkerHalfClose);
         }
     }
 
@@ -47,18 +58,32 @@ impl Conn {
         if !self.request.refusal.is_with_app() {
             self.mark_ms = cx.now.ms;
         }
-        // Remembered until the bytes have left, so that the next buffer has the right size.
-        self.body_bytes = part.len() as u64;
-        self.body_in_link = true;
         cx.actions.push_back(Action::Receive(ReceiveMode::Paused));
-        cx.actions.push_back(Action::WorkerBody(part));
+        self.tunnel_give(part, cx);
+    }
+
+    /// Gives the worker one piece; what is more waits for it to leave.
+    fn tunnel_give(&mut self, part: Part, cx: &mut Context<'_>) {
+        let piece = part.slice(0..part.len().min(PIECE_BYTES_MAX as usize));
+        if piece.len() < part.len() {
+            self.inbox.put_back(part.slice(piece.len()..part.len()));
+        }
+        // Remembered until the bytes have left, so that the next buffer has the right size.
+        self.body_bytes = piece.len() as u64;
+        self.body_in_link = true;
+        cx.actions.push_back(Action::WorkerBody(piece));
+        if self.receive_ended && self.inbox.is_empty() {
+            cx.actions.push_back(Action::WorkerHalfClose);
+        }
     }
 
     pub(super) fn tunnel_to_worker_sent(&mut self, cx: &mut Context<'_>) {
         if !self.request.refusal.is_with_app() {
             self.mark_ms = cx.now.ms;
         }
-        if !self.receive_ended {
+        if let Some(rest) = self.inbox.take() {
+            self.tunnel_give(rest, cx);
+        } else if !self.receive_ended {
             self.receive_next(self.body_bytes, cx);
         }
     }
@@ -96,7 +121,9 @@ impl Conn {
     }
 
     pub(super) fn tunnel_client_ended(&mut self, cx: &mut Context<'_>) {
-        cx.actions.push_back(Action::WorkerHalfClose);
+        if self.inbox.is_empty() {
+            cx.actions.push_back(Action::WorkerHalfClose);
+        }
     }
 
     /// The worker ended its side: pass on what waits, then FIN. A worker of Node's never goes on reading after that,

@@ -27,7 +27,7 @@ impl<D: Driver> Shard<D> {
             return mode;
         };
         let mut ask = BodyAsk::Asked;
-        if let Link::Stream { channel, .. } = conn.link
+        if let Link::Stream { channel, .. } | Link::Tunnel { channel, .. } = conn.link
             && let Some(entry) = self.channels[usize::from(channel)].as_mut()
             && self.driver.more_waits(conn.socket)
         {

@@ -25,6 +25,9 @@ use crate::worker::peer::Peer;
 enum Frame {
     Body { tag: StreamTag, range: std::ops::Range<usize>, end: ResponseEnd },
     Window { tag: StreamTag, bytes: u32 },
+    Tunnel { tag: StreamTag, range: std::ops::Range<usize> },
+    TunnelEnd { tag: StreamTag },
+    TunnelWindow { tag: StreamTag, bytes: u32 },
     Reset { tag: StreamTag },
     Held { tag: StreamTag },
     Heartbeat(Heartbeat),
@@ -107,6 +110,9 @@ impl<D: Driver> Shard<D> {
                     self.step(slot, Event::WorkerWindow(bytes));
                 }
             }
+            Frame::Tunnel { tag, range } => self.tunnel_bytes(index, tag, buffer, range, scarce),
+            Frame::TunnelEnd { tag } => self.tunnel_ended(index, tag),
+            Frame::TunnelWindow { tag, bytes } => self.tunnel_window(index, tag, bytes),
             Frame::Reset { tag } => match self.stream_slot(index, tag) {
                 Some(slot) => self.step(slot, Event::WorkerReset),
                 None => self.idle_stream_reset(index, tag),
@@ -268,11 +274,12 @@ impl<D: Driver> Shard<D> {
             }
         }
         for slot in owners.drain(..) {
-            let current = self.conns.get(slot).is_some_and(
-                |conn| matches!(conn.link, Link::Stream { channel, .. } if channel == index),
-            );
-            if current {
-                self.step(slot, Event::BodySent);
+            match self.conns.get(slot).map(|conn| conn.link) {
+                Some(Link::Stream { channel, .. }) if channel == index => {
+                    self.step(slot, Event::BodySent);
+                }
+                Some(Link::Tunnel { channel, .. }) if channel == index => self.tunnel_sent(slot),
+                _ => {}
             }
         }
         self.owners = owners;
@@ -304,7 +311,8 @@ impl<D: Driver> Shard<D> {
             let Some(conn) = self.conns.get(slot) else {
                 continue;
             };
-            if let Link::Stream { channel: of, batch, .. } = conn.link
+            if let Link::Stream { channel: of, batch, .. } | Link::Tunnel { channel: of, batch, .. } =
+                conn.link
                 && of == index
             {
                 let unsent = !channel.has_sent(batch);
@@ -335,15 +343,18 @@ impl<D: Driver> Shard<D> {
 
 fn read_frame(incoming: Incoming<'_>) -> Result<Frame, String> {
     Ok(match incoming {
+        Incoming::Body { tag, end: BodyEnd::Tunnel, range, .. } => Frame::Tunnel { tag, range },
         Incoming::Body { tag, end, range, last } => {
             let end = match end {
                 BodyEnd::End if last => ResponseEnd::End,
                 BodyEnd::EndClose if last => ResponseEnd::EndClose,
-                BodyEnd::More | BodyEnd::End | BodyEnd::EndClose => ResponseEnd::Open,
+                _ => ResponseEnd::Open,
             };
             Frame::Body { tag, range, end }
         }
         Incoming::Window { tag, bytes } => Frame::Window { tag, bytes },
+        Incoming::TunnelEnd { tag } => Frame::TunnelEnd { tag },
+        Incoming::TunnelWindow { tag, bytes } => Frame::TunnelWindow { tag, bytes },
         Incoming::Reset { tag } => Frame::Reset { tag },
         Incoming::Held { tag } => Frame::Held { tag },
         Incoming::Heartbeat(beat) => Frame::Heartbeat(beat),

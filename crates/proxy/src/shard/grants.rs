@@ -56,7 +56,7 @@ impl<D: Driver> Shard<D> {
                 // Only the loader keeps a request that we refused from its app.
                 return worker.address.transport == Transport::Frames;
             }
-            if upgrade || worker.address.transport == Transport::Http {
+            if worker.address.transport == Transport::Http {
                 return true;
             }
             let channel =
@@ -89,13 +89,14 @@ impl<D: Driver> Shard<D> {
         worker.gauge.begin();
         conn.request.worker = Some(worker.address.worker.0);
         conn.last_worker = conn.request.worker;
-        let link = match (worker.address.transport, worker.channel) {
-            (Transport::Frames, Some(channel)) if !upgrade => {
-                let batch = self.channels[usize::from(channel)]
-                    .as_ref()
-                    .map_or(0, crate::worker::channel::Channel::batch);
-                Link::Stream { worker: index, channel, batch }
-            }
+        let refused = conn.request.refusal.is_with_app();
+        let channel = worker.channel.filter(|_| worker.address.transport == Transport::Frames);
+        let channel = channel.and_then(|index| {
+            self.channels[usize::from(index)].as_ref().map(|channel| (index, channel.batch()))
+        });
+        let link = match channel {
+            Some((channel, batch)) if !upgrade => Link::Stream { worker: index, channel, batch },
+            Some((channel, batch)) if !refused => Link::Tunnel { worker: index, channel, batch },
             _ => match self.plain_for(index, slot) {
                 Some(plain) => Link::Plain { worker: index, plain },
                 None => {
@@ -130,13 +131,24 @@ impl<D: Driver> Shard<D> {
         let Some(conn) = self.conns.get_mut(slot) else {
             return;
         };
-        if let Link::Plain { worker, .. } = conn.link
+        if let Link::Plain { worker, .. } | Link::Tunnel { worker, .. } = conn.link
             && let Some(entry) = self.dispatch.get_mut(worker)
         {
             conn.upgraded = true;
             entry.upgraded += 1;
             entry.gauge.upgrade_begin();
             self.pump |= self.dispatch.queued() > 0;
+        }
+    }
+
+    /// The connection in `slot` takes a request's place again, for the moment in which it ends.
+    pub(super) fn upgrade_over(&mut self, slot: u32, worker: u16) {
+        if let Some(conn) = self.conns.get_mut(slot)
+            && std::mem::take(&mut conn.upgraded)
+            && let Some(entry) = self.dispatch.get_mut(worker)
+        {
+            entry.upgraded -= 1;
+            entry.gauge.upgrade_end();
         }
     }
 

@@ -1,13 +1,13 @@
-//! What a connection has to say to its worker, over a stream or over a plain connection.
+//! What a connection has to say to its worker, over a stream, a tunnel or a plain connection.
 //!
-//! Owns: the two forms of each wish. Must never know: why the connection wishes it. Part of the shard.
+//! Owns: the forms of each wish. Must never know: why the connection wishes it. Part of the shard.
 
 use hostler_driver::{Driver, Part};
-use hostler_protocol::control::Transport;
 use hostler_protocol::http1::{BodyFraming, encode_chunk_head};
 use hostler_protocol::worker::{FRAME_PREFIX_BYTES, FrameWriter, NoRoom, StreamTag};
 
 use super::Shard;
+use crate::conn::outbox::Outbox;
 use crate::conn::{Keep, Link, Offered, OpenStream, Phase, Refusal};
 use crate::forward::{Forwarding, write_client_line};
 use crate::worker::channel::Channel;
@@ -30,7 +30,7 @@ impl<D: Driver> Shard<D> {
             (conn.request.refusal, conn.link)
         {
             if let Some(entry) = self.plains.get_mut(plain) {
-                let (pool, refused) = (self.driver.pool(), Some(answer.status()));
+                let (pool, refused) = (self.driver.pool(), answer.status());
                 write_client_line(&mut entry.outbox, pool, &conn.address, conn.listener, refused);
             }
             return;
@@ -68,18 +68,15 @@ impl<D: Driver> Shard<D> {
                     self.stream_opened(slot, serial);
                 }
             }
+            Link::Tunnel { channel, .. } => {
+                let mut text = Outbox::default();
+                forwarding.write_text(&mut text, self.driver.pool());
+                self.open_tunnel(slot, channel, text);
+            }
             Link::Plain { plain, .. } => {
                 let Some(entry) = self.plains.get_mut(plain) else {
                     return;
                 };
-                let framed = self
-                    .dispatch
-                    .get(entry.worker)
-                    .is_some_and(|worker| worker.address.transport == Transport::Frames);
-                if framed {
-                    let pool = self.driver.pool();
-                    write_client_line(&mut entry.outbox, pool, &conn.address, conn.listener, None);
-                }
                 forwarding.write_text(&mut entry.outbox, self.driver.pool());
                 // The chunks of a request that asks for another protocol come as the client wrote them.
                 let head = &self.request_head;
@@ -118,6 +115,7 @@ impl<D: Driver> Shard<D> {
                 entry.body(self.driver.pool(), tag, part, slot, joins);
                 mark_dirty(&mut self.dirty, entry, channel);
             }
+            Link::Tunnel { channel, .. } => self.tunnel_body(slot, channel, part),
             Link::Plain { plain, .. } => {
                 let tunnel = conn.phase() == Phase::Tunnel;
                 let Some(entry) = self.plains.get_mut(plain) else {
@@ -145,7 +143,8 @@ impl<D: Driver> Shard<D> {
                 self.write_stream(slot, channel, |out, tag| out.end(tag, trailers));
             }
             Link::Plain { plain, .. } => self.end_chunked(plain, trailers),
-            Link::None => {}
+            // The chunks came as the client wrote them.
+            Link::Tunnel { .. } | Link::None => {}
         }
     }
 
@@ -169,6 +168,8 @@ impl<D: Driver> Shard<D> {
     pub(super) fn worker_half_close(&mut self, slot: u32) {
         if let Some(channel) = self.stream_channel(slot) {
             self.write_stream(slot, channel, |out, tag| out.half_close(tag));
+        } else if let Link::Tunnel { channel, .. } = self.link_of(slot) {
+            self.write_stream(slot, channel, |out, tag| out.tunnel_end(tag));
         } else if let Link::Plain { plain, .. } = self.link_of(slot) {
             if let Some(entry) = self.plains.get_mut(plain) {
                 entry.half_close = true;
@@ -183,6 +184,8 @@ impl<D: Driver> Shard<D> {
             if let Some(entry) = self.channels[usize::from(channel)].as_mut() {
                 mark_for_flush(&mut self.dirty, entry, channel);
             }
+        } else if let Link::Tunnel { channel, .. } = self.link_of(slot) {
+            self.tunnel_credit(slot, channel);
         } else if let Link::Plain { plain, .. } = self.link_of(slot) {
             self.plain_receive(plain);
         }
@@ -195,7 +198,7 @@ impl<D: Driver> Shard<D> {
             (Link::Stream { channel, .. }, _) | (Link::None, Some(Offered { channel, .. })) => {
                 Some(channel)
             }
-            (Link::Plain { .. }, _) | (Link::None, None) => None,
+            (Link::Tunnel { .. } | Link::Plain { .. }, _) | (Link::None, None) => None,
         }
     }
 
@@ -227,7 +230,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn write_frame(
+    pub(super) fn write_frame(
         &mut self,
         slot: u32,
         channel: u16,
@@ -263,14 +266,14 @@ impl<D: Driver> Shard<D> {
                 }
                 self.unload(worker);
             }
+            Link::Tunnel { worker, channel, .. } => {
+                self.upgrade_over(slot, worker);
+                self.close_tunnel(slot, channel);
+                self.unload(worker);
+            }
             Link::Plain { worker, plain } => {
                 let idle_ms = conn.worker_idle_ms.take();
-                if std::mem::take(&mut conn.upgraded)
-                    && let Some(entry) = self.dispatch.get_mut(worker)
-                {
-                    entry.upgraded -= 1;
-                    entry.gauge.upgrade_end();
-                }
+                self.upgrade_over(slot, worker);
                 self.release_plain(plain, keep, idle_ms);
                 self.unload(worker);
             }
@@ -286,7 +289,7 @@ pub(super) fn mark_dirty(dirty: &mut Vec<u16>, channel: &mut Channel, index: u16
 }
 
 /// The same for credit alone, which may wait for more of it.
-fn mark_for_flush(dirty: &mut Vec<u16>, channel: &mut Channel, index: u16) {
+pub(super) fn mark_for_flush(dirty: &mut Vec<u16>, channel: &mut Channel, index: u16) {
     if !channel.dirty {
         channel.dirty = true;
         dirty.push(index);

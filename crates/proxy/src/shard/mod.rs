@@ -16,6 +16,7 @@ mod offers;
 mod owner;
 mod plains;
 mod slab;
+mod tunnels;
 
 use std::collections::VecDeque;
 use std::io;

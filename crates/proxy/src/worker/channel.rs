@@ -203,6 +203,23 @@ impl Channel {
         self.parts.push_back(part);
     }
 
+    /// Appends bytes of the tunnel of the connection in slot `owner`, which hears of it when they have left.
+    pub fn tunnel(&mut self, pool: &Pool, tag: StreamTag, part: Part, owner: u32) {
+        if self.owners.last() != Some(&owner) {
+            self.owners.push(owner);
+        }
+        let bytes = part.as_slice();
+        self.body_bytes += bytes.len();
+        if bytes.len() <= COPY_BYTES_MAX
+            && self.write(pool, |out| out.tunnel_data(tag, bytes)).is_ok()
+        {
+            return;
+        }
+        self.write_always(pool, |out| out.tunnel_data_prefix(tag, part.len()));
+        self.seal();
+        self.parts.push_back(part);
+    }
+
     /// Adds to the frame at the end of the batch if it is of the same body.
     fn extend_data(&mut self, tag: StreamTag, bytes: &[u8]) -> bool {
         let (Some(last), Some(tail)) = (&mut self.last_data, &mut self.tail) else {

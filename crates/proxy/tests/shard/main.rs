@@ -11,4 +11,5 @@ mod plain;
 mod reuse;
 mod settings;
 mod streams;
+mod tunnels;
 mod world;

@@ -33,6 +33,11 @@ impl FramesSide {
             }
             PeerBody::Drain => return Ok(()),
             PeerBody::Head(head) => return self.head(tag, &head, ledger),
+            PeerBody::Tunnel { .. }
+            | PeerBody::TunnelData(_)
+            | PeerBody::TunnelEnd
+            | PeerBody::TunnelClose(_)
+            | PeerBody::TunnelWindow(_) => return self.tunnel_frame(tag, &frame.body),
             _ => {}
         }
         let Some(stream) = self.streams.get_mut(&tag.stream) else {
@@ -76,7 +81,7 @@ impl FramesSide {
             PeerBody::Open(_) | PeerBody::Hold | PeerBody::GiveBack { .. } => {
                 Err(format!("{:?} without an offer", frame.body))
             }
-            PeerBody::Hello(_) | PeerBody::Drain | PeerBody::Head(_) => {
+            _ => {
                 unreachable!("handled above")
             }
         }

@@ -5,6 +5,7 @@
 
 mod answering;
 mod incoming;
+mod tunnels;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,6 +18,7 @@ use hostler_protocol::worker::{
 use crate::app::{AppWishes, Exchange};
 use crate::oracle::Ledger;
 use crate::rng::Rng;
+use crate::wire::TunnelEnd;
 
 /// What became of the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,11 @@ pub struct FramesSide {
     streams: BTreeMap<u32, Stream>,
     /// Streams that the app has destroyed, by RESET; late frames for them are no mistake.
     reset: BTreeMap<u32, u8>,
+    tunnels: BTreeMap<u32, tunnels::Tunnel>,
+    /// Tunnels that have begun and nobody serves yet.
+    opened: Vec<TunnelEnd>,
+    /// Streams whose last tunnel the app has ended, and its generation; late frames for them are no mistake.
+    ended: BTreeMap<u32, u8>,
     greeted: bool,
     beat_ms: u64,
     nonsense: bool,
@@ -80,6 +87,9 @@ impl FramesSide {
             ends: VecDeque::new(),
             streams: BTreeMap::new(),
             reset: BTreeMap::new(),
+            tunnels: BTreeMap::new(),
+            opened: Vec::new(),
+            ended: BTreeMap::new(),
             greeted: false,
             beat_ms: 0,
             nonsense: false,
@@ -175,6 +185,7 @@ impl FramesSide {
             FakeRead::Nothing => {}
         }
         let fate = self.work(ledger, &mut happened);
+        self.work_tunnels(&mut happened);
         self.heartbeat(ledger);
         happened |= self.flush(ledger);
         if self.broken && self.out.is_empty() && fate == Fate::Lives {
@@ -210,6 +221,7 @@ impl FramesSide {
                 exchange.lost(ledger);
             }
         }
+        self.lose_tunnels(ledger);
         // What is written and not flushed is lost too.
         for (_, id, delivery) in &self.ends {
             ledger.records[*id].deliveries[*delivery].lost = true;

@@ -5,7 +5,7 @@
 
 mod answering;
 
-use hostler_driver::fake::{FakePeer, FakeRead};
+use hostler_driver::fake::FakeRead;
 
 use hostler_proxy::forward::REFUSAL_RETURNED;
 
@@ -13,6 +13,7 @@ use crate::app::{AppWishes, Exchange};
 use crate::frames::Fate;
 use crate::oracle::Ledger;
 use crate::rng::Rng;
+use crate::wire::Wire;
 
 /// What the connection is reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ const IDLE_MS: u64 = 5_000;
 
 /// The worker's end of a plain connection.
 pub struct PlainSide {
-    peer: FakePeer,
+    peer: Wire,
     worker: u32,
     rng: Rng,
     wishes: AppWishes,
@@ -56,7 +57,7 @@ pub struct PlainSide {
 impl PlainSide {
     /// A connection just accepted; `announced` when it begins with the line about its client.
     pub fn new(
-        peer: FakePeer,
+        peer: Wire,
         worker: u32,
         announced: bool,
         wishes: AppWishes,
@@ -81,7 +82,7 @@ impl PlainSide {
     }
 
     /// For faults.
-    pub fn peer(&self) -> &FakePeer {
+    pub fn peer(&self) -> &Wire {
         &self.peer
     }
 
@@ -334,6 +335,7 @@ impl PlainSide {
             ledger.request_arrived(id, delivery, 0, None);
             Reading::Done
         };
+        self.peer.note_request(id, delivery);
         self.exchange = Some(exchange);
         Ok(())
     }

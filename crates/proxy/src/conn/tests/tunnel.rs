@@ -74,8 +74,33 @@ fn a_fin_before_the_upgrade_is_passed_on_with_it() {
     assert_eq!(world.step(Event::ReceiveEnded), ["half-close"]);
     let seen = world.worker(AGREED, ResponseEnd::Open);
     assert_eq!(world.conn.phase(), Phase::Tunnel);
-    assert!(seen.contains(&"half-close".into()), "{seen:?}");
+    assert_eq!(seen, ["upgraded", "credit 0"], "once");
     assert_eq!(world.output(), AGREED);
+}
+
+#[test]
+fn a_fin_behind_early_bytes_is_passed_on_behind_them() {
+    let mut world = World::in_exchange(&format!("{UPGRADE}early"), PLAIN);
+    assert_eq!(world.step(Event::ReceiveEnded), NOTHING);
+    let seen = world.worker(AGREED, ResponseEnd::Open);
+    assert_eq!(seen, ["upgraded", "credit 0", "pause", "body early", "half-close"]);
+}
+
+#[test]
+fn many_early_bytes_go_in_pieces() {
+    let tunnel = Link::Tunnel { worker: 0, channel: 0, batch: 1 };
+    let mut world = World::in_exchange(UPGRADE, tunnel);
+    for _ in 0..40 {
+        world.receive(&"x".repeat(4_000));
+    }
+    let pieces = |seen: Vec<String>| -> Vec<usize> {
+        let body = seen.iter().filter_map(|action| action.strip_prefix("body "));
+        body.map(str::len).collect()
+    };
+    assert_eq!(pieces(world.worker(AGREED, ResponseEnd::Open)), [65_536]);
+    assert_eq!(pieces(world.step(Event::BodySent)), [65_536]);
+    assert_eq!(pieces(world.step(Event::BodySent)), [160_000 - 2 * 65_536]);
+    assert_eq!(world.step(Event::BodySent), ["once body"]);
 }
 
 #[test]
