@@ -3,9 +3,10 @@
 //! Owns: the shard's table of workers, the choice among them, the queue in front of them. Must never know: sockets,
 //! frames. Called by the shard.
 //!
-//! Requests are balanced, not connections. A shard prefers the worker on its own core, because the request's bytes are in
-//! that core's caches and batches stay large; it looks elsewhere as soon as that worker has clearly more to do than the least
-//! busy one, or its event loop is not ticking.
+//! Requests are balanced, not connections. A shard prefers the workers that are at home with it: on its own core, because the
+//! request's bytes are in that core's caches, or else those whose turn it is; for batches stay large where shards do not share
+//! workers. It looks elsewhere as soon as a request would wait noticeably longer there than at the least busy worker, or the
+//! event loop there is not ticking.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,9 +15,15 @@ use hostler_protocol::control::{Transport, WorkerAddress};
 
 use crate::stats::WorkerGauge;
 
-/// Requests by which the preferred worker may be ahead of the least busy one. Less would tear batches apart for
-/// nothing; more would let requests wait while a loop idles.
+/// How much longer a request may wait at home than elsewhere. Less would tear batches apart for nothing; more would be
+/// noticed.
+const PREFERENCE_US: u32 = 100;
+/// The same in requests, before it is known how long one takes.
 const PREFERENCE: u32 = 4;
+/// Requests by which a worker at home may be ahead, however short they are.
+const PREFERENCE_MAX: u32 = 32;
+/// Requests after which their mean time is worth something.
+const SERVICE_REQUESTS_MIN: u64 = 16;
 /// A worker with requests in flight that has said nothing for this long (three missed heartbeats) is avoided.
 const SILENCE_MS: u64 = 350;
 
@@ -72,6 +79,10 @@ pub struct Worker {
     pub plain_idle: Vec<u32>,
     /// When its channel last said anything, milliseconds.
     pub heard_ms: u64,
+    /// How long its loop works on one request, microseconds; 0 while that is not known.
+    service_us: u32,
+    /// When that was last looked at, milliseconds, and the requests that all shards had had answered by then.
+    measured: (u64, u64),
     /// Its plain path refused a connection: no requests before this moment.
     pub suspect_until_ms: u64,
     /// The supervisor was told that it is drained.
@@ -83,6 +94,27 @@ impl Worker {
         self.phase == WorkerPhase::Ready
             && !self.silent
             && (self.address.transport == Transport::Http || self.channel.is_some())
+    }
+
+    /// Its loop was busy for that share (in 1/1000) of the time since the last heartbeat.
+    pub fn measure(&mut self, utilisation_permille: u32, now_ms: u64) {
+        let (since_ms, before) = self.measured;
+        let answered = self.gauge.requests().saturating_sub(before);
+        let elapsed_ms = now_ms.saturating_sub(since_ms);
+        if answered >= SERVICE_REQUESTS_MIN {
+            // Milliseconds times 1/1000 are microseconds.
+            let busy_us = elapsed_ms.saturating_mul(utilisation_permille.into());
+            self.service_us = u32::try_from(busy_us / answered).unwrap_or(u32::MAX).max(1);
+        }
+        self.measured = (now_ms, self.gauge.requests());
+    }
+
+    /// Requests by which it may be ahead of the least busy worker where it is at home.
+    fn preference(&self) -> u32 {
+        match self.service_us {
+            0 => PREFERENCE,
+            service_us => (PREFERENCE_US / service_us).min(PREFERENCE_MAX),
+        }
     }
 
     fn is_stuck(&self, now_ms: u64) -> bool {
@@ -109,18 +141,39 @@ pub struct Dispatch {
     queue: VecDeque<u32>,
     queue_max: usize,
     requests_max: u32,
-    core: Option<u32>,
+    home: Home,
+}
+
+/// Where a shard is, among how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The core it is pinned to.
+    pub core: Option<u32>,
+    /// Its number.
+    pub shard: u32,
+    /// How many there are.
+    pub shards: u32,
+}
+
+impl Home {
+    /// Is a worker at home with this shard?
+    fn has(self, worker: &WorkerAddress) -> bool {
+        match (self.core, worker.core) {
+            (Some(own), Some(core)) => own == core,
+            _ => worker.slot % self.shards.max(1) == self.shard,
+        }
+    }
 }
 
 impl Dispatch {
-    /// No workers yet. `core` is the shard's own.
-    pub fn new(core: Option<u32>, requests_max: u32, queue_max: u32) -> Self {
+    /// No workers yet.
+    pub fn new(home: Home, requests_max: u32, queue_max: u32) -> Self {
         Self {
             workers: Vec::new(),
             queue: VecDeque::new(),
             queue_max: queue_max as usize,
             requests_max,
-            core,
+            home,
         }
     }
 
@@ -136,6 +189,8 @@ impl Dispatch {
             gauge,
             plain_idle: Vec::new(),
             heard_ms: now_ms,
+            service_us: 0,
+            measured: (now_ms, 0),
             suspect_until_ms: 0,
             drained_reported: false,
         };
@@ -188,7 +243,7 @@ impl Dispatch {
         open: impl Fn(&Worker) -> bool,
     ) -> Result<u16, Busy> {
         let mut best: Option<(u16, (bool, u32))> = None;
-        let mut preferred: Option<(u16, u32)> = None;
+        let mut preferred: Option<(u16, u32, u32)> = None;
         let mut busy = Busy::NoWorker;
         for (index, worker) in self.iter() {
             if !worker.takes_requests() || worker.suspect_until_ms > now_ms {
@@ -205,15 +260,18 @@ impl Dispatch {
             // Upgraded connections are spread by their own number too.
             let gauge = &worker.gauge;
             let load = (stuck, if upgrade { gauge.in_flight() } else { gauge.busy() });
-            if !stuck && self.core.is_some() && worker.address.core == self.core {
-                preferred = Some((index, load.1));
+            let closer = preferred.is_none_or(|(_, least, _)| load.1 < least);
+            if !stuck && closer && self.home.has(&worker.address) {
+                preferred = Some((index, load.1, worker.preference()));
             }
             if best.is_none_or(|(_, least)| load < least) {
                 best = Some((index, load));
             }
         }
         match (preferred, best) {
-            (Some((index, load)), Some((_, (_, least)))) if load <= least + PREFERENCE => Ok(index),
+            (Some((index, load, ahead)), Some((_, (_, least)))) if load <= least + ahead => {
+                Ok(index)
+            }
             (_, Some((index, _))) => Ok(index),
             (_, None) => Err(busy),
         }
@@ -304,6 +362,11 @@ mod tests {
         index
     }
 
+    /// The second shard of two.
+    fn home(core: Option<u32>) -> Home {
+        Home { core, shard: 1, shards: 2 }
+    }
+
     fn load(dispatch: &Dispatch, index: u16, requests: u32) {
         for _ in 0..requests {
             dispatch.get(index).expect("there").gauge.begin();
@@ -312,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_own_core_is_preferred_until_it_is_clearly_busier() {
-        let mut dispatch = Dispatch::new(Some(1), 100, 10);
+        let mut dispatch = Dispatch::new(home(Some(1)), 100, 10);
         let other = worker(&mut dispatch, 1, Some(0));
         let own = worker(&mut dispatch, 2, Some(1));
         assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(own));
@@ -323,8 +386,43 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_pinned_has_a_home_by_its_number() {
+        let mut dispatch = Dispatch::new(home(None), 100, 10);
+        let strangers = [worker(&mut dispatch, 0, None), worker(&mut dispatch, 2, None)];
+        let own = worker(&mut dispatch, 1, None);
+        let second = worker(&mut dispatch, 3, None);
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(own));
+        load(&dispatch, own, 1);
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(second), "two at home share");
+        load(&dispatch, own, PREFERENCE);
+        load(&dispatch, second, PREFERENCE + 1);
+        assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(strangers[0]));
+    }
+
+    #[test]
+    fn short_requests_stay_at_home_and_long_ones_go_where_nobody_waits() {
+        // Answers within 100 ms of a loop that was always busy, and how far ahead the own worker may be.
+        for (answers, ahead) in [(50_000, 32), (10_000, 10), (1_000, 1), (900, 0), (15, PREFERENCE)]
+        {
+            let mut dispatch = Dispatch::new(home(None), 1_000, 10);
+            let other = worker(&mut dispatch, 0, None);
+            let own = worker(&mut dispatch, 1, None);
+            for _ in 0..answers {
+                let gauge = &dispatch.get(own).expect("there").gauge;
+                gauge.begin();
+                gauge.end();
+            }
+            dispatch.get_mut(own).expect("there").measure(1_000, 100);
+            load(&dispatch, own, ahead);
+            assert_eq!(dispatch.choose(100, None, false, |_| true), Ok(own), "{answers}");
+            load(&dispatch, own, 1);
+            assert_eq!(dispatch.choose(100, None, false, |_| true), Ok(other), "{answers}");
+        }
+    }
+
+    #[test]
     fn no_worker_and_full_workers_are_told_apart() {
-        let mut dispatch = Dispatch::new(None, 1, 10);
+        let mut dispatch = Dispatch::new(home(None), 1, 10);
         assert_eq!(dispatch.choose(0, None, false, |_| true), Err(Busy::NoWorker));
         let only = worker(&mut dispatch, 1, None);
         assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(only));
@@ -336,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_stuck_loop_is_the_last_choice_but_still_one() {
-        let mut dispatch = Dispatch::new(None, 100, 10);
+        let mut dispatch = Dispatch::new(home(None), 100, 10);
         let stuck = worker(&mut dispatch, 1, None);
         let worker_stuck = dispatch.get_mut(stuck).expect("there");
         worker_stuck.address.transport = Transport::Frames;
@@ -351,7 +449,7 @@ mod tests {
 
     #[test]
     fn the_queue_is_bounded_and_can_be_left() {
-        let mut dispatch = Dispatch::new(None, 1, 2);
+        let mut dispatch = Dispatch::new(home(None), 1, 2);
         assert!(dispatch.enqueue(1) && dispatch.enqueue(2) && !dispatch.enqueue(3));
         dispatch.leave_queue(1);
         assert_eq!((dispatch.dequeue(), dispatch.dequeue()), (Some(2), None));

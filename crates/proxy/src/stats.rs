@@ -70,6 +70,11 @@ impl WorkerGauge {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Requests that left the worker, over all shards.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     /// A heartbeat came in at `now_unix_ms`.
     pub fn heartbeat(&self, delay_us: u32, utilisation: u32, heap_kib: u32, now_unix_ms: u64) {
         self.loop_delay_us.store(delay_us, Ordering::Relaxed);

@@ -174,7 +174,8 @@ impl<D: Driver> Shard<D> {
         let Some(worker) = id.and_then(|id| self.dispatch.find(id)) else {
             return;
         };
-        if let Some(worker) = self.dispatch.get(worker) {
+        if let Some(worker) = self.dispatch.get_mut(worker) {
+            worker.measure(beat.utilisation_permille, self.now.ms);
             worker.gauge.heartbeat(
                 beat.loop_delay_us,
                 beat.utilisation_permille,

@@ -36,7 +36,7 @@ use self::slab::Slab;
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::conn::{Action, Conn};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Home};
 use crate::request_id::RequestIds;
 use crate::settings::{PLAIN_CONNS_PER_CLIENT, Settings};
 use crate::stats::Stats;
@@ -140,7 +140,7 @@ impl<D: Driver> Shard<D> {
             channel_serial: 0,
             plains: Slab::new(plains_max),
             dispatch: Dispatch::new(
-                settings.core,
+                Home { core: settings.core, shard: settings.shard, shards: settings.shards },
                 settings.worker_requests_max,
                 settings.queue_requests_max,
             ),
