@@ -208,7 +208,9 @@ fn wrk(order: Order<'_>, request: &Request<'_>, folder: &Folder) -> Outcome<Comm
     }
     let script = folder.write("wrk.lua", &script)?;
     let mut command = Command::new("wrk");
-    command.args(["-t1", &format!("-c{}", order.connections)]);
+    // A thread for each core that it may use: with one, the core that it happens to be on would have another load.
+    let threads = order.place.cores().min(order.connections);
+    command.args([format!("-t{threads}"), format!("-c{}", order.connections)]);
     command.arg(format!("-d{}s", order.duration.as_secs().max(1)));
     command.arg("-s").arg(script).arg(&request.url);
     Ok(command)

@@ -107,6 +107,11 @@ impl Place {
         set.set(core);
         Self(set)
     }
+
+    /// How many.
+    pub(crate) fn cores(self) -> u32 {
+        self.0.count()
+    }
 }
 
 /// Starts a process that runs in one place from its first instruction: it inherits this thread's affinity.
