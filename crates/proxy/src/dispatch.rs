@@ -79,8 +79,10 @@ pub struct Worker {
     pub plain_idle: Vec<u32>,
     /// When its channel last said anything, milliseconds.
     pub heard_ms: u64,
-    /// How long its loop works on one request, microseconds; 0 while that is not known.
-    service_us: u32,
+    /// It is at home with this shard.
+    at_home: bool,
+    /// Requests by which it may be ahead of the least busy worker, if it is.
+    ahead: u32,
     /// When that was last looked at, milliseconds, and the requests that all shards had had answered by then.
     measured: (u64, u64),
     /// Its plain path refused a connection: no requests before this moment.
@@ -104,17 +106,10 @@ impl Worker {
         if answered >= SERVICE_REQUESTS_MIN {
             // Milliseconds times 1/1000 are microseconds.
             let busy_us = elapsed_ms.saturating_mul(utilisation_permille.into());
-            self.service_us = u32::try_from(busy_us / answered).unwrap_or(u32::MAX).max(1);
+            let service_us = u32::try_from(busy_us / answered).unwrap_or(u32::MAX).max(1);
+            self.ahead = (PREFERENCE_US / service_us).min(PREFERENCE_MAX);
         }
         self.measured = (now_ms, self.gauge.requests());
-    }
-
-    /// Requests by which it may be ahead of the least busy worker where it is at home.
-    fn preference(&self) -> u32 {
-        match self.service_us {
-            0 => PREFERENCE,
-            service_us => (PREFERENCE_US / service_us).min(PREFERENCE_MAX),
-        }
     }
 
     fn is_stuck(&self, now_ms: u64) -> bool {
@@ -180,6 +175,7 @@ impl Dispatch {
     /// Adds a worker and gives its index.
     pub fn add(&mut self, address: WorkerAddress, gauge: Arc<WorkerGauge>, now_ms: u64) -> u16 {
         let worker = Worker {
+            at_home: self.home.has(&address),
             address,
             phase: WorkerPhase::Expected,
             channel: None,
@@ -189,7 +185,7 @@ impl Dispatch {
             gauge,
             plain_idle: Vec::new(),
             heard_ms: now_ms,
-            service_us: 0,
+            ahead: PREFERENCE,
             measured: (now_ms, 0),
             suspect_until_ms: 0,
             drained_reported: false,
@@ -260,9 +256,8 @@ impl Dispatch {
             // Upgraded connections are spread by their own number too.
             let gauge = &worker.gauge;
             let load = (stuck, if upgrade { gauge.in_flight() } else { gauge.busy() });
-            let closer = preferred.is_none_or(|(_, least, _)| load.1 < least);
-            if !stuck && closer && self.home.has(&worker.address) {
-                preferred = Some((index, load.1, worker.preference()));
+            if worker.at_home && !stuck && preferred.is_none_or(|(_, least, _)| load.1 < least) {
+                preferred = Some((index, load.1, worker.ahead));
             }
             if best.is_none_or(|(_, least)| load < least) {
                 best = Some((index, load));
