@@ -34,6 +34,8 @@ mod syscalls;
 mod targets;
 mod websocket;
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -93,20 +95,22 @@ fn list() -> Outcome<()> {
     // What a run without options would do.
     let usual = Cli::parse_from(["loadtest"]).run;
     let plan = plan(&usual)?;
-    println!("scenarios (loadtest/scenarios) with their peers; * is in --quick:");
+    let mut text = "scenarios (loadtest/scenarios) with their peers; * is in --quick:\n".to_owned();
     for scenario in scenarios::all()? {
         let mark = if scenario.quick { '*' } else { ' ' };
-        println!("{mark} {:<18} {}", scenario.name, scenario.about);
+        let _ = writeln!(text, "{mark} {:<18} {}", scenario.name, scenario.about);
         let cases = scenario.cases();
         if cases.len() > 1 {
             let names: Vec<&str> = cases.iter().map(|case| &*case.name).collect();
-            println!("{:<21}cases: {}", "", names.join(", "));
+            let _ = writeln!(text, "{:<21}cases: {}", "", names.join(", "));
         }
         let peers = scenario.peers();
         let took = plan.estimate(&scenario, peers.len()).as_secs().div_ceil(60);
-        println!("{:<21}{}; about {took} min", "", peers.join(", "));
+        let _ = writeln!(text, "{:<21}{}; about {took} min", "", peers.join(", "));
     }
-    println!("peers: {}", peers::names().join(", "));
+    let _ = writeln!(text, "peers: {}", peers::names().join(", "));
+    // Whoever reads only the start of it, as `head` does, has what it wants.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }
 
