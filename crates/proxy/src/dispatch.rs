@@ -22,8 +22,6 @@ const PREFERENCE_US: u32 = 100;
 const PREFERENCE: u32 = 4;
 /// Requests by which a worker at home may be ahead, however short they are.
 const PREFERENCE_MAX: u32 = 32;
-/// Requests after which their mean time is worth something.
-const SERVICE_REQUESTS_MIN: u64 = 16;
 /// A worker with requests in flight that has said nothing for this long (three missed heartbeats) is avoided.
 const SILENCE_MS: u64 = 350;
 
@@ -103,10 +101,12 @@ impl Worker {
         let (since_ms, before) = self.measured;
         let answered = self.gauge.requests().saturating_sub(before);
         let elapsed_ms = now_ms.saturating_sub(since_ms);
-        if answered >= SERVICE_REQUESTS_MIN {
+        // A worker that has nothing to do says nothing about requests; one that answers none has long ones.
+        if answered > 0 || self.gauge.busy() > 0 {
             // Milliseconds times 1/1000 are microseconds.
             let busy_us = elapsed_ms.saturating_mul(utilisation_permille.into());
-            let service_us = u32::try_from(busy_us / answered).unwrap_or(u32::MAX).max(1);
+            let mean_us = u32::try_from(busy_us / answered.max(1)).unwrap_or(u32::MAX);
+            let service_us = mean_us.max(1);
             self.ahead = (PREFERENCE_US / service_us).min(PREFERENCE_MAX);
         }
         self.measured = (now_ms, self.gauge.requests());
@@ -257,7 +257,9 @@ impl Dispatch {
             let gauge = &worker.gauge;
             let load = (stuck, if upgrade { gauge.in_flight() } else { gauge.busy() });
             if worker.at_home && !stuck && preferred.is_none_or(|(_, least, _)| load.1 < least) {
-                preferred = Some((index, load.1, worker.ahead));
+                // Whoever stays for hours is no short request.
+                let ahead = if upgrade { worker.ahead.min(PREFERENCE) } else { worker.ahead };
+                preferred = Some((index, load.1, ahead));
             }
             if best.is_none_or(|(_, least)| load < least) {
                 best = Some((index, load));
@@ -397,7 +399,8 @@ mod tests {
     #[test]
     fn short_requests_stay_at_home_and_long_ones_go_where_nobody_waits() {
         // Answers within 100 ms of a loop that was always busy, and how far ahead the own worker may be.
-        for (answers, ahead) in [(50_000, 32), (10_000, 10), (1_000, 1), (900, 0), (15, PREFERENCE)]
+        for (answers, ahead) in
+            [(50_000, 32), (10_000, 10), (1_000, 1), (900, 0), (5, 0), (0, PREFERENCE)]
         {
             let mut dispatch = Dispatch::new(home(None), 1_000, 10);
             let other = worker(&mut dispatch, 0, None);
@@ -413,6 +416,25 @@ mod tests {
             load(&dispatch, own, 1);
             assert_eq!(dispatch.choose(100, None, false, |_| true), Ok(other), "{answers}");
         }
+    }
+
+    #[test]
+    fn who_becomes_slow_is_no_longer_ahead() {
+        let mut dispatch = Dispatch::new(home(None), 1_000, 10);
+        let other = worker(&mut dispatch, 0, None);
+        let own = worker(&mut dispatch, 1, None);
+        for _ in 0..50_000 {
+            let gauge = &dispatch.get(own).expect("there").gauge;
+            gauge.begin();
+            gauge.end();
+        }
+        dispatch.get_mut(own).expect("there").measure(1_000, 100);
+        load(&dispatch, own, 5);
+        assert_eq!(dispatch.choose(100, None, false, |_| true), Ok(own));
+        assert_eq!(dispatch.choose(100, None, true, |_| true), Ok(other), "connections that stay");
+        // Not one answer in the next 100 ms, and the loop was busy.
+        dispatch.get_mut(own).expect("there").measure(1_000, 200);
+        assert_eq!(dispatch.choose(200, None, false, |_| true), Ok(other));
     }
 
     #[test]
