@@ -181,12 +181,8 @@ impl Channel {
     /// Appends request body bytes of the connection in slot `owner`, which hears of it when they have left. `joins`: where the
     /// body is cut means nothing, so that short pieces that follow each other may become one frame.
     pub fn body(&mut self, pool: &Pool, tag: StreamTag, part: Part, owner: u32, joins: bool) {
-        // Told twice is harmless; looking through the list for each part would not be.
-        if self.owners.last() != Some(&owner) {
-            self.owners.push(owner);
-        }
+        self.note_bytes(&part, owner);
         let bytes = part.as_slice();
-        self.body_bytes += bytes.len();
         if bytes.len() <= COPY_BYTES_MAX {
             if joins && self.extend_data(tag, bytes) {
                 return;
@@ -199,23 +195,33 @@ impl Channel {
             }
         }
         self.write_always(pool, |out| out.data_prefix(tag, part.len()));
-        self.seal();
-        self.parts.push_back(part);
+        self.push_part(part);
     }
 
     /// Appends bytes of the tunnel of the connection in slot `owner`, which hears of it when they have left.
     pub fn tunnel(&mut self, pool: &Pool, tag: StreamTag, part: Part, owner: u32) {
-        if self.owners.last() != Some(&owner) {
-            self.owners.push(owner);
-        }
+        self.note_bytes(&part, owner);
         let bytes = part.as_slice();
-        self.body_bytes += bytes.len();
         if bytes.len() <= COPY_BYTES_MAX
             && self.write(pool, |out| out.tunnel_data(tag, bytes)).is_ok()
         {
             return;
         }
         self.write_always(pool, |out| out.tunnel_data_prefix(tag, part.len()));
+        self.push_part(part);
+    }
+
+    /// Counts them, and who hears of it when they have left.
+    fn note_bytes(&mut self, part: &Part, owner: u32) {
+        // Told twice is harmless; looking through the list for each part would not be.
+        if self.owners.last() != Some(&owner) {
+            self.owners.push(owner);
+        }
+        self.body_bytes += part.len();
+    }
+
+    /// By reference, behind its prefix.
+    fn push_part(&mut self, part: Part) {
         self.seal();
         self.parts.push_back(part);
     }
