@@ -42,6 +42,12 @@ export async function converse(address, { first = '', pieces }) {
   return { text: () => mask(text), until, closed, end: () => { socket.destroy(); return closed; }, socket };
 }
 
+/** @param {string} text of an answer */
+export const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
+
+/** Evaluates code in the app of fixtures/control.cjs. */
+export const run = (channel, code) => channel.client().request({ target: `/run?${encodeURIComponent(code)}` }).then(({ text }) => bodyOf(text));
+
 export const GET = (target, headers = '') => `GET ${target} HTTP/1.1\r\nHost: h\r\n${headers}\r\n`;
 export const UPGRADE = GET('/up', 'Connection: Upgrade\r\nUpgrade: echo\r\n');
 

@@ -5,14 +5,12 @@ import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { CONVERSATIONS, GET, UPGRADE, converse, notes, settle } from './conversation.mjs';
+import { CONVERSATIONS, GET, UPGRADE, bodyOf, converse, notes, run, settle } from './conversation.mjs';
 import { FakeProxy, mask } from './harness.mjs';
 import { RawClient, plainNode } from './raw.mjs';
 
 const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
-const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
 const LINE = 'HOSTLER 127.0.0.1 4711 0\n';
-const run = (channel, code) => channel.client().request({ target: `/run?${encodeURIComponent(code)}` }).then(({ text }) => bodyOf(text));
 let proxy;
 let shared;
 before(async () => {

@@ -3,14 +3,12 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { CONVERSATIONS, GET, UPGRADE, converse, settle } from './conversation.mjs';
+import { CONVERSATIONS, GET, UPGRADE, bodyOf, converse, run, settle } from './conversation.mjs';
 import { C, FakeProxy } from './harness.mjs';
 import { plainNode } from './raw.mjs';
 import { Tunnel, bridge } from './tunnelled.mjs';
 
 const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
-const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
-const run = (channel, code) => channel.client().request({ target: `/run?${encodeURIComponent(code)}` }).then(({ text }) => bodyOf(text));
 let proxy;
 let shared;
 before(async () => {
