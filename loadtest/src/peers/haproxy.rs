@@ -17,6 +17,10 @@ use crate::scenarios::Scenario;
 /// Connections at one time; the idle ones of a measurement are many.
 const CONNECTIONS_MAX: u64 = 20_000;
 
+/// Requests at one time at a Node process; more wait in HAProxy, as its manual advises. Less than the 511 connections that
+/// Node lets wait at a socket: the kernel refuses those beyond.
+const REQUESTS_MAX: u32 = 500;
+
 /// Starts the app on sockets and HAProxy before it.
 pub(super) fn start(scenario: &Scenario, layout: Layout) -> Outcome<Running> {
     let folder = Folder::new()?;
@@ -52,7 +56,9 @@ fn config(sockets: &[PathBuf], port: u16, threads: u32, connections: u64) -> Str
     let servers: String = sockets
         .iter()
         .enumerate()
-        .map(|(index, socket)| format!("  server app{index} unix@{}\n", socket.display()))
+        .map(|(index, socket)| {
+            format!("  server app{index} unix@{} maxconn {REQUESTS_MAX}\n", socket.display())
+        })
         .collect();
     format!(
         "global
@@ -86,7 +92,8 @@ mod tests {
     fn each_worker_is_a_server() {
         let sockets = [PathBuf::from("/tmp/a.sock"), PathBuf::from("/tmp/b.sock")];
         let text = config(&sockets, 8080, 2, 100);
-        assert!(text.contains("  server app0 unix@/tmp/a.sock\n  server app1 unix@/tmp/b.sock\n"));
+        assert!(text.contains(
+            "  server app0 unix@/tmp/a.sock maxconn 500\n  server app1 unix@/tmp/b.sock maxconn 500\n"));
         assert!(text.contains("\n  nbthread 2\n") && text.contains("bind 127.0.0.1:8080 "));
     }
 
