@@ -47,6 +47,21 @@ Exit codes:
   69  an address cannot be bound
   78  a setting is wrong, or there is no app at PATH";
 
+const RELOAD_NOTES: &str = "\
+What happens: settings, package.json and links such as `current` are read anew; all new
+workers are started beside the old ones; when all are ready they take the requests, while
+old ones finish theirs. If a new worker does not start, or crashes on probation
+(run --probation), the old ones go on as if nothing had been, and reload prints why and
+exits with 1. Listening addresses, shards and limits change only with a restart.
+
+SIGHUP to the supervisor and `touch tmp/restart.txt` in the app's folder do the same.
+
+Exit codes:
+  0   all workers run the new release
+  1   it was taken back, or could not be begun
+  69  no instance runs
+  78  a setting is wrong";
+
 const EXEC_EXAMPLES: &str = "\
 Examples:
   hostler exec -- npm test                    the app's own tests, over frames
@@ -100,6 +115,15 @@ pub(crate) enum Verb {
     /// Show the processes of a running instance and what they do.
     #[command(after_help = EXIT_CODES)]
     Status(StatusArgs),
+    /// Replace the workers by new ones, without losing a request.
+    #[command(after_help = RELOAD_NOTES)]
+    Reload(ReloadArgs),
+    /// Go back to what ran before the last reload.
+    ///
+    /// The same as a reload, with the folder, arguments and environment of the release before; that folder must still
+    /// be there.
+    #[command(after_help = EXIT_CODES)]
+    Rollback(ReloadArgs),
     /// Stop a running instance gracefully and wait until it is gone.
     #[command(after_help = EXIT_CODES)]
     Stop(StopArgs),
@@ -218,6 +242,13 @@ pub(crate) struct ProcessArgs {
     /// PATH. Default: node.
     #[arg(long, value_name = "PATH")]
     pub(crate) node: Option<PathBuf>,
+
+    /// New workers that a reload starts beside the old ones at a time: 1 to 512, or all.
+    ///
+    /// all needs the memory of twice the workers for a while, and takes a bad release back without starting anything again.
+    /// Default: all.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_surge: Option<String>,
 }
 
 /// Durations need a unit: ms, s, m or h.
@@ -254,6 +285,22 @@ pub(crate) struct TimeArgs {
     /// Keep it below the patience of what stops Hostler (Docker: 10s, Kubernetes: 30s).
     #[arg(long, value_name = "TIME")]
     pub(crate) stop_timeout: Option<String>,
+
+    /// A reload is taken back if a new worker crashes within this time. 100ms to 1h. Default: 3s.
+    ///
+    /// The old workers stay in memory for so long, ready to take over again.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) probation: Option<String>,
+
+    /// Time of old workers for the requests they have when a reload replaces them. 100ms to 1h. Default: 30s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) drain_timeout: Option<String>,
+
+    /// How long WebSockets stay at old workers after a reload. 100ms to 24h. Default: 2m.
+    ///
+    /// Then they are closed one after the other with code 1012 (service restart), so that clients connect again.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) websocket_drain: Option<String>,
 }
 
 /// Bounds on everything a client or an app can make grow.
@@ -333,6 +380,21 @@ pub(crate) struct StatusArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReloadArgs {
+    /// Name of the app; only needed to be sure that it is this one.
+    pub(crate) app: Option<String>,
+
+    /// How long to wait for the end, 100ms to 1h. Default: 5m.
+    ///
+    /// The reload itself goes on when the waiting is over.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) wait: Option<String>,
 
     #[command(flatten)]
     pub(crate) instance: InstanceArgs,

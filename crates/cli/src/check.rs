@@ -98,6 +98,9 @@ fn process_rows(settings: &Settings) -> Vec<Vec<String>> {
         row("workers", &settings.workers, ToString::to_string),
         row("shards", &settings.shards, ToString::to_string),
         row("pin", &settings.pin, |pin| if *pin { "on" } else { "off" }.to_owned()),
+        row("max-surge", &settings.surge_max, |max| {
+            max.map_or_else(|| "all".to_owned(), |max| max.to_string())
+        }),
     ];
     if settings.pin.value {
         let why = "shared only when there are too few";
@@ -130,7 +133,7 @@ fn row_of_both<T>(
     plain(name, show(&setting.value), &why)
 }
 
-fn time_rows(times: &Times) -> [Vec<String>; 6] {
+fn time_rows(times: &Times) -> [Vec<String>; 9] {
     [
         row_of_both("head-timeout", &times.head_ms_max, "headersTimeout", show_ms),
         row_of_both("idle-timeout", &times.idle_ms_max, "keepAliveTimeout", show_ms),
@@ -138,6 +141,9 @@ fn time_rows(times: &Times) -> [Vec<String>; 6] {
         row("worker-timeout", &times.worker_silence_ms_max, show_ms),
         row("start-timeout", &times.start_ms_max, show_ms),
         row("stop-timeout", &times.stop_ms_max, show_ms),
+        row("probation", &times.probation_ms, show_ms),
+        row("drain-timeout", &times.drain_ms_max, show_ms),
+        row("websocket-drain", &times.websocket_drain_ms_max, show_ms),
     ]
 }
 

@@ -1,13 +1,13 @@
 //! From settings to what the supervisor and the proxy take.
 //!
 //! Owns: the mapping of names, nothing else. Must never know: text, sources, defaults. Used by `run` to start an
-//! instance and by `check` to ask the proxy for its sizes.
+//! instance to read its app anew, and by `check` to ask the proxy for its sizes.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use hostler_protocol::control::{ProxySetup, Typed};
-use hostler_spawner::{AppSpec, SupervisorConfig};
+use hostler_spawner::{AppSpec, ReloadSpec, SupervisorConfig};
 
 use crate::app_entry::Start;
 use crate::args::LogFormat;
@@ -48,17 +48,7 @@ pub(crate) fn supervisor_config(settings: &Settings, own_binary: &Path) -> Super
     }
     SupervisorConfig {
         runtime_dir: settings.runtime_dir.value.clone(),
-        app: AppSpec {
-            name: settings.app.name.clone(),
-            launch: settings.launch.clone(),
-            cwd: settings.app.folder.clone(),
-            env: match &settings.app.start {
-                Start::Script { env, .. } => env.clone(),
-                Start::Command { .. } => Vec::new(),
-            },
-            workers: settings.workers.value,
-            transport: settings.transport.value,
-        },
+        app: app_spec(settings),
         listeners: settings.listen.value.clone(),
         proxy: proxy_setup(settings),
         proxy_command,
@@ -66,7 +56,29 @@ pub(crate) fn supervisor_config(settings: &Settings, own_binary: &Path) -> Super
         pin: settings.pin.value,
         start_ms_max: settings.times.start_ms_max.value,
         stop_ms_max: settings.times.stop_ms_max.value,
+        restart_file: settings.typed_folder.join("tmp/restart.txt"),
         log_json: log_json(settings),
+    }
+}
+
+/// What a reload reads anew.
+pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
+    AppSpec {
+        name: settings.app.name.clone(),
+        launch: settings.launch.clone(),
+        cwd: settings.app.folder.clone(),
+        env: match &settings.app.start {
+            Start::Script { env, .. } => env.clone(),
+            Start::Command { .. } => Vec::new(),
+        },
+        workers: settings.workers.value,
+        transport: settings.transport.value,
+        reload: ReloadSpec {
+            surge_max: settings.surge_max.value,
+            probation_ms: settings.times.probation_ms.value,
+            drain_ms_max: settings.times.drain_ms_max.value,
+            websocket_drain_ms_max: settings.times.websocket_drain_ms_max.value,
+        },
     }
 }
 

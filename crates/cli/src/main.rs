@@ -14,6 +14,7 @@ mod doctor;
 mod exec;
 mod find_node;
 mod instance;
+mod reload;
 mod run;
 mod settings;
 mod start_script;
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::check(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Status(args) => status::status(&args),
+        Verb::Reload(args) => reload::reload(&args),
+        Verb::Rollback(args) => reload::rollback(&args),
         Verb::Stop(args) => stop::stop(&args),
         Verb::Proxy(args) => proxy(&args),
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::args::{LogFormat, RunArgs};
 use crate::console::{BAD_CONFIG, FAILED, complain, end_with, print, start_logging};
-use crate::instance::supervisor_config;
+use crate::instance::{app_spec, supervisor_config};
 use crate::settings::{OPEN_FILES_MOST, Settings, with_surroundings};
 
 /// Runs the verb.
@@ -31,14 +31,19 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     raise_open_files();
     let config = supervisor_config(&settings, &own_binary);
     let shown = shown_app(&settings.typed_path, &settings.app.name);
-    let reason = hostler_spawner::run(config, &mut |notice| match (notice, format) {
-        (Notice::Ready(ready), LogFormat::Text) => print(&ready_line(&shown, &ready)),
-        (Notice::Ready(ready), LogFormat::Json) => print(&ready_json(&shown, &ready)),
-        (Notice::StartFailed(failure), LogFormat::Text) => complain(failure),
-        (Notice::StartFailed(failure), LogFormat::Json) => {
-            complain_json("start_failed", &json!(failure));
-        }
-    });
+    let mut read_app = || match with_surroundings(|around| Settings::resolve(args, around)) {
+        Ok(settings) => Ok(app_spec(&settings)),
+        Err(error) => Err(error.to_string()),
+    };
+    let reason =
+        hostler_spawner::run(config, &mut read_app, &mut |notice| match (notice, format) {
+            (Notice::Ready(ready), LogFormat::Text) => print(&ready_line(&shown, &ready)),
+            (Notice::Ready(ready), LogFormat::Json) => print(&ready_json(&shown, &ready)),
+            (Notice::StartFailed(failure), LogFormat::Text) => complain(failure),
+            (Notice::StartFailed(failure), LogFormat::Json) => {
+                complain_json("start_failed", &json!(failure));
+            }
+        });
     say_why(&reason, format);
     ExitCode::from(reason.code())
 }

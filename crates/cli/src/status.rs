@@ -43,9 +43,7 @@ pub(crate) fn status(args: &StatusArgs) -> ExitCode {
             ExitCode::from(OK)
         }
         Ok(CommandAnswer::Refused { why }) => end_with(FAILED, why),
-        Ok(CommandAnswer::Accepted) => {
-            end_with(FAILED, "the instance gave an answer to another question")
-        }
+        Ok(_) => end_with(FAILED, "the instance gave an answer to another question"),
         Err(error) => end_with(code_of(&error), error),
     }
 }

@@ -199,6 +199,7 @@ impl Control {
                 self.tell_all(|| ShardCommand::WorkerDrain { worker: worker.0 });
                 None
             }
+            ToProxy::WorkerResume { .. } | ToProxy::CloseUpgraded { .. } => None,
             ToProxy::WorkerGone { worker } => {
                 self.gauges.remove(&worker.0);
                 self.serving.remove(&worker.0);

@@ -51,6 +51,32 @@ pub struct AppSpec {
     pub workers: u32,
     /// How requests shall reach the workers.
     pub transport: Transport,
+    /// How workers are replaced.
+    pub reload: ReloadSpec,
+}
+
+/// How the workers of one release follow those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadSpec {
+    /// Workers that are started beside the old ones at a time; all if not said. At least 1.
+    pub surge_max: Option<u32>,
+    /// A new release that crashes within this time is taken back, milliseconds.
+    pub probation_ms: u32,
+    /// What requests in flight may take in a worker that leaves, milliseconds.
+    pub drain_ms_max: u32,
+    /// What WebSockets may take there before they are closed, milliseconds.
+    pub websocket_drain_ms_max: u32,
+}
+
+impl Default for ReloadSpec {
+    fn default() -> Self {
+        Self {
+            surge_max: None,
+            probation_ms: 3_000,
+            drain_ms_max: 30_000,
+            websocket_drain_ms_max: 120_000,
+        }
+    }
 }
 
 /// One instance: an app, its listeners, its proxy.
@@ -76,6 +102,8 @@ pub struct SupervisorConfig {
     /// The whole time of a graceful stop, from the request to SIGKILL, milliseconds. Draining the
     /// clients may use three quarters of it, the workers' SIGTERM handlers get the rest.
     pub stop_ms_max: u32,
+    /// Touching this file reloads.
+    pub restart_file: PathBuf,
     /// App output and reports as JSON lines instead of text.
     pub log_json: bool,
 }

@@ -3,19 +3,27 @@
 //! Owns: the order of the start (directory, listeners, loader, loop) and its reverse at the end.
 //! Must never know: what happens in between.
 
-use crate::config::SupervisorConfig;
+use crate::config::{AppSpec, SupervisorConfig};
 use crate::event_loop::{EventLoop, Farewell};
 use crate::listeners::Listeners;
 use crate::outcome::{ExitReason, Notice};
 use crate::runtime_dir::RuntimeDir;
+
+/// Reads the app's settings anew.
+pub type ReadApp<'a> = dyn FnMut() -> Result<AppSpec, String> + 'a;
 
 /// Runs an instance until it ends.
 ///
 /// Blocks. Must be called on the main thread of a process without other threads: it forks, blocks
 /// signals, becomes the parent of orphans, and ties its children's lives to the calling thread.
 /// `out` is called for the few things a person should see; everything else goes to `tracing`, and
-/// the output of the app and the proxy to stdout and stderr.
-pub fn run(config: SupervisorConfig, out: &mut dyn FnMut(Notice)) -> ExitReason {
+/// the output of the app and the proxy to stdout and stderr. `read_app` is called for each reload and gives the app as
+/// files and environment say now, or one line about what is wrong with them.
+pub fn run(
+    config: SupervisorConfig,
+    read_app: &mut ReadApp<'_>,
+    out: &mut dyn FnMut(Notice),
+) -> ExitReason {
     // First of all, so that an address in use is not blamed on an instance that could simply be
     // stopped.
     let dir = match RuntimeDir::acquire(&config.runtime_dir, &config.app.name) {
@@ -24,7 +32,7 @@ pub fn run(config: SupervisorConfig, out: &mut dyn FnMut(Notice)) -> ExitReason 
             return ExitReason::RuntimeDir { why: error.to_string() };
         }
     };
-    let (reason, farewell) = run_in(&config, &dir, out);
+    let (reason, farewell) = run_in(&config, &dir, read_app, out);
     dir.remove();
     drop(farewell);
     reason
@@ -33,6 +41,7 @@ pub fn run(config: SupervisorConfig, out: &mut dyn FnMut(Notice)) -> ExitReason 
 fn run_in(
     config: &SupervisorConfig,
     dir: &RuntimeDir,
+    read_app: &mut ReadApp<'_>,
     out: &mut dyn FnMut(Notice),
 ) -> (ExitReason, Option<Farewell>) {
     let listeners = match Listeners::open(&config.listeners, config.proxy.shards, dir) {
@@ -42,16 +51,18 @@ fn run_in(
         }
     };
     let ended = match dir.write_loader(hostler_loader::FILES) {
-        Ok(loader_dir) => match EventLoop::new(config, dir, &listeners, loader_dir, out) {
-            Ok(event_loop) => {
-                let (reason, farewell) = event_loop.run();
-                (reason, Some(farewell))
+        Ok(loader_dir) => {
+            match EventLoop::new(config, dir, &listeners, loader_dir, read_app, out) {
+                Ok(event_loop) => {
+                    let (reason, farewell) = event_loop.run();
+                    (reason, Some(farewell))
+                }
+                Err(error) => {
+                    let why = format!("the supervisor cannot start: {error}");
+                    (ExitReason::System { why }, None)
+                }
             }
-            Err(error) => {
-                let why = format!("the supervisor cannot start: {error}");
-                (ExitReason::System { why }, None)
-            }
-        },
+        }
         Err(error) => (ExitReason::RuntimeDir { why: error.to_string() }, None),
     };
     listeners.remove_files();

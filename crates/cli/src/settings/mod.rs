@@ -32,6 +32,8 @@ pub(crate) use value::{Setting, SettingsError, Source, read_or};
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) typed_path: PathBuf,
+    /// The app's folder, with the links that were typed.
+    pub(crate) typed_folder: PathBuf,
     pub(crate) app: AppEntry,
     pub(crate) launch: Launch,
     /// None for a command, unless it was typed.
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) io: Setting<IoChoice>,
     pub(crate) transport: Setting<Transport>,
     pub(crate) pin: Setting<bool>,
+    /// Workers that a reload starts at a time; none is all.
+    pub(crate) surge_max: Setting<Option<u32>>,
     pub(crate) cores: UsableCores,
     pub(crate) placement: Placement,
     pub(crate) runtime_dir: Setting<PathBuf>,
@@ -77,9 +81,11 @@ impl Settings {
         };
         Ok(Self {
             typed_path: args.path.clone(),
+            typed_folder: typed_folder(&around.current_folder, &args.path),
             runtime_dir: read_runtime_dir(args.instance.runtime_dir.as_deref(), around, &app.name)?,
             io: Setting::typed_or(args.processes.io.map(Into::into), IoChoice::Auto),
             pin: processes::read_pin(args, &cores),
+            surge_max: processes::read_surge(args)?,
             access_log: args.access_log.clone(),
             log_format: Setting::typed_or(args.log_format, LogFormat::Text),
             times: Times::read(&args.times)?,
@@ -107,6 +113,12 @@ impl Settings {
         let cores = self.placement.workers.iter();
         cores.map(|core| self.pin.value.then_some(*core)).collect()
     }
+}
+
+/// A folder is run in that folder, a file in the current one.
+fn typed_folder(current: &Path, typed: &Path) -> PathBuf {
+    let path = current.join(typed);
+    if path.is_dir() { path } else { current.to_owned() }
 }
 
 /// The runtime directory of every verb, made absolute.

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::surroundings::Surroundings;
-use super::value::{Named, Setting, SettingsError, Source};
+use super::value::{Named, Setting, SettingsError, Source, read_or};
 use crate::args::{RunArgs, Switch};
 use crate::cores::UsableCores;
 use crate::find_node::find_node;
@@ -48,6 +48,13 @@ pub(super) fn read_shards(
 
 fn auto(cores: &UsableCores, most: u32) -> Setting<u32> {
     Setting::because(cores.count.min(most), "auto, one per usable core")
+}
+
+/// None is all.
+pub(super) fn read_surge(args: &RunArgs) -> Result<Setting<Option<u32>>, SettingsError> {
+    read_or("--max-surge", args.processes.max_surge.as_deref(), None, |text| {
+        text.count_or("all", &(1..=WORKERS_MAX))
+    })
 }
 
 pub(super) fn read_pin(args: &RunArgs, cores: &UsableCores) -> Setting<bool> {

@@ -97,6 +97,9 @@ fn the_help_tells_the_true_defaults() {
         ("--worker-timeout", ms(&settings.times.worker_silence_ms_max)),
         ("--start-timeout", ms(&settings.times.start_ms_max)),
         ("--stop-timeout", ms(&settings.times.stop_ms_max)),
+        ("--probation", ms(&settings.times.probation_ms)),
+        ("--drain-timeout", ms(&settings.times.drain_ms_max)),
+        ("--websocket-drain", ms(&settings.times.websocket_drain_ms_max)),
         ("--queue-timeout", ms(&settings.limits.queue_ms_max)),
         ("--max-connections", settings.limits.conns_max.value.to_string()),
         (

@@ -20,6 +20,9 @@ pub(crate) struct Times {
     pub(crate) worker_silence_ms_max: Setting<u32>,
     pub(crate) start_ms_max: Setting<u32>,
     pub(crate) stop_ms_max: Setting<u32>,
+    pub(crate) probation_ms: Setting<u32>,
+    pub(crate) drain_ms_max: Setting<u32>,
+    pub(crate) websocket_drain_ms_max: Setting<u32>,
 }
 
 impl Times {
@@ -31,6 +34,7 @@ impl Times {
         };
         let start_default = hostler_spawner::START_MS_MAX;
         let stop_default = hostler_spawner::STOP_MS_MAX;
+        let reload = hostler_spawner::ReloadSpec::default();
         Ok(Self {
             head_ms_max: read("--head-timeout", &typed.head_timeout, 10_000, HOUR_MS)?,
             idle_ms_max: read("--idle-timeout", &typed.idle_timeout, 75_000, DAY_MS)?,
@@ -38,6 +42,19 @@ impl Times {
             worker_silence_ms_max: read("--worker-timeout", &typed.worker_timeout, 60_000, DAY_MS)?,
             start_ms_max: read("--start-timeout", &typed.start_timeout, start_default, HOUR_MS)?,
             stop_ms_max: read("--stop-timeout", &typed.stop_timeout, stop_default, HOUR_MS)?,
+            probation_ms: read("--probation", &typed.probation, reload.probation_ms, HOUR_MS)?,
+            drain_ms_max: read(
+                "--drain-timeout",
+                &typed.drain_timeout,
+                reload.drain_ms_max,
+                HOUR_MS,
+            )?,
+            websocket_drain_ms_max: read(
+                "--websocket-drain",
+                &typed.websocket_drain,
+                reload.websocket_drain_ms_max,
+                DAY_MS,
+            )?,
         })
     }
 }

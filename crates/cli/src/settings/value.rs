@@ -124,12 +124,21 @@ impl Named<'_> {
         self,
         range: &RangeInclusive<u32>,
     ) -> Result<Option<u32>, SettingsError> {
-        if self.text.trim() == "auto" {
+        self.count_or("auto", range)
+    }
+
+    /// A whole number within the range, `None` for that word.
+    pub(crate) fn count_or(
+        self,
+        word: &str,
+        range: &RangeInclusive<u32>,
+    ) -> Result<Option<u32>, SettingsError> {
+        if self.text.trim() == word {
             return Ok(None);
         }
         self.count(range).map(Some).map_err(|_| {
             self.expected(format!(
-                "auto or a whole number from {} to {}",
+                "{word} or a whole number from {} to {}",
                 range.start(),
                 range.end()
             ))

@@ -12,6 +12,16 @@ pub enum CommandRequest {
     Status,
     /// `hostler stop`.
     Stop,
+    /// `hostler reload`; the answer comes when the reload is over.
+    Reload {
+        /// The app, if its name was typed.
+        app: Option<String>,
+    },
+    /// `hostler rollback`; the answer comes when the reload is over.
+    Rollback {
+        /// The app, if its name was typed.
+        app: Option<String>,
+    },
 }
 
 /// The supervisor's answer.
@@ -22,6 +32,22 @@ pub enum CommandAnswer {
     Status(Box<InstanceStatus>),
     /// Understood and begun.
     Accepted,
+    /// All workers run the new release.
+    Reloaded {
+        /// Its number.
+        generation: u32,
+        /// How many workers there are.
+        workers: u32,
+        /// How long it took, milliseconds.
+        took_ms: u64,
+    },
+    /// The new release failed, the old one serves on.
+    TakenBack {
+        /// One line.
+        why: String,
+        /// All that is known about the failure, for a person.
+        report: String,
+    },
     /// Not possible.
     Refused {
         /// What is wrong and what to do.

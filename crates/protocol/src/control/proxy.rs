@@ -118,6 +118,18 @@ pub enum ToProxy {
         /// The worker to drain.
         worker: WorkerId,
     },
+    /// A worker that drains takes requests again.
+    WorkerResume {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The upgraded connections of a worker that drains are closed, spread over this time.
+    CloseUpgraded {
+        /// The worker.
+        worker: WorkerId,
+        /// The time, milliseconds.
+        within_ms: u32,
+    },
     /// The process is gone.
     WorkerGone {
         /// The worker that is gone.

@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{EventLoop, children, probe};
 use crate::group_listens;
-use crate::supervisor::{Action, Event, Level, StopSignal, Target};
+use crate::supervisor::{Action, Event, Level, Release, StopSignal, Target};
 
 impl EventLoop<'_> {
     pub(super) fn act(&mut self, action: Action) {
@@ -18,7 +18,14 @@ impl EventLoop<'_> {
                 Ok(pid) => self.events.push_back(Event::ProxySpawned { pid }),
                 Err(failure) => self.events.push_back(Event::ProxySpawnFailed(failure)),
             },
-            Action::SpawnWorker { slot, worker } => self.spawn_worker(slot, worker),
+            Action::SpawnWorker { slot, worker, release } => {
+                self.spawn_worker(slot, worker, &release);
+            }
+            Action::ReadRelease => {
+                let read = (self.read_app)();
+                self.events.push_back(Event::ReleaseRead(read));
+            }
+            Action::Answer(ticket, verdict) => self.answer_reload(ticket, verdict),
             Action::Probe { worker, offer } => {
                 if let Some(address) = probe::accepts(&offer) {
                     self.events.push_back(Event::Accepts { worker, address });
@@ -89,8 +96,8 @@ impl EventLoop<'_> {
         }
     }
 
-    fn spawn_worker(&mut self, slot: u32, worker: WorkerId) {
-        let event = match self.launch_worker(slot, worker) {
+    fn spawn_worker(&mut self, slot: u32, worker: WorkerId, release: &Release) {
+        let event = match self.launch_worker(slot, worker, release) {
             Ok((pid, offer)) => Event::WorkerSpawned { worker, pid, offer },
             Err(failure) => Event::WorkerSpawnFailed { worker, failure },
         };

@@ -6,6 +6,7 @@ use hostler_protocol::control::{CommandAnswer, CommandRequest, ProxyStatus, ToPr
 
 use super::control::ClientId;
 use super::{EventLoop, status};
+use crate::outcome::{Ticket, Verdict};
 use crate::supervisor::{Event, Target};
 
 impl EventLoop<'_> {
@@ -15,6 +16,12 @@ impl EventLoop<'_> {
             CommandRequest::Stop => {
                 self.control.answer(client, &CommandAnswer::Accepted, true, now_ms);
                 self.events.push_back(Event::StopCommand);
+            }
+            CommandRequest::Reload { app } => {
+                self.want_reload("hostler reload", client, app.as_deref(), false);
+            }
+            CommandRequest::Rollback { app } => {
+                self.want_reload("hostler rollback", client, app.as_deref(), true);
             }
             CommandRequest::Status => {
                 let request = self.status.ask(client, now_ms);
@@ -30,6 +37,29 @@ impl EventLoop<'_> {
                 }
             }
         }
+    }
+
+    fn want_reload(&mut self, cause: &str, client: ClientId, app: Option<&str>, back: bool) {
+        let own = &self.config.app.name;
+        if let Some(other) = app.filter(|app| app != own) {
+            let why = format!("no app `{other}` runs here; there is `{own}`");
+            self.control.answer(client, &CommandAnswer::Refused { why }, false, self.now_ms());
+            return;
+        }
+        let ticket = Some(Ticket(client.0));
+        self.events.push_back(Event::Reload { cause: cause.to_owned(), ticket, back });
+    }
+
+    /// A client that has left meanwhile is not missed.
+    pub(super) fn answer_reload(&mut self, ticket: Ticket, verdict: Verdict) {
+        let answer = match verdict {
+            Verdict::Reloaded { generation, workers, took_ms } => {
+                CommandAnswer::Reloaded { generation, workers, took_ms }
+            }
+            Verdict::TakenBack { why, report } => CommandAnswer::TakenBack { why, report },
+            Verdict::Refused { why } => CommandAnswer::Refused { why },
+        };
+        self.control.answer(ClientId(ticket.0), &answer, false, self.now_ms());
     }
 
     pub(super) fn answer_status(&mut self, client: ClientId, proxy: Option<ProxyStatus>) {

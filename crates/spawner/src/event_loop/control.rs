@@ -27,7 +27,7 @@ const ACCEPT_PAUSE_MS: u64 = 500;
 
 /// Names one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ClientId(u64);
+pub(super) struct ClientId(pub(super) u64);
 
 #[derive(Debug)]
 struct Client {

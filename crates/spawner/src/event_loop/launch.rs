@@ -13,11 +13,11 @@ use super::children::{Pipes, explain, pipe};
 use super::proxy_link::ProxyLink;
 use super::streams::Kind;
 use super::{ClaimSide, EventLoop, Kept, probe};
-use crate::config::Launch;
+use crate::config::{AppSpec, Launch};
 use crate::exec::ProcessSpec;
 use crate::output::{Channel, Label};
 use crate::runtime_dir::{command_socket, plain_socket};
-use crate::supervisor::{SpawnFailure, Target};
+use crate::supervisor::{Release, SpawnFailure, Target};
 use crate::worker_command::{self, Claim, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
 
 /// How often a port is asked for that no other command was given.
@@ -63,9 +63,10 @@ impl EventLoop<'_> {
         &mut self,
         slot: u32,
         worker: WorkerId,
+        release: &Release,
     ) -> Result<(u32, Option<Offer>), SpawnFailure> {
-        let app = &self.config.app;
-        self.try_launch_worker(slot, worker)
+        let app = &release.spec;
+        self.try_launch_worker(slot, worker, app)
             .map_err(|error| explain(&error, &worker_command::program(app), Some(&app.cwd)))
     }
 
@@ -73,9 +74,8 @@ impl EventLoop<'_> {
         &mut self,
         slot: u32,
         worker: WorkerId,
+        app: &AppSpec,
     ) -> io::Result<(u32, Option<Offer>)> {
-        let config = self.config;
-        let app = &config.app;
         let target = Target::Worker(worker);
         let plain = plain_socket(self.dir.path(), &app.name, slot, worker.0);
         let is_command = matches!(app.launch, Launch::Command { .. });

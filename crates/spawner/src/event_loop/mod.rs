@@ -18,6 +18,7 @@ mod oom;
 mod orphans;
 mod probe;
 mod proxy_link;
+mod restart_file;
 mod signals;
 mod status;
 mod streams;
@@ -30,19 +31,20 @@ use std::time::Instant;
 
 use rustix::event::Timespec;
 
-use crate::config::{Launch, SupervisorConfig};
+use crate::config::SupervisorConfig;
 use crate::exec;
 use crate::listeners::{Listeners, bind_file};
 use crate::outcome::{ExitReason, Notice};
 use crate::output::{Sink, Tail, stderr_sink};
+use crate::run::ReadApp;
 use crate::runtime_dir::{RuntimeDir, WorkerFolder};
-use crate::supervisor::{Event, Kind, Machine, Settings, Target};
-use crate::worker_command;
+use crate::supervisor::{Event, Machine, Release, Settings, Target};
 use children::Children;
 use control::ControlServer;
 use oom::OomWatch;
 use orphans::Orphans;
 use proxy_link::ProxyLink;
+use restart_file::RestartFile;
 use status::StatusDesk;
 use streams::Streams;
 
@@ -98,7 +100,9 @@ pub(crate) struct EventLoop<'a> {
     control: ControlServer,
     status: StatusDesk,
     oom: OomWatch,
+    restart_file: RestartFile,
     stdout: Sink,
+    read_app: &'a mut ReadApp<'a>,
     out: &'a mut dyn FnMut(Notice),
     exit: Option<ExitReason>,
 }
@@ -110,25 +114,19 @@ impl<'a> EventLoop<'a> {
         dir: &'a RuntimeDir,
         listeners: &'a Listeners,
         loader_dir: PathBuf,
+        read_app: &'a mut ReadApp<'a>,
         out: &'a mut dyn FnMut(Notice),
     ) -> io::Result<Self> {
         let settings = Settings {
             app: config.app.name.clone(),
-            kind: match config.app.launch {
-                Launch::Script { .. } => Kind::Script,
-                Launch::Command { .. } => Kind::Command,
-            },
             workers: config.app.workers,
             shards: config.proxy.shards,
-            transport: config.app.transport,
             cores: config.worker_cores.clone(),
             pin: config.pin,
             start_ms_max: config.start_ms_max,
             stop_ms_max: config.stop_ms_max,
             listeners: listeners.names.clone(),
             runtime_dir: dir.path().to_owned(),
-            command: worker_command::shown(&config.app),
-            cwd: config.app.cwd.display().to_string(),
         };
         Ok(Self {
             config,
@@ -136,7 +134,7 @@ impl<'a> EventLoop<'a> {
             listeners,
             loader_dir,
             begun: Instant::now(),
-            machine: Machine::new(settings),
+            machine: Machine::new(settings, Release::new(1, config.app.clone())),
             events: VecDeque::new(),
             signals: exec::block_signals()?,
             orphans: Orphans::adopt()?,
@@ -147,7 +145,9 @@ impl<'a> EventLoop<'a> {
             control: ControlServer::new(bind_file(&dir.control_socket(), 0o600)?)?,
             status: StatusDesk::default(),
             oom: OomWatch::new(),
+            restart_file: RestartFile::new(config.restart_file.clone()),
             stdout: Sink::new(io::stdout().as_fd())?,
+            read_app,
             out,
             exit: None,
         })
@@ -203,6 +203,7 @@ impl<'a> EventLoop<'a> {
             self.machine.next_deadline_ms(),
             self.control.next_deadline_ms(self.now_ms()),
             self.status.next_deadline_ms(),
+            self.restart_file.next_deadline_ms(),
         ];
         let deadline_ms = deadlines.into_iter().flatten().min()?;
         let left_ms = i64::try_from(deadline_ms.saturating_sub(self.now_ms())).unwrap_or(i64::MAX);
@@ -213,6 +214,9 @@ impl<'a> EventLoop<'a> {
         let now_ms = self.now_ms();
         if self.machine.next_deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) {
             self.events.push_back(Event::Tick);
+        }
+        if let Some(cause) = self.restart_file.look(now_ms) {
+            self.events.push_back(Event::Reload { cause, ticket: None, back: false });
         }
         self.control.expire(now_ms);
         for client in self.status.expired(now_ms) {

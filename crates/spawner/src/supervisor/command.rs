@@ -11,7 +11,7 @@ use hostler_protocol::control::{PlainAddress, ToProxy, Transport, WorkerId};
 
 use super::death::{Death, HowDied};
 use super::event::{Action, Level, StopSignal};
-use super::slot::{App, Process, ProcessPhase, SlotState};
+use super::process::{App, Process, ProcessPhase};
 use super::worker::push_signal;
 use super::{Machine, duration_text};
 use crate::journey::Step;
@@ -98,10 +98,8 @@ impl Process {
     /// When the command is killed because its Node process has ended.
     pub(super) fn ended_ms(&self) -> Option<u64> {
         match (self.phase, self.app) {
-            (
-                ProcessPhase::Starting { .. } | ProcessPhase::Ready,
-                Some(App::Ended { until_ms, .. }),
-            ) => Some(until_ms),
+            (ProcessPhase::Stopping { .. } | ProcessPhase::Killed, _) => None,
+            (_, Some(App::Ended { until_ms, .. })) => Some(until_ms),
             _ => None,
         }
     }
@@ -134,8 +132,13 @@ impl Process {
 
 impl Machine {
     /// Tries, looks around, or asks for the last look.
-    pub(super) fn search_command(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
-        let SlotState::Live(process) = &mut self.slots[index].state else {
+    pub(super) fn search_command(
+        &mut self,
+        worker: WorkerId,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(process) = self.process_mut(worker) else {
             return;
         };
         let ProcessPhase::Starting { deadline_ms } = &mut process.phase else {
@@ -144,7 +147,6 @@ impl Machine {
         let Some(search) = &mut process.search else {
             return;
         };
-        let worker = process.worker;
         if *deadline_ms <= now_ms {
             search.look = Look::Last;
             // The answer comes at once; this is for the case that it never does.
@@ -173,10 +175,7 @@ impl Machine {
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
-        let Some(index) = self.slot_of(worker) else {
-            return;
-        };
-        let Some(process) = self.slots[index].process_mut() else {
+        let Some(process) = self.process_mut(worker) else {
             return;
         };
         let starting = matches!(process.phase, ProcessPhase::Starting { .. });
@@ -187,7 +186,7 @@ impl Machine {
         process.journey.done(Step::Accept, now_ms);
         process.journey.note(Step::Accept, address.to_string());
         process.accepts = Some(address);
-        self.worker_ready(index, now_ms, actions);
+        self.worker_ready(worker, now_ms, actions);
     }
 
     /// Where a command listens that does not listen where it should.
@@ -197,12 +196,12 @@ impl Machine {
         found: &[String],
         actions: &mut Vec<Action>,
     ) {
-        let Some(index) = self.slot_of(worker) else {
+        let Some((index, _)) = self.find(worker) else {
             return;
         };
         let name = self.worker_name(index);
         let limit_ms = u64::from(self.settings.start_ms_max);
-        let Some(process) = self.slots[index].process_mut() else {
+        let Some(process) = self.process_mut(worker) else {
             return;
         };
         let ProcessPhase::Starting { .. } = process.phase else {
@@ -236,8 +235,7 @@ impl Machine {
 impl Machine {
     /// The Node process below a command has ended. npm and shells follow it at once, as a rule with its exit code.
     pub(super) fn app_ended(&mut self, worker: WorkerId, now_ms: u64, actions: &mut Vec<Action>) {
-        let Some(process) = self.slot_of(worker).and_then(|index| self.slots[index].process_mut())
-        else {
+        let Some(process) = self.process_mut(worker) else {
             return;
         };
         let Some(App::Lives { pid }) = process.app else {
@@ -245,8 +243,15 @@ impl Machine {
         };
         process.app = Some(App::Ended { pid, until_ms: now_ms + FOLLOW_MS_MAX });
         match process.phase {
-            ProcessPhase::Ready => self.tell_proxy(ToProxy::WorkerGone { worker }, actions),
-            ProcessPhase::Stopping => push_signal(actions, worker, StopSignal::Term),
+            ProcessPhase::Warm
+            | ProcessPhase::Ready
+            | ProcessPhase::Standby
+            | ProcessPhase::Draining { .. } => {
+                if std::mem::take(&mut process.announced) {
+                    self.tell_proxy(ToProxy::WorkerGone { worker }, actions);
+                }
+            }
+            ProcessPhase::Stopping { .. } => push_signal(actions, worker, StopSignal::Term),
             ProcessPhase::Starting { .. } | ProcessPhase::Killed => {}
         }
     }

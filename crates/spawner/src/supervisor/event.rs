@@ -3,11 +3,15 @@
 //! Owns: the two vocabularies. Must never know: how an event was noticed or how an action is done;
 //! that is the loop's work.
 
+use std::rc::Rc;
+
 use hostler_protocol::control::{FromProxy, PlainAddress, ToProxy, WorkerId};
 
 use super::death::Death;
+use super::release::Release;
 use super::report::Report;
-use crate::outcome::{ExitReason, Notice};
+use crate::config::AppSpec;
+use crate::outcome::{ExitReason, Notice, Ticket, Verdict};
 use crate::worker_command::Offer;
 
 /// Something happened.
@@ -81,6 +85,17 @@ pub(crate) enum Event {
     Signal(i32),
     /// `hostler stop`.
     StopCommand,
+    /// The workers shall change to another release.
+    Reload {
+        /// Who says so, for the log.
+        cause: String,
+        /// Who waits for the outcome.
+        ticket: Option<Ticket>,
+        /// To the release before the last reload, instead of what is on disk now.
+        back: bool,
+    },
+    /// [`Action::ReadRelease`] is done: the app's settings, or what is wrong with them.
+    ReleaseRead(Result<AppSpec, String>),
     /// Time has passed.
     Tick,
 }
@@ -107,7 +122,13 @@ pub(crate) enum Action {
         slot: u32,
         /// With this number.
         worker: WorkerId,
+        /// Of this release.
+        release: Rc<Release>,
     },
+    /// Read the app's settings anew; [`Event::ReleaseRead`] follows.
+    ReadRelease,
+    /// Tell somebody how a reload ended.
+    Answer(Ticket, Verdict),
     /// Try whether a command accepts connections; [`Event::Accepts`] follows if it does.
     Probe {
         /// Which.

@@ -4,7 +4,7 @@
 
 use super::command;
 use super::death::{Death, HowDied};
-use super::slot::Process;
+use super::process::Process;
 use crate::journey::Step;
 
 /// What happened, and what to do, when a worker dies before it is ready.

@@ -17,17 +17,22 @@
 //!                                                   +--------> Ended <------+
 //! ```
 //!
-//! A slot ([`slot::SlotState`]): `Backoff -> Live(Starting -> Ready -> Stopping -> Killed) ->
-//! Backoff | Stopped`. The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving ->
+//! A slot ([`slot::SlotState`]): `Backoff -> Live -> Backoff | Stopped`; the processes in it: [`process::ProcessPhase`].
+//! A change to another release: [`reload`]. The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving ->
 //! Leaving | Killed`, from each `-> Backoff -> Spawning` or `-> Gone`.
 
 mod command;
 pub(crate) mod death;
 mod event;
 mod explain;
+mod leave;
+mod process;
 mod proxy;
+mod release;
+mod reload;
 mod report;
 mod slot;
+mod start;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -35,38 +40,29 @@ mod worker;
 
 pub(crate) use death::{Death, HowDied};
 pub(crate) use event::{Action, Event, Level, SpawnFailure, StopSignal, Target};
+pub(crate) use release::Release;
 pub(crate) use report::Report;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use hostler_protocol::control::{Transport, WorkerId, WorkerStatus};
 
 use crate::outcome::{ExitReason, Notice, ReadyInfo};
+use process::Process;
 use proxy::{Proxy, ProxyState};
-use slot::Slot;
-
-/// What a worker process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Node with a script: the loader tells when it is ready.
-    Script,
-    /// A command: it is ready when it accepts connections.
-    Command,
-}
+use reload::{Roll, Wish};
+use slot::{Place, Slot};
 
 /// What the machine has to know about the instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// App name.
     pub(crate) app: String,
-    /// What its workers are.
-    pub(crate) kind: Kind,
     /// Worker slots.
     pub(crate) workers: u32,
     /// Shards of the proxy.
     pub(crate) shards: u32,
-    /// Transport that was asked for.
-    pub(crate) transport: Transport,
     /// Core of each slot.
     pub(crate) cores: Vec<Option<u32>>,
     /// Whether ready workers are pinned.
@@ -79,10 +75,6 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<String>,
     /// Folder of the workers' plain sockets.
     pub(crate) runtime_dir: PathBuf,
-    /// The workers' command line, as shown.
-    pub(crate) command: String,
-    /// The workers' folder, as shown.
-    pub(crate) cwd: String,
 }
 
 /// The life of the instance.
@@ -122,6 +114,17 @@ pub(crate) struct Machine {
     proxy: Proxy,
     slots: Vec<Slot>,
     next_worker: u32,
+    /// What workers that are started again run.
+    release: Rc<Release>,
+    /// What they ran before the last successful reload.
+    previous: Option<Rc<Release>>,
+    /// The number of the newest release, whatever became of it.
+    generations: u32,
+    roll: Option<Roll>,
+    /// The next reload.
+    wish: Option<Wish>,
+    /// The reload whose release is being read.
+    reading: Option<Wish>,
     /// Transport of the worker that was ready first.
     first_ready: Option<Transport>,
     announced: bool,
@@ -137,7 +140,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A machine that waits for [`Event::Started`].
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, release: Rc<Release>) -> Self {
         let slots = (0..settings.workers)
             .map(|number| Slot::new(number, settings.cores.get(number as usize).copied().flatten()))
             .collect();
@@ -148,6 +151,12 @@ impl Machine {
             proxy: Proxy::new(),
             slots,
             next_worker: 1,
+            generations: release.generation,
+            release,
+            previous: None,
+            roll: None,
+            wish: None,
+            reading: None,
             first_ready: None,
             announced: false,
             fallback: None,
@@ -187,12 +196,17 @@ impl Machine {
             }
             Event::Signal(signal) => self.signal(signal, now_ms, actions),
             Event::StopCommand => self.stop_command(now_ms, actions),
+            Event::Reload { cause, ticket, back } => {
+                self.want_reload(&cause, ticket, back, actions);
+            }
+            Event::ReleaseRead(read) => self.release_read(read, now_ms, actions),
             Event::Tick => {}
         }
         // Deadlines are looked at on every event: a flood of others must not delay them.
         self.check_worker_deadlines(now_ms, actions);
         self.check_proxy_deadlines(now_ms, actions);
         self.check_stop_deadlines(now_ms, actions);
+        self.advance_roll(now_ms, actions);
         self.announce(now_ms, actions);
         self.finish_stop(actions);
     }
@@ -206,13 +220,14 @@ impl Machine {
             Phase::Starting | Phase::Running | Phase::Ended => None,
         };
         let slots = self.slots.iter().filter_map(Slot::deadline_ms);
-        slots.chain(self.proxy.deadline_ms()).chain(phase).min()
+        let roll = self.roll.as_ref().and_then(Roll::deadline_ms);
+        slots.chain(self.proxy.deadline_ms()).chain(phase).chain(roll).min()
     }
 
     /// The slots as `hostler status` shows them, without what only others know (memory, load).
     pub(crate) fn worker_status(&self, now_ms: u64) -> Vec<WorkerStatus> {
-        let shown = |slot: &Slot| slot.status(&self.settings, now_ms);
-        self.slots.iter().map(shown).collect()
+        let shown = |slot: &Slot| slot.status(&self.release, &self.settings, now_ms);
+        self.slots.iter().flat_map(shown).collect()
     }
 
     /// Where the instance is in its life.
@@ -251,10 +266,15 @@ impl Machine {
         })));
     }
 
-    fn slot_of(&self, worker: WorkerId) -> Option<usize> {
-        self.slots
-            .iter()
-            .position(|slot| slot.process().is_some_and(|process| process.worker == worker))
+    /// The slot of a process, and where in it it is.
+    fn find(&self, worker: WorkerId) -> Option<(usize, Place)> {
+        let mut slots = self.slots.iter().enumerate();
+        slots.find_map(|(index, slot)| Some((index, slot.place_of(worker)?)))
+    }
+
+    fn process_mut(&mut self, worker: WorkerId) -> Option<&mut Process> {
+        let mut processes = self.slots.iter_mut().flat_map(Slot::processes_mut);
+        processes.find(|process| process.worker == worker)
     }
 }
 

@@ -7,6 +7,7 @@ use hostler_protocol::control::{FromProxy, IoChoice, ToProxy};
 
 use super::death::Death;
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
+use super::process::ProcessPhase;
 use super::{Machine, Phase, backoff_ms, lower};
 use crate::outcome::ExitReason;
 
@@ -92,6 +93,18 @@ impl Proxy {
     pub(super) fn is_serving(&self) -> bool {
         matches!(self.state, ProxyState::Serving { .. })
     }
+
+    /// It reads what it is told.
+    pub(super) fn is_told(&self) -> bool {
+        match self.state {
+            ProxyState::Starting { .. } | ProxyState::Serving { .. } => true,
+            ProxyState::Spawning
+            | ProxyState::Leaving { .. }
+            | ProxyState::Backoff { .. }
+            | ProxyState::Killed
+            | ProxyState::Gone => false,
+        }
+    }
 }
 
 impl Machine {
@@ -106,10 +119,27 @@ impl Machine {
         }
         self.proxy.state = ProxyState::Starting { deadline_ms: now_ms + START_MS_MAX };
         actions.push(Action::Log(Level::Info, format!("the proxy is started (pid {pid})")));
-        // A restarted proxy knows nobody.
-        let ready = self.slots.iter().filter_map(|slot| slot.address(&self.settings));
-        let ready: Vec<_> = ready.map(ToProxy::WorkerReady).collect();
-        actions.extend(ready.into_iter().map(Action::SendProxy));
+        self.introduce_workers(actions);
+    }
+
+    /// A restarted proxy knows nobody.
+    fn introduce_workers(&mut self, actions: &mut Vec<Action>) {
+        let Self { slots, settings, .. } = self;
+        for slot in slots {
+            let (number, core) = (slot.number, slot.core);
+            for process in slot.processes_mut() {
+                process.serving = false;
+                let Some(address) = process.address(number, core, settings) else { continue };
+                if !process.announced || !process.can_serve() {
+                    continue;
+                }
+                actions.push(Action::SendProxy(ToProxy::WorkerReady(address)));
+                if process.phase == ProcessPhase::Standby {
+                    let worker = process.worker;
+                    actions.push(Action::SendProxy(ToProxy::WorkerDrain { worker }));
+                }
+            }
+        }
     }
 
     pub(super) fn proxy_spawn_failed(
@@ -163,7 +193,7 @@ impl Machine {
                 }
             }
             FromProxy::WorkerLost { worker, why } => {
-                let name = self.slot_of(worker).map(|index| self.worker_name(index));
+                let name = self.find(worker).map(|(index, _)| self.worker_name(index));
                 let name = name.unwrap_or_else(|| format!("worker {}", worker.0));
                 let text = format!("the proxy lost its connection to {name}: {why}");
                 actions.push(Action::Log(Level::Warn, text));
@@ -171,7 +201,7 @@ impl Machine {
             FromProxy::WorkerServing { worker } => self.worker_serving(worker),
             // The event loop keeps these for itself.
             FromProxy::ListenersClosed | FromProxy::Status { .. } => {}
-            FromProxy::WorkerDrained { .. } => {}
+            FromProxy::WorkerDrained { worker } => self.worker_drained(worker, now_ms, actions),
         }
     }
 
@@ -196,6 +226,7 @@ impl Machine {
         if let Some(words) = self.proxy.complaint.take().or_else(|| death.last_words()) {
             text.push_str(&format!("; its last words: {words}"));
         }
+        self.nothing_in_flight(now_ms, actions);
         self.restart_proxy(text, now_ms, actions);
     }
 
@@ -265,15 +296,8 @@ impl Machine {
 
     /// Sends a message if there is somebody to read it; a new proxy is told everything anyway.
     pub(super) fn tell_proxy(&self, message: ToProxy, actions: &mut Vec<Action>) {
-        match self.proxy.state {
-            ProxyState::Starting { .. } | ProxyState::Serving { .. } => {
-                actions.push(Action::SendProxy(message));
-            }
-            ProxyState::Spawning
-            | ProxyState::Leaving { .. }
-            | ProxyState::Backoff { .. }
-            | ProxyState::Killed
-            | ProxyState::Gone => {}
+        if self.proxy.is_told() {
+            actions.push(Action::SendProxy(message));
         }
     }
 }

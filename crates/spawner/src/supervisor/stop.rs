@@ -8,10 +8,9 @@ use rustix::process::Signal;
 use hostler_protocol::control::ToProxy;
 
 use super::death::signal_name;
-use super::event::{Action, Level, StopSignal};
+use super::event::{Action, Level};
 use super::proxy::ProxyState;
-use super::slot::{App, ProcessPhase, SlotState};
-use super::worker::push_signal;
+use super::slot::SlotState;
 use super::{Machine, Phase, duration_text};
 use crate::outcome::ExitReason;
 
@@ -31,6 +30,10 @@ const SAME_SIGNAL_MS: u64 = 100;
 impl Machine {
     pub(super) fn signal(&mut self, signal: i32, now_ms: u64, actions: &mut Vec<Action>) {
         let name = signal_name(signal);
+        if signal == Signal::HUP.as_raw() {
+            self.want_reload(&name, None, false, actions);
+            return;
+        }
         let stops = [Signal::TERM, Signal::INT, Signal::QUIT];
         if !stops.iter().any(|known| known.as_raw() == signal) {
             let text = format!("{name} is not supported yet and ignored");
@@ -66,6 +69,7 @@ impl Machine {
             format!("{cause}: stopping within {}", duration_text(self.settings.stop_ms_max.into()));
         actions.push(Action::Log(Level::Info, text));
         self.ending = Some(ExitReason::Stopped { cut: 0, killed: 0 });
+        self.drop_wishes(actions);
         self.cancel_restarts();
         let kill_at_ms = now_ms + u64::from(self.settings.stop_ms_max);
         if self.proxy.is_serving() && self.slots.iter().any(super::Slot::is_ready) {
@@ -92,6 +96,7 @@ impl Machine {
             return;
         }
         self.ending = Some(reason);
+        self.drop_wishes(actions);
         self.cancel_restarts();
         self.kill_proxy(actions);
         let patience_ms = u64::from(self.settings.stop_ms_max).min(HASTY_STOP_MS_MAX);
@@ -101,25 +106,8 @@ impl Machine {
     /// SIGTERM to the process groups of all workers.
     pub(super) fn stop_workers(&mut self, kill_at_ms: u64, actions: &mut Vec<Action>) {
         self.phase = Phase::Stopping { kill_at_ms };
-        for slot in &mut self.slots {
-            let Some(process) = slot.process_mut() else {
-                continue;
-            };
-            match process.phase {
-                ProcessPhase::Starting { .. } | ProcessPhase::Ready => {
-                    process.phase = ProcessPhase::Stopping;
-                    match process.app {
-                        Some(App::Lives { .. }) => {
-                            actions.push(Action::TermApp { worker: process.worker });
-                        }
-                        _ if process.pid.is_some() => {
-                            push_signal(actions, process.worker, StopSignal::Term);
-                        }
-                        _ => {}
-                    }
-                }
-                ProcessPhase::Stopping | ProcessPhase::Killed => {}
-            }
+        for process in self.slots.iter_mut().flat_map(super::Slot::processes_mut) {
+            process.ask_to_go(kill_at_ms, actions);
         }
     }
 
@@ -138,7 +126,11 @@ impl Machine {
                 let text = "some processes are stuck in the kernel and cannot be killed".to_owned();
                 actions.push(Action::Log(Level::Error, text));
                 self.proxy.state = ProxyState::Gone;
-                self.slots.iter_mut().for_each(|slot| slot.state = SlotState::Stopped);
+                for slot in &mut self.slots {
+                    slot.state = SlotState::Stopped;
+                    slot.next = None;
+                    slot.leaving.clear();
+                }
             }
             _ => {}
         }
@@ -153,18 +145,16 @@ impl Machine {
         self.kill_proxy(actions);
         for index in 0..self.slots.len() {
             let name = self.worker_name(index);
-            let Some(process) = self.slots[index].process_mut() else {
-                continue;
-            };
-            if process.phase == ProcessPhase::Killed {
-                continue;
-            }
-            process.phase = ProcessPhase::Killed;
-            self.killed += 1;
-            if process.pid.is_some() {
-                let text = format!("{name} did not stop in time; it is killed");
-                actions.push(Action::Log(Level::Warn, text));
-                push_signal(actions, process.worker, StopSignal::Kill);
+            for process in self.slots[index].processes_mut() {
+                let has_process = process.pid.is_some();
+                if !process.kill(actions) {
+                    continue;
+                }
+                self.killed += 1;
+                if has_process {
+                    let text = format!("{name} did not stop in time; it is killed");
+                    actions.push(Action::Log(Level::Warn, text));
+                }
             }
         }
     }

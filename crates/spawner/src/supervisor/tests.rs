@@ -4,10 +4,13 @@ use hostler_protocol::control::{
     FromProxy, IoChoice, PlainAddress, ToProxy, Transport, WorkerId, WorkerState,
 };
 
+use super::release::Kind;
 use super::*;
+use crate::config::{AppSpec, Launch, ReloadSpec};
 
 mod commands;
 mod lives;
+mod reload;
 
 const TERM: i32 = 15;
 const INT: i32 = 2;
@@ -15,19 +18,39 @@ const INT: i32 = 2;
 fn settings(workers: u32) -> Settings {
     Settings {
         app: "web".into(),
-        kind: Kind::Script,
         workers,
         shards: 1,
-        transport: Transport::Frames,
         cores: vec![Some(0), Some(1)],
         pin: true,
         start_ms_max: 60_000,
         stop_ms_max: 10_000,
         listeners: vec!["127.0.0.1:3000".into()],
         runtime_dir: "/run/hostler".into(),
-        command: "node app.js".into(),
-        cwd: "/srv".into(),
     }
+}
+
+fn spec(kind: Kind) -> AppSpec {
+    AppSpec {
+        name: "web".into(),
+        launch: match kind {
+            Kind::Script => Launch::Script {
+                node: "node".into(),
+                node_args: Vec::new(),
+                script: "/srv/app.js".into(),
+                args: Vec::new(),
+            },
+            Kind::Command => Launch::Command { line: "npm start".into(), bin_folders: Vec::new() },
+        },
+        cwd: "/srv".into(),
+        env: Vec::new(),
+        workers: 1,
+        transport: Transport::Frames,
+        reload: ReloadSpec::default(),
+    }
+}
+
+fn first_release(kind: Kind) -> Rc<Release> {
+    Rc::new(Release { generation: 1, spec: spec(kind) })
 }
 
 /// A machine, a clock, and everything it asked for.
@@ -40,8 +63,11 @@ struct Bench {
 
 impl Bench {
     fn new(workers: u32) -> Self {
-        let mut bench =
-            Self { machine: Machine::new(settings(workers)), now_ms: 1_000, last: Vec::new() };
+        let mut bench = Self {
+            machine: Machine::new(settings(workers), first_release(Kind::Script)),
+            now_ms: 1_000,
+            last: Vec::new(),
+        };
         bench.send(Event::Started);
         bench
     }
@@ -394,7 +420,7 @@ fn a_stop_while_a_process_is_being_made_reaches_it() {
 #[test]
 fn other_signals_do_no_harm() {
     let mut bench = Bench::running(1);
-    for signal in [1, 10, 12] {
+    for signal in [10, 12, 28] {
         bench.send(Event::Signal(signal));
         assert!(matches!(&bench.last[..], [Action::Log(Level::Warn, _)]), "{:?}", bench.last);
     }

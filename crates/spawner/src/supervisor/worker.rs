@@ -1,19 +1,18 @@
-//! The workers: start, reports, ready, death, back-off.
+//! The workers: reports, ready, death, back-off.
 //!
-//! Owns: the machine's decisions about worker processes while the instance is not ending.
+//! Owns: the machine's decisions about worker processes between their start and their end. Must never know: releases and
+//! their change (`reload`), leaving (`leave`).
 
 use hostler_protocol::control::{ToProxy, WorkerId};
 
-use super::command::Search;
 use super::death::{Death, REMARK_CHARS_MAX};
-use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
+use super::event::{Action, Level, StopSignal, Target};
 use super::explain::{explain_slow_start, explain_start};
+use super::process::{Process, ProcessPhase};
 use super::report::Report;
-use super::slot::{Process, ProcessPhase, SlotState};
-use super::{Kind, Machine, Phase, backoff_ms, duration_text, lower};
-use crate::journey::{Journey, StartFailure, Step};
-use crate::outcome::{ExitReason, Notice};
-use crate::worker_command::Offer;
+use super::slot::{Place, SlotState};
+use super::{Machine, Phase, backoff_ms, duration_text, lower};
+use crate::journey::Step;
 
 /// A worker that was ready this long is healthy: its next death counts as its first.
 const HEALTHY_MS: u64 = 60_000;
@@ -25,91 +24,6 @@ const NOTE_CHARS_MAX: usize = 120;
 const OTHER_SERVERS_MAX: usize = 8;
 
 impl Machine {
-    pub(super) fn spawn_worker(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
-        let worker = WorkerId(self.next_worker);
-        self.next_worker += 1;
-        let slot = &mut self.slots[index];
-        slot.last_worker = worker;
-        slot.state = SlotState::Live(Box::new(Process {
-            worker,
-            pid: None,
-            phase: ProcessPhase::Starting {
-                deadline_ms: now_ms + u64::from(self.settings.start_ms_max),
-            },
-            spawned_ms: now_ms,
-            ready_ms: None,
-            transport: self.settings.transport,
-            journey: Journey::new(steps(self.settings.kind), now_ms),
-            condemned: None,
-            exception: None,
-            other_servers: Vec::new(),
-            search: None,
-            accepts: None,
-            app: None,
-        }));
-        actions.push(Action::SpawnWorker { slot: slot.number, worker });
-    }
-
-    pub(super) fn worker_spawned(
-        &mut self,
-        worker: WorkerId,
-        pid: u32,
-        offer: Option<Offer>,
-        now_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(index) = self.slot_of(worker) else {
-            return;
-        };
-        let Some(process) = self.slots[index].process_mut() else {
-            return;
-        };
-        process.pid = Some(pid);
-        process.search = offer.map(|offer| Search::new(offer, now_ms));
-        process.journey.done(Step::Exec, now_ms);
-        // A stop that came while the process was being made could not signal it yet.
-        match process.phase {
-            ProcessPhase::Starting { .. } | ProcessPhase::Ready => {}
-            ProcessPhase::Stopping => push_signal(actions, worker, StopSignal::Term),
-            ProcessPhase::Killed => push_signal(actions, worker, StopSignal::Kill),
-        }
-    }
-
-    pub(super) fn worker_spawn_failed(
-        &mut self,
-        worker: WorkerId,
-        failure: SpawnFailure,
-        now_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(index) = self.slot_of(worker) else {
-            return;
-        };
-        let Some(mut process) = self.take_process(index) else {
-            return;
-        };
-        if !failure.retry {
-            // What is hopeless is found out by exec, not by fork.
-            process.journey.done(Step::Fork, now_ms);
-        }
-        process.journey.fail(now_ms);
-        let name = self.worker_name(index);
-        let text = format!("{name} could not be started: {}", failure.why);
-        self.slots[index].last_death = Some(text.clone());
-        if self.ending.is_some() {
-            return;
-        }
-        let waited_ms = now_ms.saturating_sub(self.started_ms);
-        let in_time = waited_ms < u64::from(self.settings.start_ms_max);
-        if self.phase == Phase::Starting && !(failure.retry && in_time) {
-            let why = (failure.why, failure.hint);
-            self.fail_start(index, *process, why, Vec::new(), now_ms, actions);
-            return;
-        }
-        let delay = self.schedule_restart(index, false, now_ms);
-        actions.push(Action::Log(Level::Error, format!("{text}; {delay}")));
-    }
-
     pub(super) fn report(
         &mut self,
         worker: WorkerId,
@@ -117,11 +31,11 @@ impl Machine {
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
-        let Some(index) = self.slot_of(worker) else {
+        let Some((index, _)) = self.find(worker) else {
             return;
         };
         let name = self.worker_name(index);
-        let Some(process) = self.slots[index].process_mut() else {
+        let Some(process) = self.process_mut(worker) else {
             return;
         };
         match report {
@@ -148,7 +62,7 @@ impl Machine {
             Report::Ready { transport } => {
                 if matches!(process.phase, ProcessPhase::Starting { .. }) {
                     process.transport = transport;
-                    self.worker_ready(index, now_ms, actions);
+                    self.worker_ready(worker, now_ms, actions);
                 }
             }
             Report::OtherListen { what } => {
@@ -177,13 +91,23 @@ impl Machine {
         }
     }
 
-    pub(super) fn worker_ready(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
-        let name = self.worker_name(index);
-        let core = self.slots[index].pinned_core(&self.settings);
-        let Some(process) = self.slots[index].process_mut() else {
+    pub(super) fn worker_ready(
+        &mut self,
+        worker: WorkerId,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some((index, place)) = self.find(worker) else {
             return;
         };
-        process.phase = ProcessPhase::Ready;
+        let name = self.worker_name(index);
+        let Self { slots, settings, .. } = self;
+        let slot = &mut slots[index];
+        let core = slot.core;
+        let Some(process) = slot.processes_mut().find(|process| process.worker == worker) else {
+            return;
+        };
+        process.phase = if place == Place::Next { ProcessPhase::Warm } else { ProcessPhase::Ready };
         process.ready_ms = Some(now_ms);
         process.journey.done(Step::Connect, now_ms);
         let transport = process.transport;
@@ -193,25 +117,42 @@ impl Machine {
         if let Some(address) = &process.accepts {
             text.push_str(&format!(" on {address}"));
         }
-        if let Some(core) = core {
+        if process.release.generation > 1 {
+            text.push_str(&format!(", generation {}", process.release.generation));
+        }
+        if let Some(core) = process.pinned_core(core, settings) {
             // After the start, because V8 sizes its helper threads while it starts, and those
             // should keep all cores.
             actions.push(Action::Pin { pid, core });
             text.push_str(&format!(", core {core}"));
         }
         actions.push(Action::Log(Level::Info, text + ")"));
-        if self.ending.is_some() {
-            return;
+        if self.ending.is_none() && place == Place::Current {
+            self.announce_worker(worker, actions);
         }
-        if let Some(address) = self.slots[index].address(&self.settings) {
+    }
+
+    /// From now on requests may be sent to it.
+    pub(super) fn announce_worker(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
+        let Self { slots, settings, .. } = self;
+        let found = slots.iter_mut().find(|slot| slot.place_of(worker).is_some());
+        let Some(slot) = found else { return };
+        let (number, core) = (slot.number, slot.core);
+        let process = slot.processes_mut().find(|process| process.worker == worker);
+        let Some(process) = process.filter(|process| process.can_serve()) else {
+            return;
+        };
+        process.announced = true;
+        if let Some(address) = process.address(number, core, settings) {
             self.tell_proxy(ToProxy::WorkerReady(address), actions);
         }
     }
 
     /// Requests reach the worker. The first one means that the app serves.
     pub(super) fn worker_serving(&mut self, worker: WorkerId) {
-        let process = self.slot_of(worker).and_then(|index| self.slots[index].process_mut());
-        let Some(transport) = process.map(|process| process.transport) else { return };
+        let Some(process) = self.process_mut(worker) else { return };
+        process.serving = true;
+        let transport = process.transport;
         if self.phase == Phase::Starting && self.ending.is_none() {
             self.phase = Phase::Running;
             self.first_ready = Some(transport);
@@ -225,32 +166,51 @@ impl Machine {
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
-        let Some(index) = self.slot_of(worker) else {
+        let Some((index, place)) = self.find(worker) else {
             return;
         };
-        let Some(mut process) = self.take_process(index) else {
+        let Some(mut process) = self.slots[index].take(worker) else {
             return;
         };
         process.journey.fail(now_ms);
-        let was_ready = process.ready_ms.is_some();
-        if was_ready {
+        if process.announced {
             self.tell_proxy(ToProxy::WorkerGone { worker }, actions);
         }
-        if self.ending.is_none() && self.phase == Phase::Starting && !was_ready {
-            let why = explain_start(&process, &death);
-            self.fail_start(index, *process, why, death.stderr_tail, now_ms, actions);
-            return;
+        let never_ready = process.ready_ms.is_none();
+        match place {
+            Place::Current
+                if self.ending.is_none() && self.phase == Phase::Starting && never_ready =>
+            {
+                let why = explain_start(&process, &death);
+                self.fail_start(index, *process, why, death.stderr_tail, now_ms, actions);
+            }
+            Place::Current if self.ending.is_none() && self.rolls_out(&process) => {
+                let failure = self.failure_of(index, *process, death);
+                self.release_failed(failure, now_ms, actions);
+            }
+            Place::Next if self.ending.is_none() => {
+                let failure = self.failure_of(index, *process, death);
+                self.release_failed(failure, now_ms, actions);
+            }
+            Place::Current => self.current_died(index, *process, &death, now_ms, actions),
+            Place::Next | Place::Leaving => {
+                let text = self.obituary(index, &process, &death, now_ms);
+                let level = if process.is_asked_to_go() { Level::Info } else { Level::Warn };
+                actions.push(Action::Log(level, text));
+            }
         }
+    }
 
-        let pid = process.pid.unwrap_or(0);
-        let age = duration_text(now_ms.saturating_sub(process.spawned_ms));
-        // We know the cause of what we killed ourselves.
-        let ours = process.phase == ProcessPhase::Killed;
-        let death_text = if ours { death.to_string() } else { death.explained() };
-        let mut text = format!("{} (pid {pid}) {death_text} after {age}", self.worker_name(index));
-        if let Some(condemned) = &process.condemned {
-            text = format!("{text}; it was killed because {condemned}");
-        }
+    /// A slot has lost its worker.
+    fn current_died(
+        &mut self,
+        index: usize,
+        mut process: Process,
+        death: &Death,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut text = self.obituary(index, &process, death, now_ms);
         if self.ending.is_some() {
             actions.push(Action::Log(Level::Info, text));
             return;
@@ -263,43 +223,79 @@ impl Machine {
         if healthy_ms >= HEALTHY_MS {
             self.slots[index].failures = 0;
         }
-        let delay = self.schedule_restart(index, was_ready, now_ms);
+        let delay = self.schedule_restart(index, process.ready_ms.is_some(), now_ms);
         actions.push(Action::Log(Level::Error, format!("{text}; {delay}")));
     }
 
-    /// Kills what starts too slowly, starts what has waited long enough.
+    /// Who ended, how, and after how long.
+    fn obituary(&self, index: usize, process: &Process, death: &Death, now_ms: u64) -> String {
+        let pid = process.pid.unwrap_or(0);
+        let age = duration_text(now_ms.saturating_sub(process.spawned_ms));
+        // We know the cause of what we killed ourselves.
+        let ours = process.phase == ProcessPhase::Killed;
+        let death_text = if ours { death.to_string() } else { death.explained() };
+        let text = format!("{} (pid {pid}) {death_text} after {age}", self.worker_name(index));
+        match &process.condemned {
+            Some(condemned) => format!("{text}; it was killed because {condemned}"),
+            None => text,
+        }
+    }
+
+    /// Looks after the processes whose time has come, and starts what has waited long enough.
     pub(super) fn check_worker_deadlines(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         for index in 0..self.slots.len() {
             if self.slots[index].deadline_ms().is_none_or(|deadline| deadline > now_ms) {
                 continue;
             }
-            match &mut self.slots[index].state {
-                SlotState::Backoff { .. } => {
-                    self.slots[index].restarts += 1;
-                    self.spawn_worker(index, now_ms, actions);
-                }
-                SlotState::Live(process) if process.is_searched(now_ms) => {
-                    self.search_command(index, now_ms, actions);
-                }
-                SlotState::Live(process) if process.ended_ms().is_some() => {
-                    process.kill_headless(now_ms, actions);
-                }
-                SlotState::Live(process) => {
-                    let limit_s = self.settings.start_ms_max.div_ceil(1000);
-                    process.condemned = Some(explain_slow_start(process, limit_s));
-                    process.journey.fail(now_ms);
-                    process.phase = ProcessPhase::Killed;
-                    if process.pid.is_some() {
-                        push_signal(actions, process.worker, StopSignal::Kill);
-                    }
-                }
-                SlotState::Stopped => {}
+            if let SlotState::Backoff { until_ms } = self.slots[index].state
+                && until_ms <= now_ms
+            {
+                self.slots[index].restarts += 1;
+                self.spawn_worker(index, now_ms, actions);
+            }
+            let due = |process: &&Process| process.deadline_ms().is_some_and(|ms| ms <= now_ms);
+            let due: Vec<WorkerId> =
+                self.slots[index].processes().filter(due).map(|process| process.worker).collect();
+            for worker in due {
+                self.worker_is_due(worker, now_ms, actions);
             }
         }
     }
 
+    fn worker_is_due(&mut self, worker: WorkerId, now_ms: u64, actions: &mut Vec<Action>) {
+        let start_ms_max = self.settings.start_ms_max;
+        let Some(process) = self.process_mut(worker) else {
+            return;
+        };
+        match process.phase {
+            ProcessPhase::Starting { .. } if process.is_searched(now_ms) => {
+                self.search_command(worker, now_ms, actions);
+            }
+            _ if process.ended_ms().is_some() => process.kill_headless(now_ms, actions),
+            ProcessPhase::Starting { .. } => {
+                process.condemned = Some(explain_slow_start(process, start_ms_max.div_ceil(1000)));
+                process.journey.fail(now_ms);
+                process.phase = ProcessPhase::Killed;
+                if process.pid.is_some() {
+                    push_signal(actions, worker, StopSignal::Kill);
+                }
+            }
+            ProcessPhase::Draining { .. } => self.drain_is_due(worker, now_ms, actions),
+            ProcessPhase::Stopping { .. } => self.kill_slow(worker, actions),
+            ProcessPhase::Warm
+            | ProcessPhase::Ready
+            | ProcessPhase::Standby
+            | ProcessPhase::Killed => {}
+        }
+    }
+
     /// Sets the back-off and says in words when the next start is.
-    fn schedule_restart(&mut self, index: usize, was_ready: bool, now_ms: u64) -> String {
+    pub(super) fn schedule_restart(
+        &mut self,
+        index: usize,
+        was_ready: bool,
+        now_ms: u64,
+    ) -> String {
         let slot = &mut self.slots[index];
         slot.failures += 1;
         // The first death of a worker that has worked is an accident, and its place is missed: no
@@ -317,48 +313,8 @@ impl Machine {
         format!("starting it again in {} (failure {count} in a row)", duration_text(delay_ms))
     }
 
-    /// The app never worked: no use in trying on.
-    fn fail_start(
-        &mut self,
-        index: usize,
-        process: Process,
-        (why, hint): (String, Option<String>),
-        stderr_tail: Vec<String>,
-        now_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
-        let failure = StartFailure {
-            app: self.settings.app.clone(),
-            slot: self.slots[index].number,
-            why: why.clone(),
-            hint,
-            command: self.settings.command.clone(),
-            cwd: self.settings.cwd.clone(),
-            journey: process.journey,
-            stderr_tail,
-        };
-        actions.push(Action::Notice(Notice::StartFailed(Box::new(failure))));
-        let why = format!("{} did not start: {why}", self.settings.app);
-        self.begin_hasty_stop(ExitReason::StartFailed { why }, now_ms, actions);
-    }
-
-    /// Takes the dead process out; the slot is stopped until somebody schedules its next start.
-    fn take_process(&mut self, index: usize) -> Option<Box<Process>> {
-        match std::mem::replace(&mut self.slots[index].state, SlotState::Stopped) {
-            SlotState::Live(process) => Some(process),
-            SlotState::Backoff { .. } | SlotState::Stopped => None,
-        }
-    }
-
     pub(super) fn worker_name(&self, index: usize) -> String {
         format!("{}.{}", self.settings.app, self.slots[index].number)
-    }
-}
-
-fn steps(kind: Kind) -> &'static [Step] {
-    match kind {
-        Kind::Script => Step::SCRIPT,
-        Kind::Command => Step::COMMAND,
     }
 }
 

@@ -1,9 +1,11 @@
 //! Command lines and environments, as documented.
 
 use super::*;
+use crate::config::ReloadSpec;
 
 fn app(launch: Launch) -> AppSpec {
     AppSpec {
+        reload: ReloadSpec::default(),
         name: "web".into(),
         launch,
         cwd: "/srv".into(),

@@ -47,7 +47,14 @@ pub(crate) fn main(scenario: &str) {
             }
             ToProxy::Status { .. } if scenario == "deaf" => {}
             ToProxy::Status { request } => tell(FromProxy::Status { request, status: status() }),
-            ToProxy::WorkerDrain { .. } => {}
+            ToProxy::WorkerDrain { worker } => {
+                println!("proxy: worker {} drains", worker.0);
+                tell(FromProxy::WorkerDrained { worker });
+            }
+            ToProxy::WorkerResume { worker } => println!("proxy: worker {} is back", worker.0),
+            ToProxy::CloseUpgraded { worker, .. } => {
+                println!("proxy: upgraded of {}", worker.0);
+            }
         }
     }
 }

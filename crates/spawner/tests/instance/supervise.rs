@@ -5,14 +5,15 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use hostler_protocol::control::{IoChoice, ProxySetup, Transport, Typed};
-use hostler_spawner::{AppSpec, ExitReason, Launch, Notice, SupervisorConfig};
+use hostler_spawner::{AppSpec, ExitReason, Launch, Notice, ReloadSpec, SupervisorConfig};
 use serde_json::Value;
 
 /// Runs an instance and ends with its exit code.
 pub(crate) fn main(json: &str) {
     let given: Value = serde_json::from_str(json).expect("the test's own JSON");
     tracing_subscriber::fmt().with_ansi(false).with_writer(hostler_spawner::log_writer).init();
-    let reason = hostler_spawner::run(config(&given), &mut |notice| match notice {
+    let mut read_app = || Ok(config(&given).app);
+    let reason = hostler_spawner::run(config(&given), &mut read_app, &mut |notice| match notice {
         Notice::Ready(ready) => say(&format!("NOTICE ready {}", ready.listeners.join(" "))),
         Notice::StartFailed(failure) => {
             say(&format!("NOTICE start failed\n{failure}"));
@@ -61,6 +62,7 @@ fn config(given: &Value) -> SupervisorConfig {
                 Some("http") => Transport::Http,
                 _ => Transport::Frames,
             },
+            reload: ReloadSpec::default(),
         },
         listeners: vec![listen.parse().expect("an address")],
         proxy: proxy_setup(shards),
@@ -73,6 +75,7 @@ fn config(given: &Value) -> SupervisorConfig {
         pin: true,
         start_ms_max: number("start_ms_max", 20_000),
         stop_ms_max: number("stop_ms_max", 10_000),
+        restart_file: PathBuf::from(text("dir").expect("dir")).join("restart.txt"),
         log_json: given["json"].as_bool().unwrap_or(false),
     }
 }

@@ -4,8 +4,8 @@ use super::*;
 
 /// A machine whose workers are commands; the first one has been started.
 fn commands() -> Bench {
-    let settings = Settings { kind: Kind::Command, ..settings(1) };
-    let mut bench = Bench { machine: Machine::new(settings), now_ms: 1_000, last: Vec::new() };
+    let machine = Machine::new(settings(1), first_release(Kind::Command));
+    let mut bench = Bench { machine, now_ms: 1_000, last: Vec::new() };
     bench.send(Event::Started);
     bench.send(Event::ProxySpawned { pid: 100 });
     bench.serving();

@@ -1,6 +1,10 @@
 //! Random lives: a world of processes that do what the dice say, and what must hold whatever they do.
 
 use super::*;
+use crate::outcome::Ticket;
+
+/// A slot's worker, the next one, some on their way out. The last ones leave in their own time, but they do leave.
+const BESIDE_MAX: usize = 12;
 
 /// A small reproducible source of chance.
 struct Dice(u64);
@@ -20,8 +24,10 @@ struct World {
     kind: Kind,
     dice: Dice,
     now_ms: u64,
-    /// Slot and number of the living workers, whether they were told to the proxy.
-    workers: Vec<(u32, WorkerId, bool)>,
+    /// Slot and number of the living workers.
+    workers: Vec<(u32, WorkerId)>,
+    /// Who waits for the end of a reload.
+    tickets: Vec<u64>,
     proxy_lives: bool,
     /// Events that happen soon.
     soon: Vec<(u64, Event)>,
@@ -49,7 +55,8 @@ impl World {
         }
         if self.exit.is_none() {
             let deadline_ms = self.machine.next_deadline_ms();
-            assert!(deadline_ms.is_none_or(|ms| ms > self.now_ms), "a deadline in the past");
+            let now_ms = self.now_ms;
+            assert!(deadline_ms.is_none_or(|ms| ms > now_ms), "a deadline in the past at {now_ms}");
         }
     }
 
@@ -61,10 +68,11 @@ impl World {
                 self.proxy_lives = true;
                 self.soon(3, Event::ProxySpawned { pid: 7 });
             }
-            Action::SpawnWorker { slot, worker } => {
-                assert!(self.workers.iter().all(|entry| entry.0 != slot), "two workers in a slot");
+            Action::SpawnWorker { slot, worker, .. } => {
+                let beside = self.workers.iter().filter(|entry| entry.0 == slot).count();
+                assert!(beside <= BESIDE_MAX, "{beside} workers in a slot");
                 assert_eq!(self.stop_sent_ms, None, "a worker is started during a stop");
-                self.workers.push((slot, worker, false));
+                self.workers.push((slot, worker));
                 let offer = (self.kind == Kind::Command).then(commands::offer);
                 self.soon(3, Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer });
             }
@@ -94,7 +102,22 @@ impl World {
                 self.soon(5_000, Event::ProxyMessage(FromProxy::Drained { cut: 0 }));
                 self.soon(9_000, Event::ProxyExited(Death::default()));
             }
+            Action::ReadRelease => {
+                let read = match self.dice.roll(4) {
+                    0 => Err("hostler.toml:3: nonsense".to_owned()),
+                    _ => Ok(spec(self.kind)),
+                };
+                self.soon(1, Event::ReleaseRead(read));
+            }
+            Action::Answer(Ticket(ticket), _) => {
+                let waits = self.tickets.iter().position(|&waiting| waiting == ticket);
+                self.tickets.remove(waits.expect("it was not answered before"));
+            }
+            Action::SendProxy(ToProxy::WorkerDrain { worker }) if self.dice.roll(4) > 0 => {
+                self.soon(9_000, Event::ProxyMessage(FromProxy::WorkerDrained { worker }));
+            }
             Action::Exit(reason) => {
+                assert_eq!(self.tickets, [0; 0], "somebody waits for ever");
                 assert!(self.workers.is_empty() && !self.proxy_lives, "children are left");
                 self.exit = Some(reason);
             }
@@ -120,7 +143,8 @@ impl World {
         let worker = self.workers.get(usize::try_from(picked).ok()?).map(|entry| entry.1);
         match self.dice.roll(12) {
             0 => Some(Event::WorkerExited { worker: worker?, death: Death::default() }),
-            1..=4 => {
+            1 => Some(Event::ProxyMessage(FromProxy::WorkerServing { worker: worker? })),
+            2..=4 => {
                 let report = Report::Ready { transport: Transport::Frames };
                 Some(Event::Report { worker: worker?, report })
             }
@@ -132,7 +156,15 @@ impl World {
                 io: IoChoice::Epoll,
                 io_reason: String::new(),
             })),
-            9 => Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} }),
+            9 if self.dice.roll(2) == 0 => {
+                Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} })
+            }
+            9 => {
+                let ticket = self.now_ms * 1_000 + self.tickets.len() as u64;
+                self.tickets.push(ticket);
+                let (cause, ticket) = ("hostler reload".to_owned(), Some(Ticket(ticket)));
+                Some(Event::Reload { cause, ticket, back: self.dice.roll(4) == 0 })
+            }
             10 if self.kind == Kind::Command => {
                 let report = Report::Preload { node: "22".into(), pid: Some(77) };
                 Some(Event::Report { worker: worker?, report })
@@ -185,14 +217,15 @@ fn random_lives_keep_the_invariants_and_always_end() {
     for seed in 1..=4_000_u64 {
         let kind = if seed % 2 == 0 { Kind::Command } else { Kind::Script };
         let mut world = World {
-            machine: Machine::new(Settings {
-                kind,
-                ..settings(u32::try_from(1 + seed % 4).expect("small"))
-            }),
+            machine: Machine::new(
+                settings(u32::try_from(1 + seed % 4).expect("small")),
+                first_release(kind),
+            ),
             kind,
             dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             now_ms: 0,
             workers: Vec::new(),
+            tickets: Vec::new(),
             proxy_lives: false,
             soon: Vec::new(),
             stop_sent_ms: None,
