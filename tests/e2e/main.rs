@@ -20,6 +20,8 @@ mod frameworks;
 mod headers;
 mod node_versions;
 mod own_settings;
+mod reload;
+mod scale;
 mod serve;
 mod shutdown;
 mod start_failures;

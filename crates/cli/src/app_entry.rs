@@ -126,7 +126,10 @@ pub(crate) fn command_app(
     // A package.json that is none is no concern of a command that may have nothing to do with npm.
     let package = read_package(&folder).ok().flatten();
     Ok(AppEntry {
-        name: app_name(package.and_then(|package| package.name).as_deref(), &folder),
+        name: app_name(
+            package.and_then(|package| package.name).as_deref(),
+            &named_after(&current_folder.join(path), &folder),
+        ),
         start: Start::Command { line: command.to_owned() },
         folder,
         found_by: "option".to_owned(),
@@ -139,11 +142,29 @@ fn resolve(path: &Path, current_folder: &Path) -> Result<PathBuf, AppEntryError>
     absolute.canonicalize().map_err(|error| AppEntryError::NoPath { path: path.to_owned(), error })
 }
 
+/// Releases lie in folders with names of their own, and a link leads to the newest: `shop/current -> shop/releases/42`. The
+/// app's name is that of the link, or of the folder around one that says nothing.
+fn named_after(typed: &Path, real: &Path) -> PathBuf {
+    if !typed.is_symlink() {
+        return real.to_owned();
+    }
+    match typed.parent() {
+        Some(around) if typed.ends_with("current") && around.file_name().is_some() => {
+            around.to_owned()
+        }
+        _ => typed.to_owned(),
+    }
+}
+
 /// Finds the app at `path`; `current_folder` is where the command was typed.
 pub(crate) fn find_app(path: &Path, current_folder: &Path) -> Result<AppEntry, AppEntryError> {
     let absolute = resolve(path, current_folder)?;
     if absolute.is_dir() {
-        return find_in_folder(path, &absolute);
+        return find_in_folder(
+            path,
+            &absolute,
+            &named_after(&current_folder.join(path), &absolute),
+        );
     }
     if !has_script_ending(&absolute) {
         let typescript =
@@ -163,7 +184,11 @@ pub(crate) fn find_app(path: &Path, current_folder: &Path) -> Result<AppEntry, A
     })
 }
 
-fn find_in_folder(typed: &Path, folder: &Path) -> Result<AppEntry, AppEntryError> {
+fn find_in_folder(
+    typed: &Path,
+    folder: &Path,
+    named_after: &Path,
+) -> Result<AppEntry, AppEntryError> {
     let package = read_package(folder)?;
     let mut tried = String::new();
     let start = package.as_ref().and_then(|package| start_script(package, folder, &mut tried));
@@ -197,7 +222,7 @@ fn find_in_folder(typed: &Path, folder: &Path) -> Result<AppEntry, AppEntryError
     };
     let package_name = package.and_then(|package| package.name);
     Ok(AppEntry {
-        name: app_name(package_name.as_deref(), folder),
+        name: app_name(package_name.as_deref(), named_after),
         start,
         folder: folder.to_owned(),
         found_by,

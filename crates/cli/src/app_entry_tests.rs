@@ -211,3 +211,16 @@ fn names_are_safe_in_file_names() {
         assert_eq!(app_name(package, Path::new(folder)), name);
     }
 }
+
+#[test]
+fn a_release_behind_a_link_keeps_the_name_of_the_app() {
+    let folder = Folder::new(&[("shop/releases/42/server.js", "")]);
+    let root = folder.0.join("shop");
+    for link in ["current", "live"] {
+        std::os::unix::fs::symlink(root.join("releases/42"), root.join(link)).expect("linked");
+    }
+    let name = |path| folder.find(path).expect("an app").name;
+    assert_eq!(name("shop/current"), "shop");
+    assert_eq!(name("shop/live"), "live");
+    assert_eq!(name("shop/releases/42"), "42");
+}

@@ -124,6 +124,12 @@ pub(crate) enum Verb {
     /// be there.
     #[command(after_help = EXIT_CODES)]
     Rollback(ReloadArgs),
+    /// Change the number of workers.
+    ///
+    /// New ones take requests as soon as they are ready; those that go finish what they have. SIGTTIN to the supervisor is
+    /// one more, SIGTTOU one fewer.
+    #[command(after_help = EXIT_CODES, override_usage = "hostler scale [OPTIONS] [APP] N|+N|-N")]
+    Scale(ScaleArgs),
     /// Stop a running instance gracefully and wait until it is gone.
     #[command(after_help = EXIT_CODES)]
     Stop(StopArgs),
@@ -390,9 +396,30 @@ pub(crate) struct ReloadArgs {
     /// Name of the app; only needed to be sure that it is this one.
     pub(crate) app: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ScaleArgs {
+    /// The number of workers (4), or a change of it (+1, -2); the name of the app may stand before it.
+    #[arg(value_name = "N|+N|-N", allow_negative_numbers = true)]
+    pub(crate) first: String,
+
+    /// The number of workers (4), or a change of it (+1, -2).
+    #[arg(hide = true, allow_negative_numbers = true)]
+    pub(crate) second: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
+/// What a verb takes that changes an instance.
+#[derive(Args, Debug)]
+pub(crate) struct ChangeArgs {
     /// How long to wait for the end, 100ms to 1h. Default: 5m.
     ///
-    /// The reload itself goes on when the waiting is over.
+    /// The change itself goes on when the waiting is over.
     #[arg(long, value_name = "TIME")]
     pub(crate) wait: Option<String>,
 

@@ -6,6 +6,7 @@
 
 mod app_entry;
 mod args;
+mod ask;
 mod cgroup;
 mod check;
 mod console;
@@ -16,6 +17,7 @@ mod find_node;
 mod instance;
 mod reload;
 mod run;
+mod scale;
 mod settings;
 mod start_script;
 mod status;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Status(args) => status::status(&args),
         Verb::Reload(args) => reload::reload(&args),
         Verb::Rollback(args) => reload::rollback(&args),
+        Verb::Scale(args) => scale::scale(&args),
         Verb::Stop(args) => stop::stop(&args),
         Verb::Proxy(args) => proxy(&args),
     }

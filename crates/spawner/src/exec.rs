@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 /// The signals the supervisor handles itself, by reading them.
-const HANDLED: [i32; 7] = [
+const HANDLED: [i32; 9] = [
     libc::SIGTERM,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -27,6 +27,8 @@ const HANDLED: [i32; 7] = [
     libc::SIGUSR1,
     libc::SIGUSR2,
     libc::SIGCHLD,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
 ];
 
 /// First fd number behind stdin, stdout and stderr.

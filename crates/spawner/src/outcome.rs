@@ -40,11 +40,11 @@ pub struct ReadyInfo {
     pub start_ms: u64,
 }
 
-/// Who waits for the end of a reload; the loop knows.
+/// Who waits for the end of a reload or a change of their number; the loop knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// How a reload ended.
+/// How that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All workers run the new release.
@@ -55,6 +55,11 @@ pub(crate) enum Verdict {
         workers: u32,
         /// From the order to the end of the probation, milliseconds.
         took_ms: u64,
+    },
+    /// So many workers take requests.
+    Scaled {
+        /// The number.
+        workers: u32,
     },
     /// The new release failed, the old one serves on.
     TakenBack {

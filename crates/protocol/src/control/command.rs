@@ -22,6 +22,15 @@ pub enum CommandRequest {
         /// The app, if its name was typed.
         app: Option<String>,
     },
+    /// `hostler scale`; the answer comes when so many workers take requests.
+    Scale {
+        /// The app, if its name was typed.
+        app: Option<String>,
+        /// How many there shall be.
+        workers: Option<u32>,
+        /// Without that: how many more, or fewer.
+        change: i32,
+    },
 }
 
 /// The supervisor's answer.
@@ -40,6 +49,11 @@ pub enum CommandAnswer {
         workers: u32,
         /// How long it took, milliseconds.
         took_ms: u64,
+    },
+    /// So many workers take requests.
+    Scaled {
+        /// The number.
+        workers: u32,
     },
     /// The new release failed, the old one serves on.
     TakenBack {

@@ -7,7 +7,7 @@ use hostler_protocol::control::{CommandAnswer, CommandRequest, ProxyStatus, ToPr
 use super::control::ClientId;
 use super::{EventLoop, status};
 use crate::outcome::{Ticket, Verdict};
-use crate::supervisor::{Event, Target};
+use crate::supervisor::{Event, Scale, Target};
 
 impl EventLoop<'_> {
     pub(super) fn command(&mut self, client: ClientId, request: &CommandRequest) {
@@ -22,6 +22,13 @@ impl EventLoop<'_> {
             }
             CommandRequest::Rollback { app } => {
                 self.want_reload("hostler rollback", client, app.as_deref(), true);
+            }
+            CommandRequest::Scale { app, workers, change } => {
+                if self.is_meant(client, app.as_deref()) {
+                    let scale = workers.map_or(Scale::By(*change), Scale::To);
+                    let (cause, ticket) = ("hostler scale".to_owned(), Some(Ticket(client.0)));
+                    self.events.push_back(Event::Scale { cause, scale, ticket });
+                }
             }
             CommandRequest::Status => {
                 let request = self.status.ask(client, now_ms);
@@ -40,14 +47,21 @@ impl EventLoop<'_> {
     }
 
     fn want_reload(&mut self, cause: &str, client: ClientId, app: Option<&str>, back: bool) {
-        let own = &self.config.app.name;
-        if let Some(other) = app.filter(|app| app != own) {
-            let why = format!("no app `{other}` runs here; there is `{own}`");
-            self.control.answer(client, &CommandAnswer::Refused { why }, false, self.now_ms());
-            return;
+        if self.is_meant(client, app) {
+            let ticket = Some(Ticket(client.0));
+            self.events.push_back(Event::Reload { cause: cause.to_owned(), ticket, back });
         }
-        let ticket = Some(Ticket(client.0));
-        self.events.push_back(Event::Reload { cause: cause.to_owned(), ticket, back });
+    }
+
+    /// Is it our app? The client is told if it is not.
+    fn is_meant(&mut self, client: ClientId, app: Option<&str>) -> bool {
+        let own = &self.config.app.name;
+        let Some(other) = app.filter(|app| app != own) else {
+            return true;
+        };
+        let why = format!("no app `{other}` runs here; there is `{own}`");
+        self.control.answer(client, &CommandAnswer::Refused { why }, false, self.now_ms());
+        false
     }
 
     /// A client that has left meanwhile is not missed.
@@ -56,6 +70,7 @@ impl EventLoop<'_> {
             Verdict::Reloaded { generation, workers, took_ms } => {
                 CommandAnswer::Reloaded { generation, workers, took_ms }
             }
+            Verdict::Scaled { workers } => CommandAnswer::Scaled { workers },
             Verdict::TakenBack { why, report } => CommandAnswer::TakenBack { why, report },
             Verdict::Refused { why } => CommandAnswer::Refused { why },
         };

@@ -50,6 +50,15 @@ impl Death {
         Some(line.trim().chars().take(REMARK_CHARS_MAX).collect())
     }
 
+    /// What a process does that is asked to end: by itself, or by leaving SIGTERM to its default.
+    pub(crate) fn is_orderly(&self) -> bool {
+        match self.how {
+            HowDied::Exit(code) => code == 0 || code == 128 + Signal::TERM.as_raw(),
+            HowDied::Signal { signal, .. } => signal == Signal::TERM.as_raw(),
+            HowDied::Unknown => false,
+        }
+    }
+
     /// How it ended and what usually causes that; for deaths that we did not cause ourselves.
     pub(crate) fn explained(&self) -> String {
         match self.cause() {
@@ -96,7 +105,7 @@ impl fmt::Display for Death {
 
 /// `SIGTERM` for 15.
 pub(crate) fn signal_name(signal: i32) -> String {
-    const NAMES: [(Signal, &str); 18] = [
+    const NAMES: [(Signal, &str); 20] = [
         (Signal::HUP, "SIGHUP"),
         (Signal::INT, "SIGINT"),
         (Signal::QUIT, "SIGQUIT"),
@@ -112,6 +121,8 @@ pub(crate) fn signal_name(signal: i32) -> String {
         (Signal::PIPE, "SIGPIPE"),
         (Signal::ALARM, "SIGALRM"),
         (Signal::TERM, "SIGTERM"),
+        (Signal::TTIN, "SIGTTIN"),
+        (Signal::TTOU, "SIGTTOU"),
         (Signal::XCPU, "SIGXCPU"),
         (Signal::XFSZ, "SIGXFSZ"),
         (Signal::SYS, "SIGSYS"),

@@ -10,6 +10,7 @@ use hostler_protocol::control::{FromProxy, PlainAddress, ToProxy, WorkerId};
 use super::death::Death;
 use super::release::Release;
 use super::report::Report;
+use super::scale::Scale;
 use crate::config::AppSpec;
 use crate::outcome::{ExitReason, Notice, Ticket, Verdict};
 use crate::worker_command::Offer;
@@ -93,6 +94,15 @@ pub(crate) enum Event {
         ticket: Option<Ticket>,
         /// To the release before the last reload, instead of what is on disk now.
         back: bool,
+    },
+    /// There shall be another number of workers.
+    Scale {
+        /// Who says so, for the log.
+        cause: String,
+        /// The number.
+        scale: Scale,
+        /// Who waits until they are ready.
+        ticket: Option<Ticket>,
     },
     /// [`Action::ReadRelease`] is done: the app's settings, or what is wrong with them.
     ReleaseRead(Result<AppSpec, String>),

@@ -31,9 +31,11 @@ mod proxy;
 mod release;
 mod reload;
 mod report;
+mod scale;
 mod slot;
 mod start;
 mod stop;
+mod take_back;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -42,13 +44,14 @@ pub(crate) use death::{Death, HowDied};
 pub(crate) use event::{Action, Event, Level, SpawnFailure, StopSignal, Target};
 pub(crate) use release::Release;
 pub(crate) use report::Report;
+pub(crate) use scale::Scale;
 
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use hostler_protocol::control::{Transport, WorkerId, WorkerStatus};
 
-use crate::outcome::{ExitReason, Notice, ReadyInfo};
+use crate::outcome::{ExitReason, Notice, ReadyInfo, Ticket};
 use process::Process;
 use proxy::{Proxy, ProxyState};
 use reload::{Roll, Wish};
@@ -75,6 +78,14 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<String>,
     /// Folder of the workers' plain sockets.
     pub(crate) runtime_dir: PathBuf,
+}
+
+impl Settings {
+    /// The core of a slot; slots beyond those that were planned share theirs with the first ones.
+    fn core(&self, slot: usize) -> Option<u32> {
+        let count = self.cores.len().max(1);
+        self.cores.get(slot % count).copied().flatten()
+    }
 }
 
 /// The life of the instance.
@@ -120,6 +131,10 @@ pub(crate) struct Machine {
     previous: Option<Rc<Release>>,
     /// The number of the newest release, whatever became of it.
     generations: u32,
+    /// How many slots there shall be.
+    workers_wanted: u32,
+    /// Who waits until they are all ready.
+    scale_tickets: Vec<Ticket>,
     roll: Option<Roll>,
     /// The next reload.
     wish: Option<Wish>,
@@ -142,10 +157,9 @@ impl Machine {
     /// A machine that waits for [`Event::Started`].
     pub(crate) fn new(settings: Settings, release: Rc<Release>) -> Self {
         let slots = (0..settings.workers)
-            .map(|number| Slot::new(number, settings.cores.get(number as usize).copied().flatten()))
+            .map(|number| Slot::new(number, settings.core(number as usize)))
             .collect();
         Self {
-            settings,
             phase: Phase::Starting,
             started_ms: 0,
             proxy: Proxy::new(),
@@ -154,6 +168,8 @@ impl Machine {
             generations: release.generation,
             release,
             previous: None,
+            workers_wanted: settings.workers,
+            scale_tickets: Vec::new(),
             roll: None,
             wish: None,
             reading: None,
@@ -164,6 +180,7 @@ impl Machine {
             stop_signal: None,
             cut: 0,
             killed: 0,
+            settings,
         }
     }
 
@@ -199,6 +216,9 @@ impl Machine {
             Event::Reload { cause, ticket, back } => {
                 self.want_reload(&cause, ticket, back, actions);
             }
+            Event::Scale { cause, scale, ticket } => {
+                self.want_workers(&cause, scale, ticket, actions);
+            }
             Event::ReleaseRead(read) => self.release_read(read, now_ms, actions),
             Event::Tick => {}
         }
@@ -207,6 +227,7 @@ impl Machine {
         self.check_proxy_deadlines(now_ms, actions);
         self.check_stop_deadlines(now_ms, actions);
         self.advance_roll(now_ms, actions);
+        self.advance_scale(now_ms, actions);
         self.announce(now_ms, actions);
         self.finish_stop(actions);
     }

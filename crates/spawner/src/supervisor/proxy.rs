@@ -3,7 +3,7 @@
 //! Owns: the state of the proxy and the machine's decisions about it. Its listeners live in the
 //! supervisor, so while it is being restarted clients wait in the kernel and are not refused.
 
-use hostler_protocol::control::{FromProxy, IoChoice, ToProxy};
+use hostler_protocol::control::{FromProxy, IoChoice, ToProxy, WorkerId};
 
 use super::death::Death;
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
@@ -192,16 +192,23 @@ impl Machine {
                     self.stop_workers(kill_at_ms, actions);
                 }
             }
-            FromProxy::WorkerLost { worker, why } => {
-                let name = self.find(worker).map(|(index, _)| self.worker_name(index));
-                let name = name.unwrap_or_else(|| format!("worker {}", worker.0));
-                let text = format!("the proxy lost its connection to {name}: {why}");
-                actions.push(Action::Log(Level::Warn, text));
-            }
+            FromProxy::WorkerLost { worker, why } => self.worker_lost(worker, &why, actions),
             FromProxy::WorkerServing { worker } => self.worker_serving(worker),
             // The event loop keeps these for itself.
             FromProxy::ListenersClosed | FromProxy::Status { .. } => {}
             FromProxy::WorkerDrained { worker } => self.worker_drained(worker, now_ms, actions),
+        }
+    }
+
+    /// The end of a connection is news only while its worker lives and shall live.
+    fn worker_lost(&self, worker: WorkerId, why: &str, actions: &mut Vec<Action>) {
+        let Some((index, _)) = self.find(worker) else { return };
+        let mut processes = self.slots[index].processes();
+        let process = processes.find(|process| process.worker == worker);
+        if process.is_some_and(|process| !process.is_asked_to_go()) {
+            let name = self.worker_name(index);
+            let text = format!("the proxy lost its connection to {name}: {why}");
+            actions.push(Action::Log(Level::Warn, text));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reload: all workers change to another release, and back if it is no good.
 //!
 //! Owns: the machine's decisions from the wish for a reload to its end. Must never know: where a release comes from (the
-//! loop reads it), how a worker starts (`start`) or leaves (`leave`).
+//! loop reads it), how a worker starts (`start`) or leaves (`leave`), how a bad release is taken back (`take_back`).
 //!
 //! ```text
 //!              read               all of a batch ready      all of it serve, old ones drain      no crash for a while
@@ -19,32 +19,30 @@
 
 use std::rc::Rc;
 
-use hostler_protocol::control::{ToProxy, WorkerId};
+use hostler_protocol::control::WorkerId;
 
-use super::death::Death;
 use super::event::{Action, Level};
-use super::explain::explain_start;
 use super::process::{Process, ProcessPhase};
 use super::release::Release;
 use super::slot::SlotState;
 use super::{Machine, Phase, duration_text};
-use crate::journey::StartFailure;
+use crate::config::AppSpec;
 use crate::outcome::{Ticket, Verdict};
 
 /// From telling the proxy of the new workers until it says that all shards reach them.
-const SHIFT_MS_MAX: u64 = 10_000;
+pub(super) const SHIFT_MS_MAX: u64 = 10_000;
 
 /// A change of release under way.
 #[derive(Debug)]
 pub(super) struct Roll {
     /// What the workers change to.
-    release: Rc<Release>,
+    pub(super) release: Rc<Release>,
     stage: Stage,
     /// Who waits for the outcome.
-    tickets: Vec<Ticket>,
+    pub(super) tickets: Vec<Ticket>,
     begun_ms: u64,
     /// It undoes a roll that failed.
-    restores: bool,
+    pub(super) restores: bool,
 }
 
 /// How far it is.
@@ -74,6 +72,12 @@ pub(super) struct Wish {
 }
 
 impl Roll {
+    /// Back to the release that served before.
+    pub(super) fn restoring(release: Rc<Release>, now_ms: u64) -> Self {
+        let (stage, tickets) = (Stage::Starting, Vec::new());
+        Self { release, stage, tickets, begun_ms: now_ms, restores: true }
+    }
+
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         match self.stage {
             Stage::Starting => None,
@@ -135,7 +139,7 @@ impl Machine {
                     self.cannot_be_reached(now_ms, actions);
                 }
             }
-            Stage::Probation { until_ms } if until_ms <= now_ms => self.accept(now_ms, actions),
+            Stage::Probation { until_ms } if until_ms <= now_ms => self.approve(now_ms, actions),
             Stage::Probation { .. } => {}
         }
     }
@@ -164,7 +168,7 @@ impl Machine {
     /// The app's settings have been read anew.
     pub(super) fn release_read(
         &mut self,
-        read: Result<crate::config::AppSpec, String>,
+        read: Result<AppSpec, String>,
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
@@ -219,7 +223,9 @@ impl Machine {
         let release = Rc::clone(&roll.release);
         if self.nexts().next().is_none() {
             let surge_max = release.spec.reload.surge_max.map_or(usize::MAX, |max| max as usize);
-            let left = (0..self.slots.len()).filter(|&index| !self.slots[index].runs(&release));
+            let is_left =
+                |&index: &usize| self.slots[index].is_wanted() && !self.slots[index].runs(&release);
+            let left = (0..self.slots.len()).filter(is_left);
             let batch: Vec<usize> = left.take(surge_max.max(1)).collect();
             for index in batch {
                 let process = self.new_process(index, Rc::clone(&release), now_ms, actions);
@@ -255,7 +261,8 @@ impl Machine {
                 self.hurry_oldest(index, now_ms, actions);
             }
         }
-        let is_complete = self.slots.iter().all(|slot| slot.runs(&release));
+        let is_done = |slot: &super::Slot| !slot.is_wanted() || slot.runs(&release);
+        let is_complete = self.slots.iter().all(is_done);
         if !is_complete || restores {
             // The next batch needs their memory; and nobody wants a release back that was taken back.
             self.dismiss_standby(now_ms, actions);
@@ -290,6 +297,11 @@ impl Machine {
         }
     }
 
+    /// What the release before asked for; somebody may have changed it since by hand.
+    fn previous_workers(&self) -> u32 {
+        self.previous.as_ref().map_or(0, |previous| previous.spec.workers)
+    }
+
     /// The workers that stand by are not needed any more.
     fn dismiss_standby(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let stands_by = |process: &&Process| process.phase == ProcessPhase::Standby;
@@ -302,7 +314,7 @@ impl Machine {
     }
 
     /// The new release has proved itself.
-    fn accept(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+    fn approve(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(roll) = self.roll.take() else { return };
         let took_ms = now_ms.saturating_sub(roll.begun_ms);
         let generation = roll.release.generation;
@@ -310,182 +322,19 @@ impl Machine {
         actions.push(Action::Log(Level::Info, text));
         self.previous = Some(std::mem::replace(&mut self.release, roll.release));
         self.dismiss_standby(now_ms, actions);
-        let workers = self.settings.workers;
+        if self.release.spec.workers != self.previous_workers() {
+            self.workers_wanted = self.release.spec.workers;
+        }
+        let workers = self.workers_wanted;
         for ticket in roll.tickets {
             let verdict = Verdict::Reloaded { generation, workers, took_ms };
             actions.push(Action::Answer(ticket, verdict));
         }
     }
 
-    /// Is this a worker of a release that has yet to prove itself?
-    pub(super) fn rolls_out(&self, process: &Process) -> bool {
-        self.roll.as_ref().is_some_and(|roll| {
-            !roll.restores && roll.release.generation == process.release.generation
-        })
-    }
-
-    /// The report about a worker of a new release that has died.
-    pub(super) fn failure_of(&self, index: usize, process: Process, death: Death) -> StartFailure {
-        let why = if process.ready_ms.is_none() {
-            explain_start(&process, &death)
-        } else {
-            let words = process.exception.clone().or_else(|| death.last_words());
-            let words = words.map_or(String::new(), |words| format!(": {words}"));
-            (
-                format!("a worker {} while the release was on probation{words}", death.explained()),
-                None,
-            )
-        };
-        self.start_failure(index, process, why, death.stderr_tail)
-    }
-
-    /// The proxy does not reach the new workers.
-    fn cannot_be_reached(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let slots = self.slots.iter_mut();
-        let unreached = slots.enumerate().find_map(|(index, slot)| {
-            let process = slot.next.take_if(|process| !process.serving)?;
-            Some((index, process))
-        });
-        let Some((index, mut process)) = unreached else {
-            return;
-        };
-        let why =
-            format!("the proxy could not reach the worker within {}", duration_text(SHIFT_MS_MAX));
-        let release = Rc::clone(&process.release);
-        let journey = process.journey.clone();
-        self.tell_proxy(ToProxy::WorkerGone { worker: process.worker }, actions);
-        process.announced = false;
-        process.condemned = Some(why.clone());
-        process.kill(actions);
-        self.slots[index].leaving.push(*process);
-        let failure = StartFailure {
-            app: self.settings.app.clone(),
-            slot: self.slots[index].number,
-            why,
-            hint: None,
-            command: release.command(),
-            cwd: release.cwd(),
-            journey,
-            stderr_tail: Vec::new(),
-        };
-        self.release_failed(failure, now_ms, actions);
-    }
-
-    /// A worker of the new release has failed: everything back to the old one.
-    pub(super) fn release_failed(
-        &mut self,
-        failure: StartFailure,
-        now_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(roll) = self.roll.take() else { return };
-        let generation = roll.release.generation;
-        if roll.restores {
-            self.not_restored(&failure, now_ms, actions);
-            return;
-        }
-        let text = format!("generation {generation} is taken back: {}", failure.why);
-        actions.push(Action::Log(Level::Error, text));
-        for index in 0..self.slots.len() {
-            self.take_back(index, &roll.release, now_ms, actions);
-        }
-        for ticket in roll.tickets {
-            let verdict =
-                Verdict::TakenBack { why: failure.why.clone(), report: failure.to_string() };
-            actions.push(Action::Answer(ticket, verdict));
-        }
-        let is_old = |slot: &super::Slot| slot.current().is_none() || slot.runs(&self.release);
-        if !self.slots.iter().all(is_old) {
-            self.roll = Some(Roll {
-                release: Rc::clone(&self.release),
-                stage: Stage::Starting,
-                tickets: Vec::new(),
-                begun_ms: now_ms,
-                restores: true,
-            });
-        }
-    }
-
-    /// Even the old release does not start any more: the new one's workers that live are better than none.
-    fn not_restored(&mut self, failure: &StartFailure, now_ms: u64, actions: &mut Vec<Action>) {
-        let text = format!(
-            "generation {} does not start any more: {}; workers of the release that was taken back stay",
-            self.release.generation, failure.why
-        );
-        actions.push(Action::Log(Level::Error, text));
-        for index in 0..self.slots.len() {
-            if let Some(next) = self.slots[index].next.take() {
-                let worker = next.worker;
-                self.slots[index].leaving.push(*next);
-                self.send_away(worker, now_ms, actions);
-            }
-        }
-    }
-
-    /// One slot, back to the release before.
-    fn take_back(
-        &mut self,
-        index: usize,
-        failed: &Release,
-        now_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
-        if let Some(next) = self.slots[index].next.take() {
-            let worker = next.worker;
-            self.slots[index].leaving.push(*next);
-            self.send_away(worker, now_ms, actions);
-        }
-        let is_empty = matches!(self.slots[index].state, SlotState::Stopped);
-        if !is_empty && !self.slots[index].runs(failed) {
-            return;
-        }
-        let stands_by = |process: &Process| process.phase == ProcessPhase::Standby;
-        let standby = self.slots[index].leaving.iter().rposition(stands_by);
-        let standby = standby.map(|at| self.slots[index].leaving.remove(at));
-        match standby {
-            Some(old) => {
-                let worker = old.worker;
-                let new =
-                    std::mem::replace(&mut self.slots[index].state, SlotState::Live(Box::new(old)));
-                self.call_back(worker, actions);
-                if let SlotState::Live(new) = new {
-                    let worker = new.worker;
-                    self.slots[index].leaving.push(*new);
-                    self.send_away(worker, now_ms, actions);
-                }
-            }
-            // Its failed worker is dead and the old one gone: an ordinary start of the old release.
-            None if is_empty => self.spawn_worker(index, now_ms, actions),
-            // It serves until a worker of the old release is ready to follow.
-            None => {}
-        }
-    }
-
-    /// A worker on standby takes requests again.
-    fn call_back(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
-        if let Some(process) = self.process_mut(worker) {
-            process.phase = ProcessPhase::Ready;
-            process.drained = false;
-            self.tell_proxy(ToProxy::WorkerResume { worker }, actions);
-        }
-    }
-
-    /// A worker of a release that was taken back goes, when it has finished what it has.
-    fn send_away(&mut self, worker: WorkerId, now_ms: u64, actions: &mut Vec<Action>) {
-        let kill_at_ms = now_ms + u64::from(self.settings.stop_ms_max);
-        let Some(process) = self.process_mut(worker) else {
-            return;
-        };
-        if process.phase == ProcessPhase::Ready {
-            self.put_on_standby(worker, actions);
-            self.let_go(worker, now_ms, actions);
-        } else {
-            process.ask_to_go(kill_at_ms, actions);
-        }
-    }
-
     /// The instance ends: nobody gets what was wished for.
     pub(super) fn drop_wishes(&mut self, actions: &mut Vec<Action>) {
+        self.scaling_failed("the instance is stopping", actions);
         let waiting = [self.wish.take(), self.reading.take()];
         let tickets = waiting.into_iter().flatten().flat_map(|wish| wish.tickets);
         let rolling = self.roll.take().into_iter().flat_map(|roll| roll.tickets);

@@ -29,6 +29,8 @@ pub(super) struct Slot {
 /// The life of a slot.
 #[derive(Debug)]
 pub(super) enum SlotState {
+    /// Its process has just gone, or it never had one: what follows is decided within the same step, unless all ends.
+    Empty,
     /// Waits for its next start.
     Backoff {
         /// Until then.
@@ -56,7 +58,7 @@ impl Slot {
         Self {
             number,
             core,
-            state: SlotState::Backoff { until_ms: u64::MAX },
+            state: SlotState::Empty,
             next: None,
             leaving: Vec::new(),
             restarts: 0,
@@ -70,7 +72,7 @@ impl Slot {
     pub(super) fn current(&self) -> Option<&Process> {
         match &self.state {
             SlotState::Live(process) => Some(process),
-            SlotState::Backoff { .. } | SlotState::Stopped => None,
+            SlotState::Empty | SlotState::Backoff { .. } | SlotState::Stopped => None,
         }
     }
 
@@ -82,7 +84,7 @@ impl Slot {
     pub(super) fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
         let current = match &mut self.state {
             SlotState::Live(process) => Some(&mut **process),
-            SlotState::Backoff { .. } | SlotState::Stopped => None,
+            SlotState::Empty | SlotState::Backoff { .. } | SlotState::Stopped => None,
         };
         current.into_iter().chain(self.next.as_deref_mut()).chain(&mut self.leaving)
     }
@@ -99,7 +101,7 @@ impl Slot {
         }
     }
 
-    /// Takes a process out. If it is the current one, the slot is stopped until somebody schedules its next start.
+    /// Takes a process out. If it is the current one, the slot is empty.
     pub(super) fn take(&mut self, worker: WorkerId) -> Option<Box<Process>> {
         match self.place_of(worker)? {
             Place::Current => self.take_current(),
@@ -113,7 +115,7 @@ impl Slot {
 
     /// The same for the current process.
     pub(super) fn take_current(&mut self) -> Option<Box<Process>> {
-        match std::mem::replace(&mut self.state, SlotState::Stopped) {
+        match std::mem::replace(&mut self.state, SlotState::Empty) {
             SlotState::Live(process) => Some(process),
             // What waits for its next start goes on waiting.
             other => {
@@ -128,9 +130,15 @@ impl Slot {
         self.current().is_some_and(|process| process.release.generation == release.generation)
     }
 
+    /// It shall have a worker.
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(self.state, SlotState::Stopped)
+    }
+
     /// No process, and none will come.
     pub(super) fn is_stopped(&self) -> bool {
-        matches!(self.state, SlotState::Stopped) && self.next.is_none() && self.leaving.is_empty()
+        let has_none = matches!(self.state, SlotState::Empty | SlotState::Stopped);
+        has_none && self.next.is_none() && self.leaving.is_empty()
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -140,7 +148,7 @@ impl Slot {
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         let start = match self.state {
             SlotState::Backoff { until_ms } => Some(until_ms),
-            SlotState::Live(_) | SlotState::Stopped => None,
+            SlotState::Empty | SlotState::Live(_) | SlotState::Stopped => None,
         };
         self.processes().filter_map(Process::deadline_ms).chain(start).min()
     }
@@ -156,8 +164,9 @@ impl Slot {
             self.processes().map(|process| process.status(self, settings, now_ms)).collect();
         let state = match self.state {
             SlotState::Live(_) => return lines,
+            SlotState::Stopped if !lines.is_empty() => return lines,
             SlotState::Backoff { .. } => WorkerState::Backoff,
-            SlotState::Stopped => WorkerState::Stopped,
+            SlotState::Empty | SlotState::Stopped => WorkerState::Stopped,
         };
         let empty = WorkerStatus {
             app: settings.app.clone(),

@@ -143,6 +143,7 @@ impl Machine {
             return;
         }
         let delay = self.schedule_restart(index, false, now_ms);
+        self.scaling_failed(&format!("{text}; {delay}"), actions);
         actions.push(Action::Log(Level::Error, format!("{text}; {delay}")));
     }
 

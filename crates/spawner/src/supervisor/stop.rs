@@ -10,6 +10,7 @@ use hostler_protocol::control::ToProxy;
 use super::death::signal_name;
 use super::event::{Action, Level};
 use super::proxy::ProxyState;
+use super::scale::Scale;
 use super::slot::SlotState;
 use super::{Machine, Phase, duration_text};
 use crate::outcome::ExitReason;
@@ -32,6 +33,12 @@ impl Machine {
         let name = signal_name(signal);
         if signal == Signal::HUP.as_raw() {
             self.want_reload(&name, None, false, actions);
+            return;
+        }
+        // Unicorn's signals, which gunicorn and others have taken over.
+        let scale = [(Signal::TTIN, 1), (Signal::TTOU, -1)];
+        if let Some((_, change)) = scale.iter().find(|(known, _)| known.as_raw() == signal) {
+            self.want_workers(&name, Scale::By(*change), None, actions);
             return;
         }
         let stops = [Signal::TERM, Signal::INT, Signal::QUIT];

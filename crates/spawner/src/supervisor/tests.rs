@@ -11,6 +11,7 @@ use crate::config::{AppSpec, Launch, ReloadSpec};
 mod commands;
 mod lives;
 mod reload;
+mod scale;
 
 const TERM: i32 = 15;
 const INT: i32 = 2;

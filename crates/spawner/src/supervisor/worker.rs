@@ -224,6 +224,7 @@ impl Machine {
             self.slots[index].failures = 0;
         }
         let delay = self.schedule_restart(index, process.ready_ms.is_some(), now_ms);
+        self.scaling_failed(&format!("{text}; {delay}"), actions);
         actions.push(Action::Log(Level::Error, format!("{text}; {delay}")));
     }
 
@@ -231,9 +232,12 @@ impl Machine {
     fn obituary(&self, index: usize, process: &Process, death: &Death, now_ms: u64) -> String {
         let pid = process.pid.unwrap_or(0);
         let age = duration_text(now_ms.saturating_sub(process.spawned_ms));
-        // We know the cause of what we killed ourselves.
-        let ours = process.phase == ProcessPhase::Killed;
-        let death_text = if ours { death.to_string() } else { death.explained() };
+        let death_text = match process.phase {
+            ProcessPhase::Stopping { .. } if death.is_orderly() => "has ended".to_owned(),
+            // We know the cause of what we killed ourselves.
+            ProcessPhase::Killed => death.to_string(),
+            _ => death.explained(),
+        };
         let text = format!("{} (pid {pid}) {death_text} after {age}", self.worker_name(index));
         match &process.condemned {
             Some(condemned) => format!("{text}; it was killed because {condemned}"),

@@ -9,7 +9,7 @@ impl Bench {
         self.reload_to(ticket, spec(Kind::Script));
     }
 
-    fn reload_to(&mut self, ticket: u64, spec: AppSpec) {
+    pub(super) fn reload_to(&mut self, ticket: u64, spec: AppSpec) {
         self.ask(ticket, false);
         assert!(self.last.contains(&Action::ReadRelease), "{:?}", self.last);
         self.send(Event::ReleaseRead(Ok(spec)));
@@ -21,7 +21,7 @@ impl Bench {
     }
 
     /// What the proxy was told in the last step.
-    fn told(&self) -> Vec<ToProxy> {
+    pub(super) fn told(&self) -> Vec<ToProxy> {
         let told = |action: &Action| match action {
             Action::SendProxy(message) => Some(message.clone()),
             _ => None,
@@ -29,25 +29,25 @@ impl Bench {
         self.last.iter().filter_map(told).collect()
     }
 
-    fn verdict(&self, ticket: u64) -> Option<&Verdict> {
+    pub(super) fn verdict(&self, ticket: u64) -> Option<&Verdict> {
         self.last.iter().find_map(|action| match action {
             Action::Answer(Ticket(answered), verdict) if *answered == ticket => Some(verdict),
             _ => None,
         })
     }
 
-    fn is_ready(&mut self, worker: u32) {
+    pub(super) fn is_ready(&mut self, worker: u32) {
         let worker = WorkerId(worker);
         self.send(Event::WorkerSpawned { worker, pid: 1000 + worker.0, offer: None });
         self.send(Event::Report { worker, report: Report::Ready { transport: Transport::Frames } });
     }
 
-    fn is_serving(&mut self, worker: u32) {
+    pub(super) fn is_serving(&mut self, worker: u32) {
         let worker = WorkerId(worker);
         self.send(Event::ProxyMessage(FromProxy::WorkerServing { worker }));
     }
 
-    fn is_drained(&mut self, worker: u32) {
+    pub(super) fn is_drained(&mut self, worker: u32) {
         let worker = WorkerId(worker);
         self.send(Event::ProxyMessage(FromProxy::WorkerDrained { worker }));
     }
@@ -66,14 +66,14 @@ impl Bench {
     }
 
     /// Number and generation of the workers that take requests, as status shows them.
-    fn takers(&self) -> Vec<(u32, u32)> {
+    pub(super) fn takers(&self) -> Vec<(u32, u32)> {
         let status = self.machine.worker_status(self.now_ms);
         let takers = status.iter().filter(|worker| worker.state == WorkerState::Ready);
         takers.map(|worker| (worker.worker.0, worker.generation)).collect()
     }
 }
 
-fn drained(messages: &[ToProxy]) -> Vec<u32> {
+pub(super) fn drained(messages: &[ToProxy]) -> Vec<u32> {
     let drained = |message: &ToProxy| match message {
         ToProxy::WorkerDrain { worker } => Some(worker.0),
         _ => None,
