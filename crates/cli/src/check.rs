@@ -13,7 +13,7 @@ use crate::args::{LogFormat, RunArgs};
 use crate::console::{BAD_CONFIG, OK, end_with, print};
 use crate::instance::proxy_setup;
 use crate::run::{io_name, transport_name};
-use crate::settings::{Limits, Setting, Settings, Times, with_surroundings};
+use crate::settings::{Limits, Recycling, Setting, Settings, Times, with_surroundings};
 use crate::table::{Align, grouped, table};
 use crate::units::{show_duration_ms, show_memory, show_size_bytes};
 
@@ -41,6 +41,7 @@ fn rows(settings: &Settings) -> Vec<Vec<String>> {
     rows.extend(process_rows(settings));
     rows.extend(time_rows(&settings.times));
     rows.extend(limit_rows(&settings.limits));
+    rows.extend(recycle_rows(&settings.recycling));
     rows
 }
 
@@ -144,6 +145,23 @@ fn time_rows(times: &Times) -> [Vec<String>; 9] {
         row("probation", &times.probation_ms, show_ms),
         row("drain-timeout", &times.drain_ms_max, show_ms),
         row("websocket-drain", &times.websocket_drain_ms_max, show_ms),
+    ]
+}
+
+fn recycle_rows(recycling: &Recycling) -> [Vec<String>; 4] {
+    fn or_none<T: Copy>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+        value.map_or_else(|| "none".to_owned(), show)
+    }
+    let size = |size: &Option<u64>| or_none(*size, show_size_bytes);
+    [
+        row("max-memory", &recycling.memory_bytes_max, size),
+        row("max-memory-hard", &recycling.memory_bytes_hard, size),
+        row("max-age", &recycling.age_ms_max, |age| {
+            or_none(*age, |ms| show_duration_ms(u64::from(ms)))
+        }),
+        row("max-requests", &recycling.requests_max, |count| {
+            or_none(*count, |count| count.to_string())
+        }),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use hostler_protocol::control::{ProxySetup, Typed};
-use hostler_spawner::{AppSpec, ReloadSpec, SupervisorConfig};
+use hostler_spawner::{AppSpec, RecycleSpec, ReloadSpec, SupervisorConfig};
 
 use crate::app_entry::Start;
 use crate::args::LogFormat;
@@ -78,6 +78,12 @@ pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
             probation_ms: settings.times.probation_ms.value,
             drain_ms_max: settings.times.drain_ms_max.value,
             websocket_drain_ms_max: settings.times.websocket_drain_ms_max.value,
+        },
+        recycle: RecycleSpec {
+            memory_kib_max: settings.recycling.memory_bytes_max.value.map(|bytes| bytes >> 10),
+            memory_kib_hard: settings.recycling.memory_bytes_hard.value.map(|bytes| bytes >> 10),
+            age_ms_max: settings.recycling.age_ms_max.value.map(u64::from),
+            requests_max: settings.recycling.requests_max.value.map(u64::from),
         },
     }
 }

@@ -51,8 +51,23 @@ pub struct AppSpec {
     pub workers: u32,
     /// How requests shall reach the workers.
     pub transport: Transport,
-    /// How workers are replaced.
+    /// How workers of another release follow.
     pub reload: ReloadSpec,
+    /// When a worker is replaced by a fresh one.
+    pub recycle: RecycleSpec,
+}
+
+/// Limits of a worker; one that reaches a limit is replaced, without losing a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecycleSpec {
+    /// Memory, KiB.
+    pub memory_kib_max: Option<u64>,
+    /// Memory at which it is killed at once, KiB.
+    pub memory_kib_hard: Option<u64>,
+    /// Time since it was ready, milliseconds.
+    pub age_ms_max: Option<u64>,
+    /// Requests answered.
+    pub requests_max: Option<u64>,
 }
 
 /// How the workers of one release follow those of another.

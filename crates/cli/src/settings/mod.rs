@@ -8,6 +8,7 @@ mod launch;
 mod limits;
 mod listen;
 mod processes;
+mod recycle;
 mod surroundings;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,6 +25,7 @@ use crate::args::{IoArg, LogFormat, RunArgs, TransportArg};
 use crate::cores::{Placement, UsableCores, place};
 
 pub(crate) use limits::Limits;
+pub(crate) use recycle::Recycling;
 pub(crate) use surroundings::{OPEN_FILES_MOST, Surroundings, with_surroundings};
 pub(crate) use times::{HOUR_MS, SHORTEST_MS, Times};
 pub(crate) use value::{Setting, SettingsError, Source, read_or};
@@ -53,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: Setting<LogFormat>,
     pub(crate) times: Times,
     pub(crate) limits: Limits,
+    pub(crate) recycling: Recycling,
 }
 
 impl Settings {
@@ -90,6 +93,7 @@ impl Settings {
             log_format: Setting::typed_or(args.log_format, LogFormat::Text),
             times: Times::read(&args.times)?,
             limits: Limits::read(&args.limits, &descriptors)?,
+            recycling: Recycling::read(&args.recycle)?,
             placement: place(cores.cores(), shards.value, workers.value),
             app,
             launch,

@@ -9,7 +9,7 @@ use crate::args::TimeArgs;
 pub(crate) const SHORTEST_MS: u32 = 100;
 /// Longest time for what somebody waits for.
 pub(crate) const HOUR_MS: u32 = 3_600_000;
-const DAY_MS: u32 = 24 * HOUR_MS;
+pub(super) const DAY_MS: u32 = 24 * HOUR_MS;
 
 /// The time-outs, in milliseconds.
 #[derive(Debug)]

@@ -145,6 +145,14 @@ impl Named<'_> {
         })
     }
 
+    /// `None` for `none`, else what `read` makes of it.
+    pub(crate) fn or_none<T>(
+        self,
+        read: impl FnOnce(Self) -> Result<T, SettingsError>,
+    ) -> Result<Option<T>, SettingsError> {
+        if self.text.trim() == "none" { Ok(None) } else { read(self).map(Some) }
+    }
+
     /// A duration within the range, in milliseconds.
     pub(crate) fn duration_ms(self, range: &RangeInclusive<u32>) -> Result<u32, SettingsError> {
         let ms = parse_duration_ms(self.text).and_then(|ms| u32::try_from(ms).ok());

@@ -12,6 +12,7 @@ mod actions;
 mod children;
 mod commands;
 mod control;
+mod figures;
 mod launch;
 mod news;
 mod oom;
@@ -41,6 +42,7 @@ use crate::runtime_dir::{RuntimeDir, WorkerFolder};
 use crate::supervisor::{Event, Machine, Release, Settings, Target};
 use children::Children;
 use control::ControlServer;
+use figures::FigureClock;
 use oom::OomWatch;
 use orphans::Orphans;
 use proxy_link::ProxyLink;
@@ -101,6 +103,7 @@ pub(crate) struct EventLoop<'a> {
     status: StatusDesk,
     oom: OomWatch,
     restart_file: RestartFile,
+    figures: FigureClock,
     stdout: Sink,
     read_app: &'a mut ReadApp<'a>,
     out: &'a mut dyn FnMut(Notice),
@@ -146,6 +149,7 @@ impl<'a> EventLoop<'a> {
             status: StatusDesk::default(),
             oom: OomWatch::new(),
             restart_file: RestartFile::new(config.restart_file.clone()),
+            figures: FigureClock::new(),
             stdout: Sink::new(io::stdout().as_fd())?,
             read_app,
             out,
@@ -204,6 +208,7 @@ impl<'a> EventLoop<'a> {
             self.control.next_deadline_ms(self.now_ms()),
             self.status.next_deadline_ms(),
             self.restart_file.next_deadline_ms(),
+            self.next_figures_ms(),
         ];
         let deadline_ms = deadlines.into_iter().flatten().min()?;
         let left_ms = i64::try_from(deadline_ms.saturating_sub(self.now_ms())).unwrap_or(i64::MAX);
@@ -215,6 +220,7 @@ impl<'a> EventLoop<'a> {
         if self.machine.next_deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) {
             self.events.push_back(Event::Tick);
         }
+        self.take_figures(now_ms);
         if let Some(cause) = self.restart_file.look(now_ms) {
             self.events.push_back(Event::Reload { cause, ticket: None, back: false });
         }

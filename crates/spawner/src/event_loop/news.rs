@@ -9,6 +9,7 @@ use hostler_protocol::control::{FromProxy, WorkerId};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::control::ClientId;
+use super::figures::OWN_REQUEST;
 use super::proxy_link::LinkError;
 use super::streams::{EachLine, Kind, Streams};
 use super::{EventLoop, signals};
@@ -139,6 +140,7 @@ impl EventLoop<'_> {
         let result = link.flush().and_then(|()| link.receive(&mut messages));
         for message in messages {
             match message {
+                FromProxy::Status { request: OWN_REQUEST, status } => self.proxy_figures(&status),
                 FromProxy::Status { request, status } => {
                     for client in self.status.answered(request) {
                         self.answer_status(client, Some(status.clone()));

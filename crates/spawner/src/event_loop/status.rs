@@ -3,11 +3,10 @@
 //! Owns: the questions to the proxy that wait for an answer, and putting the answer together. Must
 //! never know: sockets. A proxy that does not answer delays the status, it does not prevent it.
 
-use std::fs;
-
 use hostler_protocol::control::{InstanceStatus, ProxyStatus, SupervisorStatus, WorkerStatus};
 
 use super::control::ClientId;
+use super::figures::resident_kib;
 
 /// Longest wait for the proxy.
 const PROXY_MS_MAX: u64 = 1_000;
@@ -100,7 +99,5 @@ pub(super) fn gather(
 
 /// Resident memory of a process; 0 when it is gone.
 fn rss_kib(pid: u32) -> u64 {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
-    pages * (rustix::param::page_size() as u64 / 1024)
+    resident_kib(pid).unwrap_or(0)
 }

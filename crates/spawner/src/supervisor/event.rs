@@ -8,6 +8,7 @@ use std::rc::Rc;
 use hostler_protocol::control::{FromProxy, PlainAddress, ToProxy, WorkerId};
 
 use super::death::Death;
+use super::recycle::Figures;
 use super::release::Release;
 use super::report::Report;
 use super::scale::Scale;
@@ -103,6 +104,13 @@ pub(crate) enum Event {
         scale: Scale,
         /// Who waits until they are ready.
         ticket: Option<Ticket>,
+    },
+    /// Somebody has looked at a worker from outside.
+    Measured {
+        /// Which.
+        worker: WorkerId,
+        /// What was seen.
+        figures: Figures,
     },
     /// [`Action::ReadRelease`] is done: the app's settings, or what is wrong with them.
     ReleaseRead(Result<AppSpec, String>),

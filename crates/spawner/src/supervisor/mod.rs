@@ -28,6 +28,7 @@ mod explain;
 mod leave;
 mod process;
 mod proxy;
+mod recycle;
 mod release;
 mod reload;
 mod report;
@@ -42,6 +43,7 @@ mod worker;
 
 pub(crate) use death::{Death, HowDied};
 pub(crate) use event::{Action, Event, Level, SpawnFailure, StopSignal, Target};
+pub(crate) use recycle::Figures;
 pub(crate) use release::Release;
 pub(crate) use report::Report;
 pub(crate) use scale::Scale;
@@ -52,8 +54,9 @@ use std::rc::Rc;
 use hostler_protocol::control::{Transport, WorkerId, WorkerStatus};
 
 use crate::outcome::{ExitReason, Notice, ReadyInfo, Ticket};
-use process::Process;
+use process::{Process, ProcessPhase};
 use proxy::{Proxy, ProxyState};
+use recycle::Replacement;
 use reload::{Roll, Wish};
 use slot::{Place, Slot};
 
@@ -136,6 +139,8 @@ pub(crate) struct Machine {
     /// Who waits until they are all ready.
     scale_tickets: Vec<Ticket>,
     roll: Option<Roll>,
+    /// The worker that is being replaced without a change of release.
+    replacement: Option<Replacement>,
     /// The next reload.
     wish: Option<Wish>,
     /// The reload whose release is being read.
@@ -171,6 +176,7 @@ impl Machine {
             workers_wanted: settings.workers,
             scale_tickets: Vec::new(),
             roll: None,
+            replacement: None,
             wish: None,
             reading: None,
             first_ready: None,
@@ -219,6 +225,7 @@ impl Machine {
             Event::Scale { cause, scale, ticket } => {
                 self.want_workers(&cause, scale, ticket, actions);
             }
+            Event::Measured { worker, figures } => self.measured(worker, figures, actions),
             Event::ReleaseRead(read) => self.release_read(read, now_ms, actions),
             Event::Tick => {}
         }
@@ -228,6 +235,7 @@ impl Machine {
         self.check_stop_deadlines(now_ms, actions);
         self.advance_roll(now_ms, actions);
         self.advance_scale(now_ms, actions);
+        self.advance_recycling(now_ms, actions);
         self.announce(now_ms, actions);
         self.finish_stop(actions);
     }
@@ -242,7 +250,20 @@ impl Machine {
         };
         let slots = self.slots.iter().filter_map(Slot::deadline_ms);
         let roll = self.roll.as_ref().and_then(Roll::deadline_ms);
-        slots.chain(self.proxy.deadline_ms()).chain(phase).chain(roll).min()
+        let replacement = self.replacement.as_ref().and_then(Replacement::deadline_ms);
+        let others = [phase, roll, replacement, self.proxy.deadline_ms(), self.next_worn_ms()];
+        slots.chain(others.into_iter().flatten()).min()
+    }
+
+    /// When a worker becomes too old. Those with other reasons are noticed with the figures, which come by themselves.
+    fn next_worn_ms(&self) -> Option<u64> {
+        let waits = self.ending.is_some() || self.roll.is_some() || self.replacement.is_some();
+        if waits || self.phase != Phase::Running {
+            return None;
+        }
+        let current = self.slots.iter().filter_map(Slot::current);
+        let ready = current.filter(|process| process.phase == ProcessPhase::Ready);
+        ready.filter_map(|process| process.worn_ms(process.not_before_ms)).min()
     }
 
     /// The slots as `hostler status` shows them, without what only others know (memory, load).

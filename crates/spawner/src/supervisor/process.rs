@@ -40,6 +40,10 @@ pub(super) struct Process {
     pub(super) serving: bool,
     /// The proxy has said that nothing is in flight in it since it gets nothing new.
     pub(super) drained: bool,
+    /// Why it should be replaced.
+    pub(super) worn: Option<String>,
+    /// It is not tried to replace it before then.
+    pub(super) not_before_ms: u64,
     pub(super) transport: Transport,
     pub(super) journey: Journey,
     /// Why we killed it, if we did so on our own account.

@@ -208,6 +208,7 @@ impl Machine {
             release.cwd()
         );
         actions.push(Action::Log(Level::Info, text));
+        self.drop_replacement(now_ms, actions);
         self.roll = Some(Roll {
             release,
             stage: Stage::Starting,
@@ -250,16 +251,7 @@ impl Machine {
         let release = Rc::clone(&roll.release);
         let restores = roll.restores;
         for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            let Some(next) = slot.next.take() else { continue };
-            slot.failures = 0;
-            let old = std::mem::replace(&mut slot.state, SlotState::Live(next));
-            if let SlotState::Live(old) = old {
-                let worker = old.worker;
-                slot.leaving.push(*old);
-                self.replaced(worker, now_ms, actions);
-                self.hurry_oldest(index, now_ms, actions);
-            }
+            self.take_over(index, now_ms, actions);
         }
         let is_done = |slot: &super::Slot| !slot.is_wanted() || slot.runs(&release);
         let is_complete = self.slots.iter().all(is_done);
@@ -276,6 +268,20 @@ impl Machine {
             let text = format!("generation {} serves", release.generation);
             actions.push(Action::Log(Level::Info, text));
             self.set_stage(Stage::Probation { until_ms: now_ms + probation_ms });
+        }
+    }
+
+    /// The next process of a slot takes the place of its worker.
+    pub(super) fn take_over(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
+        let slot = &mut self.slots[index];
+        let Some(next) = slot.next.take() else { return };
+        slot.failures = 0;
+        let old = std::mem::replace(&mut slot.state, SlotState::Live(next));
+        if let SlotState::Live(old) = old {
+            let worker = old.worker;
+            slot.leaving.push(*old);
+            self.replaced(worker, now_ms, actions);
+            self.hurry_oldest(index, now_ms, actions);
         }
     }
 
@@ -303,7 +309,7 @@ impl Machine {
     }
 
     /// The workers that stand by are not needed any more.
-    fn dismiss_standby(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+    pub(super) fn dismiss_standby(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let stands_by = |process: &&Process| process.phase == ProcessPhase::Standby;
         let processes = self.slots.iter().flat_map(super::Slot::processes);
         let workers: Vec<WorkerId> =
@@ -335,6 +341,7 @@ impl Machine {
     /// The instance ends: nobody gets what was wished for.
     pub(super) fn drop_wishes(&mut self, actions: &mut Vec<Action>) {
         self.scaling_failed("the instance is stopping", actions);
+        self.replacement = None;
         let waiting = [self.wish.take(), self.reading.take()];
         let tickets = waiting.into_iter().flatten().flat_map(|wish| wish.tickets);
         let rolling = self.roll.take().into_iter().flat_map(|roll| roll.tickets);

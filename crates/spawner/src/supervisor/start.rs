@@ -52,6 +52,8 @@ impl Machine {
             announced: false,
             serving: false,
             drained: false,
+            worn: None,
+            not_before_ms: 0,
             transport: release.spec.transport,
             journey: Journey::new(steps(release.kind()), now_ms),
             condemned: None,
@@ -113,7 +115,7 @@ impl Machine {
             Place::Leaving => {}
             Place::Next => {
                 let failed = self.start_failure(index, *process, why, Vec::new());
-                self.release_failed(failed, now_ms, actions);
+                self.next_failed(index, failed, now_ms, actions);
             }
             Place::Current => {
                 self.first_try_failed(index, *process, why, failure.retry, now_ms, actions);

@@ -73,6 +73,21 @@ impl Machine {
         self.release_failed(failure, now_ms, actions);
     }
 
+    /// A process that should have followed the one in its slot has failed.
+    pub(super) fn next_failed(
+        &mut self,
+        index: usize,
+        failure: StartFailure,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.roll.is_some() {
+            self.release_failed(failure, now_ms, actions);
+        } else {
+            self.replacement_died(index, &failure, now_ms, actions);
+        }
+    }
+
     /// A worker of the new release has failed: everything back to the old one.
     pub(super) fn release_failed(
         &mut self,
@@ -167,7 +182,7 @@ impl Machine {
     }
 
     /// A worker of a release that was taken back goes, when it has finished what it has.
-    fn send_away(&mut self, worker: WorkerId, now_ms: u64, actions: &mut Vec<Action>) {
+    pub(super) fn send_away(&mut self, worker: WorkerId, now_ms: u64, actions: &mut Vec<Action>) {
         let kill_at_ms = now_ms + u64::from(self.settings.stop_ms_max);
         let Some(process) = self.process_mut(worker) else {
             return;

@@ -6,10 +6,11 @@ use hostler_protocol::control::{
 
 use super::release::Kind;
 use super::*;
-use crate::config::{AppSpec, Launch, ReloadSpec};
+use crate::config::{AppSpec, Launch, RecycleSpec, ReloadSpec};
 
 mod commands;
 mod lives;
+mod recycle;
 mod reload;
 mod scale;
 
@@ -47,6 +48,7 @@ fn spec(kind: Kind) -> AppSpec {
         workers: 1,
         transport: Transport::Frames,
         reload: ReloadSpec::default(),
+        recycle: RecycleSpec::default(),
     }
 }
 

@@ -190,7 +190,7 @@ impl Machine {
             }
             Place::Next if self.ending.is_none() => {
                 let failure = self.failure_of(index, *process, death);
-                self.release_failed(failure, now_ms, actions);
+                self.next_failed(index, failure, now_ms, actions);
             }
             Place::Current => self.current_died(index, *process, &death, now_ms, actions),
             Place::Next | Place::Leaving => {

@@ -1,11 +1,12 @@
 //! Command lines and environments, as documented.
 
 use super::*;
-use crate::config::ReloadSpec;
+use crate::config::{RecycleSpec, ReloadSpec};
 
 fn app(launch: Launch) -> AppSpec {
     AppSpec {
         reload: ReloadSpec::default(),
+        recycle: RecycleSpec::default(),
         name: "web".into(),
         launch,
         cwd: "/srv".into(),

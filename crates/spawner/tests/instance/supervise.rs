@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use hostler_protocol::control::{IoChoice, ProxySetup, Transport, Typed};
-use hostler_spawner::{AppSpec, ExitReason, Launch, Notice, ReloadSpec, SupervisorConfig};
+use hostler_spawner::{
+    AppSpec, ExitReason, Launch, Notice, RecycleSpec, ReloadSpec, SupervisorConfig,
+};
 use serde_json::Value;
 
 /// Runs an instance and ends with its exit code.
@@ -63,6 +65,7 @@ fn config(given: &Value) -> SupervisorConfig {
                 _ => Transport::Frames,
             },
             reload: ReloadSpec::default(),
+            recycle: RecycleSpec::default(),
         },
         listeners: vec![listen.parse().expect("an address")],
         proxy: proxy_setup(shards),

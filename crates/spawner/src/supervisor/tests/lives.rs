@@ -18,6 +18,17 @@ impl Dice {
     }
 }
 
+/// An app whose workers wear out.
+fn worn_spec(kind: Kind) -> AppSpec {
+    let recycle = RecycleSpec {
+        memory_kib_max: Some(200),
+        memory_kib_hard: Some(290),
+        age_ms_max: Some(15_000),
+        requests_max: None,
+    };
+    AppSpec { recycle, ..spec(kind) }
+}
+
 /// A world of processes that do what the dice say.
 struct World {
     machine: Machine,
@@ -105,7 +116,7 @@ impl World {
             Action::ReadRelease => {
                 let read = match self.dice.roll(4) {
                     0 => Err("hostler.toml:3: nonsense".to_owned()),
-                    _ => Ok(spec(self.kind)),
+                    _ => Ok(worn_spec(self.kind)),
                 };
                 self.soon(1, Event::ReleaseRead(read));
             }
@@ -137,6 +148,12 @@ impl World {
         }
     }
 
+    fn ticket(&mut self) -> Option<Ticket> {
+        let ticket = self.now_ms * 1_000 + self.dice.roll(1_000);
+        self.tickets.push(ticket);
+        Some(Ticket(ticket))
+    }
+
     /// Something happens by itself.
     fn chance(&mut self) -> Option<Event> {
         let picked = self.dice.roll(self.workers.len().max(1) as u64);
@@ -148,7 +165,17 @@ impl World {
                 let report = Report::Ready { transport: Transport::Frames };
                 Some(Event::Report { worker: worker?, report })
             }
+            5 if self.dice.roll(2) == 0 => {
+                let figures = Figures { memory_kib: Some(self.dice.roll(300)), requests: None };
+                Some(Event::Measured { worker: worker?, figures })
+            }
             5 => Some(Event::Report { worker: worker?, report: Report::Listen {} }),
+            6 if self.dice.roll(4) == 0 => {
+                let ticket = self.ticket();
+                let workers = 1 + self.dice.roll(4) as u32;
+                let (cause, scale) = ("hostler scale".to_owned(), Scale::To(workers));
+                Some(Event::Scale { cause, scale, ticket })
+            }
             6 if self.proxy_lives && self.dice.roll(8) == 0 => {
                 Some(Event::ProxyExited(Death::default()))
             }
@@ -160,9 +187,7 @@ impl World {
                 Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} })
             }
             9 => {
-                let ticket = self.now_ms * 1_000 + self.tickets.len() as u64;
-                self.tickets.push(ticket);
-                let (cause, ticket) = ("hostler reload".to_owned(), Some(Ticket(ticket)));
+                let (cause, ticket) = ("hostler reload".to_owned(), self.ticket());
                 Some(Event::Reload { cause, ticket, back: self.dice.roll(4) == 0 })
             }
             10 if self.kind == Kind::Command => {
@@ -219,7 +244,7 @@ fn random_lives_keep_the_invariants_and_always_end() {
         let mut world = World {
             machine: Machine::new(
                 settings(u32::try_from(1 + seed % 4).expect("small")),
-                first_release(kind),
+                Rc::new(Release { generation: 1, spec: worn_spec(kind) }),
             ),
             kind,
             dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),

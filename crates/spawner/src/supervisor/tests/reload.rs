@@ -5,7 +5,7 @@ use crate::outcome::{Ticket, Verdict};
 
 impl Bench {
     /// Asks for a reload and gives the machine the app as it is now.
-    fn reload(&mut self, ticket: u64) {
+    pub(super) fn reload(&mut self, ticket: u64) {
         self.reload_to(ticket, spec(Kind::Script));
     }
 
