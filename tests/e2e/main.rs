@@ -20,6 +20,7 @@ mod frameworks;
 mod headers;
 mod node_versions;
 mod own_settings;
+mod ready;
 mod recycle;
 mod reload;
 mod scale;

@@ -252,6 +252,13 @@ pub(crate) struct ProcessArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) node: Option<PathBuf>,
 
+    /// When a worker gets requests: listen, or a path.
+    ///
+    /// listen: as soon as it accepts connections. A path like /health: when it answers GET with success (200 to 399); it is
+    /// asked again and again until --start-timeout. Default: listen.
+    #[arg(long, value_name = "listen|/PATH")]
+    pub(crate) ready: Option<String>,
+
     /// New workers that a reload starts beside the old ones at a time: 1 to 512, or all.
     ///
     /// all needs the memory of twice the workers for a while, and takes a bad release back without starting anything again.

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use hostler_spawner::Launch;
+use hostler_spawner::{Launch, ReadySpec};
 
 use crate::app_entry::Start;
 use crate::args::{LogFormat, RunArgs};
@@ -99,6 +99,10 @@ fn process_rows(settings: &Settings) -> Vec<Vec<String>> {
         row("workers", &settings.workers, ToString::to_string),
         row("shards", &settings.shards, ToString::to_string),
         row("pin", &settings.pin, |pin| if *pin { "on" } else { "off" }.to_owned()),
+        row("ready", &settings.ready, |ready| match ready {
+            ReadySpec::Listen => "listen".to_owned(),
+            ReadySpec::Answers(path) => path.clone(),
+        }),
         row("max-surge", &settings.surge_max, |max| {
             max.map_or_else(|| "all".to_owned(), |max| max.to_string())
         }),

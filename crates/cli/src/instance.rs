@@ -73,6 +73,7 @@ pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
         },
         workers: settings.workers.value,
         transport: settings.transport.value,
+        ready: settings.ready.value.clone(),
         reload: ReloadSpec {
             surge_max: settings.surge_max.value,
             probation_ms: settings.times.probation_ms.value,

@@ -51,10 +51,22 @@ pub struct AppSpec {
     pub workers: u32,
     /// How requests shall reach the workers.
     pub transport: Transport,
+    /// When a worker is ready.
+    pub ready: ReadySpec,
     /// How workers of another release follow.
     pub reload: ReloadSpec,
     /// When a worker is replaced by a fresh one.
     pub recycle: RecycleSpec,
+}
+
+/// When a worker is ready for requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ReadySpec {
+    /// When it listens.
+    #[default]
+    Listen,
+    /// When it answers GET to this path with success (200 to 399). It begins with `/` and has no blanks.
+    Answers(String),
 }
 
 /// Limits of a worker; one that reaches a limit is replaced, without losing a request.

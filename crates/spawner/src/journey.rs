@@ -26,6 +26,8 @@ pub enum Step {
     Accept,
     /// The worker opens its plain path and its channels to the proxy.
     Connect,
+    /// It is asked whether it can serve, until it says yes.
+    Answer,
 }
 
 impl Step {
@@ -45,6 +47,7 @@ impl Step {
             Self::AppLoad => "load the app until listen()",
             Self::Accept => "wait until the app accepts",
             Self::Connect => "connect to the proxy",
+            Self::Answer => "answer that it is ready",
         }
     }
 }

@@ -25,7 +25,8 @@ mod worker_command;
 pub use address::{AddressError, ListenAddress};
 pub use client::{CommandError, command, stop};
 pub use config::{
-    AppSpec, Launch, RecycleSpec, ReloadSpec, START_MS_MAX, STOP_MS_MAX, SupervisorConfig,
+    AppSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec, START_MS_MAX, STOP_MS_MAX,
+    SupervisorConfig,
 };
 pub use exec_command::{ExecError, ExecSession, exit_code};
 pub use journey::{Journey, StartFailure, Step, StepRecord, StepState};

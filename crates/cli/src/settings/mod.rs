@@ -18,7 +18,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use hostler_protocol::control::{IoChoice, Transport};
-use hostler_spawner::{Launch, ListenAddress};
+use hostler_spawner::{Launch, ListenAddress, ReadySpec};
 
 use crate::app_entry::{AppEntry, command_app, find_app};
 use crate::args::{IoArg, LogFormat, RunArgs, TransportArg};
@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) io: Setting<IoChoice>,
     pub(crate) transport: Setting<Transport>,
     pub(crate) pin: Setting<bool>,
+    pub(crate) ready: Setting<ReadySpec>,
     /// Workers that a reload starts at a time; none is all.
     pub(crate) surge_max: Setting<Option<u32>>,
     pub(crate) cores: UsableCores,
@@ -88,6 +89,7 @@ impl Settings {
             runtime_dir: read_runtime_dir(args.instance.runtime_dir.as_deref(), around, &app.name)?,
             io: Setting::typed_or(args.processes.io.map(Into::into), IoChoice::Auto),
             pin: processes::read_pin(args, &cores),
+            ready: processes::read_ready(args)?,
             surge_max: processes::read_surge(args)?,
             access_log: args.access_log.clone(),
             log_format: Setting::typed_or(args.log_format, LogFormat::Text),

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use hostler_spawner::ReadySpec;
+
 use super::surroundings::Surroundings;
 use super::value::{Named, Setting, SettingsError, Source, read_or};
 use crate::args::{RunArgs, Switch};
@@ -48,6 +50,16 @@ pub(super) fn read_shards(
 
 fn auto(cores: &UsableCores, most: u32) -> Setting<u32> {
     Setting::because(cores.count.min(most), "auto, one per usable core")
+}
+
+pub(super) fn read_ready(args: &RunArgs) -> Result<Setting<ReadySpec>, SettingsError> {
+    read_or("--ready", args.processes.ready.as_deref(), ReadySpec::Listen, |text| match text.text {
+        "listen" => Ok(ReadySpec::Listen),
+        path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(ReadySpec::Answers(path.to_owned()))
+        }
+        _ => Err(text.expected("listen, or a path like /health".to_owned())),
+    })
 }
 
 /// None is all.

@@ -103,7 +103,7 @@ pub(crate) struct Named<'a> {
 }
 
 impl Named<'_> {
-    fn expected(self, expected: String) -> SettingsError {
+    pub(super) fn expected(self, expected: String) -> SettingsError {
         SettingsError::BadValue {
             name: self.name.to_owned(),
             value: self.text.to_owned(),

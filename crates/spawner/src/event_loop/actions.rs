@@ -21,6 +21,9 @@ impl EventLoop<'_> {
             Action::SpawnWorker { slot, worker, release } => {
                 self.spawn_worker(slot, worker, &release);
             }
+            Action::Ask { worker, address, path, announced } => {
+                self.ask_health(worker, &address, &path, announced);
+            }
             Action::ReadRelease => {
                 let read = (self.read_app)();
                 self.events.push_back(Event::ReleaseRead(read));

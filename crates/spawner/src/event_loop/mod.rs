@@ -13,6 +13,7 @@ mod children;
 mod commands;
 mod control;
 mod figures;
+mod health;
 mod launch;
 mod news;
 mod oom;
@@ -43,6 +44,7 @@ use crate::supervisor::{Event, Machine, Release, Settings, Target};
 use children::Children;
 use control::ControlServer;
 use figures::FigureClock;
+use health::HealthChecks;
 use oom::OomWatch;
 use orphans::Orphans;
 use proxy_link::ProxyLink;
@@ -104,6 +106,7 @@ pub(crate) struct EventLoop<'a> {
     oom: OomWatch,
     restart_file: RestartFile,
     figures: FigureClock,
+    health: HealthChecks,
     stdout: Sink,
     read_app: &'a mut ReadApp<'a>,
     out: &'a mut dyn FnMut(Notice),
@@ -150,6 +153,7 @@ impl<'a> EventLoop<'a> {
             oom: OomWatch::new(),
             restart_file: RestartFile::new(config.restart_file.clone()),
             figures: FigureClock::new(),
+            health: HealthChecks::default(),
             stdout: Sink::new(io::stdout().as_fd())?,
             read_app,
             out,
@@ -209,6 +213,7 @@ impl<'a> EventLoop<'a> {
             self.status.next_deadline_ms(),
             self.restart_file.next_deadline_ms(),
             self.next_figures_ms(),
+            self.health.next_deadline_ms(),
         ];
         let deadline_ms = deadlines.into_iter().flatten().min()?;
         let left_ms = i64::try_from(deadline_ms.saturating_sub(self.now_ms())).unwrap_or(i64::MAX);
@@ -221,6 +226,7 @@ impl<'a> EventLoop<'a> {
             self.events.push_back(Event::Tick);
         }
         self.take_figures(now_ms);
+        self.expire_health(now_ms);
         if let Some(cause) = self.restart_file.look(now_ms) {
             self.events.push_back(Event::Reload { cause, ticket: None, back: false });
         }

@@ -26,6 +26,7 @@ pub(super) enum Token {
     Signals,
     Child,
     App(WorkerId),
+    Health(WorkerId),
     Sink,
 }
 
@@ -64,6 +65,9 @@ impl EventLoop<'_> {
                 watch(Token::App(*worker), app.as_fd(), PollFlags::IN);
             }
         }
+        for (worker, fd, flags) in self.health.fds() {
+            watch(Token::Health(worker), fd, flags);
+        }
         watch(Token::Signals, self.signals.as_fd(), PollFlags::IN);
         for fd in self.children.pidfds() {
             watch(Token::Child, fd, PollFlags::IN);
@@ -97,6 +101,7 @@ impl EventLoop<'_> {
                 }
             }
             Token::Child => self.reap(),
+            Token::Health(worker) => self.turn_health(worker),
             Token::App(worker) => self.app_ended(worker),
             // Written to at the end of the turn.
             Token::Sink => {}

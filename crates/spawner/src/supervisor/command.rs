@@ -186,7 +186,7 @@ impl Machine {
         process.journey.done(Step::Accept, now_ms);
         process.journey.note(Step::Accept, address.to_string());
         process.accepts = Some(address);
-        self.worker_ready(worker, now_ms, actions);
+        self.worker_listens(worker, now_ms, actions);
     }
 
     /// Where a command listens that does not listen where it should.

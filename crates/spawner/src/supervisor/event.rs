@@ -105,6 +105,13 @@ pub(crate) enum Event {
         /// Who waits until they are ready.
         ticket: Option<Ticket>,
     },
+    /// [`Action::Ask`] is done.
+    Answered {
+        /// Who was asked.
+        worker: WorkerId,
+        /// The status, or why there was no answer.
+        answer: Result<u16, String>,
+    },
     /// Somebody has looked at a worker from outside.
     Measured {
         /// Which.
@@ -142,6 +149,17 @@ pub(crate) enum Action {
         worker: WorkerId,
         /// Of this release.
         release: Rc<Release>,
+    },
+    /// Send a worker a GET request; [`Event::Answered`] follows.
+    Ask {
+        /// Which.
+        worker: WorkerId,
+        /// Where it is.
+        address: PlainAddress,
+        /// The request target.
+        path: String,
+        /// Its connections begin with a line of ours.
+        announced: bool,
     },
     /// Read the app's settings anew; [`Event::ReleaseRead`] follows.
     ReadRelease,

@@ -4,12 +4,13 @@
 
 use super::command;
 use super::death::{Death, HowDied};
+use super::health::explain_health;
 use super::process::Process;
 use crate::journey::Step;
 
 /// What happened, and what to do, when a worker dies before it is ready.
 pub(super) fn explain_start(process: &Process, death: &Death) -> (String, Option<String>) {
-    if process.search.is_some() {
+    if process.search.is_some() || process.accepts.is_some() {
         return command::explain_start(process, death);
     }
     if let Some(condemned) = &process.condemned {
@@ -36,6 +37,9 @@ pub(super) fn explain_start(process: &Process, death: &Death) -> (String, Option
         (Step::SelfTest | Step::AppLoad, _) => {
             (format!("the app {died} before it called listen(){words}"), None)
         }
+        (Step::Answer, _) => {
+            (format!("the app {died} after listen(), before it answered that it was ready{words}"), None)
+        }
         (Step::Connect | Step::Accept, _) => {
             (format!("the app {died} after listen(), before it was connected to the proxy{words}"), None)
         }
@@ -43,6 +47,9 @@ pub(super) fn explain_start(process: &Process, death: &Death) -> (String, Option
 }
 
 pub(super) fn explain_slow_start(process: &Process, limit_s: u32) -> String {
+    if let Some(why) = explain_health(process, u64::from(limit_s) * 1_000) {
+        return why;
+    }
     match process.journey.current() {
         Step::Fork | Step::Exec | Step::Preload => {
             format!("node did not run the loader within {limit_s} s")
@@ -54,7 +61,7 @@ pub(super) fn explain_slow_start(process: &Process, limit_s: u32) -> String {
             "the app did not call listen() on an http.Server within {limit_s} s, only on: {}",
             process.other_servers.join(", ")
         ),
-        Step::Connect | Step::Accept => {
+        Step::Connect | Step::Accept | Step::Answer => {
             format!("the app could not be connected to the proxy within {limit_s} s")
         }
     }

@@ -25,6 +25,7 @@ mod command;
 pub(crate) mod death;
 mod event;
 mod explain;
+mod health;
 mod leave;
 mod process;
 mod proxy;
@@ -224,6 +225,9 @@ impl Machine {
             }
             Event::Scale { cause, scale, ticket } => {
                 self.want_workers(&cause, scale, ticket, actions);
+            }
+            Event::Answered { worker, answer } => {
+                self.health_answered(worker, answer, now_ms, actions);
             }
             Event::Measured { worker, figures } => self.measured(worker, figures, actions),
             Event::ReleaseRead(read) => self.release_read(read, now_ms, actions),

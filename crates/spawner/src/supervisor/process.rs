@@ -10,6 +10,7 @@ use hostler_protocol::control::{
 
 use super::Settings;
 use super::command::Search;
+use super::health::Health;
 use super::release::Release;
 use super::slot::Slot;
 use crate::journey::Journey;
@@ -54,6 +55,8 @@ pub(super) struct Process {
     pub(super) other_servers: Vec<String>,
     /// What is known of a command until it is ready.
     pub(super) search: Option<Search>,
+    /// It is asked whether it can serve.
+    pub(super) health: Option<Health>,
     /// Where a command accepts connections.
     pub(super) accepts: Option<PlainAddress>,
     /// The Node process below a command that has become the worker.
@@ -142,11 +145,15 @@ impl Process {
 
     /// When something has to be done about it.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
-        let search = match self.phase {
-            ProcessPhase::Starting { .. } => self.search.as_ref().map(Search::next_ms),
-            _ => None,
+        let tries = match self.phase {
+            ProcessPhase::Starting { .. } => [
+                self.search.as_ref().map(Search::next_ms),
+                self.health.as_ref().and_then(Health::next_ms),
+            ],
+            _ => [None, None],
         };
-        [self.phase.deadline_ms(), search, self.ended_ms()].into_iter().flatten().min()
+        let others = [self.phase.deadline_ms(), self.ended_ms()];
+        tries.into_iter().chain(others).flatten().min()
     }
 
     /// It can do the work of a worker: it has not ended behind its command's back.

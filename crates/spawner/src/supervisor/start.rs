@@ -14,6 +14,7 @@ use super::release::{Kind, Release};
 use super::slot::{Place, SlotState};
 use super::worker::push_signal;
 use super::{Machine, Phase};
+use crate::config::ReadySpec;
 use crate::journey::{Journey, StartFailure, Step};
 use crate::outcome::{ExitReason, Notice};
 use crate::worker_command::Offer;
@@ -55,11 +56,12 @@ impl Machine {
             worn: None,
             not_before_ms: 0,
             transport: release.spec.transport,
-            journey: Journey::new(steps(release.kind()), now_ms),
+            journey: Journey::new(&steps(&release), now_ms),
             condemned: None,
             exception: None,
             other_servers: Vec::new(),
             search: None,
+            health: None,
             accepts: None,
             app: None,
             release,
@@ -186,9 +188,11 @@ impl Machine {
     }
 }
 
-fn steps(kind: Kind) -> &'static [Step] {
-    match kind {
+fn steps(release: &Release) -> Vec<Step> {
+    let steps = match release.kind() {
         Kind::Script => Step::SCRIPT,
         Kind::Command => Step::COMMAND,
-    }
+    };
+    let answer = matches!(release.spec.ready, ReadySpec::Answers(_)).then_some(Step::Answer);
+    steps.iter().copied().chain(answer).collect()
 }

@@ -6,9 +6,10 @@ use hostler_protocol::control::{
 
 use super::release::Kind;
 use super::*;
-use crate::config::{AppSpec, Launch, RecycleSpec, ReloadSpec};
+use crate::config::{AppSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec};
 
 mod commands;
+mod health;
 mod lives;
 mod recycle;
 mod reload;
@@ -47,6 +48,7 @@ fn spec(kind: Kind) -> AppSpec {
         env: Vec::new(),
         workers: 1,
         transport: Transport::Frames,
+        ready: ReadySpec::default(),
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),
     }

@@ -62,7 +62,7 @@ impl Machine {
             Report::Ready { transport } => {
                 if matches!(process.phase, ProcessPhase::Starting { .. }) {
                     process.transport = transport;
-                    self.worker_ready(worker, now_ms, actions);
+                    self.worker_listens(worker, now_ms, actions);
                 }
             }
             Report::OtherListen { what } => {
@@ -109,7 +109,6 @@ impl Machine {
         };
         process.phase = if place == Place::Next { ProcessPhase::Warm } else { ProcessPhase::Ready };
         process.ready_ms = Some(now_ms);
-        process.journey.done(Step::Connect, now_ms);
         let transport = process.transport;
         let took = duration_text(now_ms.saturating_sub(process.spawned_ms));
         let pid = process.app_pid().unwrap_or(0);
@@ -276,6 +275,9 @@ impl Machine {
                 self.search_command(worker, now_ms, actions);
             }
             _ if process.ended_ms().is_some() => process.kill_headless(now_ms, actions),
+            ProcessPhase::Starting { deadline_ms } if deadline_ms > now_ms => {
+                self.ask_health(worker, now_ms, actions);
+            }
             ProcessPhase::Starting { .. } => {
                 process.condemned = Some(explain_slow_start(process, start_ms_max.div_ceil(1000)));
                 process.journey.fail(now_ms);

@@ -1,10 +1,11 @@
 //! Command lines and environments, as documented.
 
 use super::*;
-use crate::config::{RecycleSpec, ReloadSpec};
+use crate::config::{ReadySpec, RecycleSpec, ReloadSpec};
 
 fn app(launch: Launch) -> AppSpec {
     AppSpec {
+        ready: ReadySpec::default(),
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),
         name: "web".into(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use hostler_protocol::control::{IoChoice, ProxySetup, Transport, Typed};
 use hostler_spawner::{
-    AppSpec, ExitReason, Launch, Notice, RecycleSpec, ReloadSpec, SupervisorConfig,
+    AppSpec, ExitReason, Launch, Notice, ReadySpec, RecycleSpec, ReloadSpec, SupervisorConfig,
 };
 use serde_json::Value;
 
@@ -64,6 +64,7 @@ fn config(given: &Value) -> SupervisorConfig {
                 Some("http") => Transport::Http,
                 _ => Transport::Frames,
             },
+            ready: ReadySpec::default(),
             reload: ReloadSpec::default(),
             recycle: RecycleSpec::default(),
         },
