@@ -115,6 +115,11 @@ pub(crate) enum Verb {
     /// Show the processes of a running instance and what they do.
     #[command(after_help = EXIT_CODES)]
     Status(StatusArgs),
+    /// Show what happened lately: starts, deaths with their reasons, reloads, changes.
+    ///
+    /// The last 500 lines that the supervisor logged; the output of the app is in the log alone.
+    #[command(after_help = EXIT_CODES)]
+    Events(EventsArgs),
     /// Replace the workers by new ones, without losing a request.
     #[command(after_help = RELOAD_NOTES)]
     Reload(ReloadArgs),
@@ -426,6 +431,20 @@ pub(crate) struct StatusArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EventsArgs {
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Only so many of the last ones.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
 
     #[command(flatten)]
     pub(crate) instance: InstanceArgs,

@@ -12,6 +12,7 @@ mod check;
 mod console;
 mod cores;
 mod doctor;
+mod events;
 mod exec;
 mod find_node;
 mod instance;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::check(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Status(args) => status::status(&args),
+        Verb::Events(args) => events::events(&args),
         Verb::Reload(args) => reload::reload(&args),
         Verb::Rollback(args) => reload::rollback(&args),
         Verb::Scale(args) => scale::scale(&args),

@@ -12,6 +12,8 @@ pub enum CommandRequest {
     Status,
     /// `hostler stop`.
     Stop,
+    /// `hostler events`.
+    Events,
     /// `hostler reload`; the answer comes when the reload is over.
     Reload {
         /// The app, if its name was typed.
@@ -41,6 +43,11 @@ pub enum CommandAnswer {
     Status(Box<InstanceStatus>),
     /// Understood and begun.
     Accepted,
+    /// To [`CommandRequest::Events`]: what is remembered, oldest first.
+    Events {
+        /// One for each thing that happened.
+        events: Vec<EventLine>,
+    },
     /// All workers run the new release.
     Reloaded {
         /// Its number.
@@ -67,4 +74,27 @@ pub enum CommandAnswer {
         /// What is wrong and what to do.
         why: String,
     },
+}
+
+/// Something that happened in an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// When, as RFC 3339 text in UTC.
+    pub time: String,
+    /// How much it matters.
+    pub level: EventLevel,
+    /// What it was, for people.
+    pub text: String,
+}
+
+/// How much something matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventLevel {
+    /// All is well.
+    Info,
+    /// Somebody should look at it.
+    Warn,
+    /// Something failed.
+    Error,
 }

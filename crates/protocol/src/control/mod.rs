@@ -9,7 +9,7 @@ mod lines;
 mod proxy;
 mod status;
 
-pub use command::{CommandAnswer, CommandRequest};
+pub use command::{CommandAnswer, CommandRequest, EventLevel, EventLine};
 pub use lines::{LineBuffer, LineError, encode_line};
 pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, Typed, WorkerAddress};
 pub use status::{

@@ -59,6 +59,7 @@ impl EventLoop<'_> {
             Action::Log(level, text) => {
                 // What the app printed comes before what we say about it.
                 self.flush_output();
+                self.history.add(level, &text);
                 match level {
                     Level::Info => tracing::info!("{text}"),
                     Level::Warn => tracing::warn!("{text}"),

@@ -17,6 +17,10 @@ impl EventLoop<'_> {
                 self.control.answer(client, &CommandAnswer::Accepted, true, now_ms);
                 self.events.push_back(Event::StopCommand);
             }
+            CommandRequest::Events => {
+                let answer = CommandAnswer::Events { events: self.history.lines() };
+                self.control.answer(client, &answer, false, now_ms);
+            }
             CommandRequest::Reload { app } => {
                 self.want_reload("hostler reload", client, app.as_deref(), false);
             }

@@ -14,6 +14,7 @@ mod commands;
 mod control;
 mod figures;
 mod health;
+mod history;
 mod launch;
 mod news;
 mod oom;
@@ -45,6 +46,7 @@ use children::Children;
 use control::ControlServer;
 use figures::FigureClock;
 use health::HealthChecks;
+use history::History;
 use oom::OomWatch;
 use orphans::Orphans;
 use proxy_link::ProxyLink;
@@ -107,6 +109,7 @@ pub(crate) struct EventLoop<'a> {
     restart_file: RestartFile,
     figures: FigureClock,
     health: HealthChecks,
+    history: History,
     stdout: Sink,
     read_app: &'a mut ReadApp<'a>,
     out: &'a mut dyn FnMut(Notice),
@@ -154,6 +157,7 @@ impl<'a> EventLoop<'a> {
             restart_file: RestartFile::new(config.restart_file.clone()),
             figures: FigureClock::new(),
             health: HealthChecks::default(),
+            history: History::default(),
             stdout: Sink::new(io::stdout().as_fd())?,
             read_app,
             out,

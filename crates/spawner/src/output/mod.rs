@@ -6,7 +6,7 @@
 mod lines;
 mod log_writer;
 mod sink;
-mod timestamp;
+pub(crate) mod timestamp;
 
 pub(crate) use lines::LineCutter;
 pub(crate) use log_writer::stderr_sink;
