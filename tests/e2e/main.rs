@@ -13,6 +13,7 @@ mod bad_input;
 mod bad_input_tables;
 mod below;
 mod bodies;
+mod chaos;
 mod commands;
 mod exec;
 mod exhaustion;

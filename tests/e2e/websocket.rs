@@ -8,7 +8,7 @@ matrix!(all: echo, closing, refused_upgrades, upgrades_with_a_body, open_sockets
 
 pub(crate) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
+pub(crate) const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
@@ -21,20 +21,31 @@ pub(crate) struct Socket(Client);
 
 impl Socket {
     pub(crate) fn open(instance: &Instance) -> Self {
-        let mut client = instance.client();
-        client.send(
+        Self::try_over(instance.client()).expect("101")
+    }
+
+    /// Over an open connection; what was answered instead, if it was not agreed to.
+    pub(crate) fn try_over(mut client: Client) -> Result<Self, String> {
+        let sent = client.try_send(
             "GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         );
-        let response = client.read_head().expect("101");
-        assert_eq!(response.status, 101);
+        sent.map_err(|error| error.to_string())?;
+        let response = client.read_head().map_err(|error| error.to_string())?;
+        if response.status != 101 {
+            return Err(format!("{response:?}"));
+        }
         assert_eq!(response.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert!(
             response
                 .field("upgrade")
                 .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
         );
-        Self(client)
+        Ok(Self(client))
+    }
+
+    pub(crate) fn try_send(&mut self, opcode: u8, payload: &[u8]) -> Result<(), String> {
+        self.0.try_send(Self::frame(opcode, payload)).map_err(|error| error.to_string())
     }
 
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
@@ -61,19 +72,24 @@ impl Socket {
     }
 
     pub(crate) fn receive(&mut self) -> (u8, Vec<u8>) {
-        let head = self.0.read_exact(2).expect("frame head");
+        self.try_receive().expect("a frame")
+    }
+
+    pub(crate) fn try_receive(&mut self) -> Result<(u8, Vec<u8>), String> {
+        let mut read = |length| self.0.read_exact(length).map_err(|error| error.to_string());
+        let head = read(2)?;
         let length = match head[1] {
             126 => {
-                let bytes = self.0.read_exact(2).expect("length");
+                let bytes = read(2)?;
                 usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
             }
             127 => {
-                let bytes = self.0.read_exact(8).expect("length");
+                let bytes = read(8)?;
                 u64::from_be_bytes(bytes.try_into().expect("8 bytes")) as usize
             }
             short => usize::from(short),
         };
-        (head[0] & 0x0f, self.0.read_exact(length).expect("payload"))
+        Ok((head[0] & 0x0f, read(length)?))
     }
 }
 

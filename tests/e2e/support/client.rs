@@ -78,17 +78,22 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(target: &Target) -> Self {
+        Self::try_connect(target).expect("connect")
+    }
+
+    /// As `connect`, for tests where nobody may be there.
+    pub(crate) fn try_connect(target: &Target) -> io::Result<Self> {
         let stream = match target {
             Target::Tcp(address) => {
-                let stream = TcpStream::connect_timeout(address, PATIENCE).expect("connect");
+                let stream = TcpStream::connect_timeout(address, PATIENCE)?;
                 stream.set_nodelay(true).expect("nodelay");
                 Stream::Tcp(stream)
             }
-            Target::Unix(path) => Stream::Unix(UnixStream::connect(path).expect("connect")),
+            Target::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
         };
         let mut client = Self { stream, input: Vec::new() };
         client.set_patience(PATIENCE);
-        client
+        Ok(client)
     }
 
     /// Deadline of each single read and write.

@@ -1,0 +1,137 @@
+//! Chaos: what may happen to an instance happens, under load, and the clients count what it costs.
+//!
+//! Owns: the events and what each may cost; counts are exact. Must never know: how the instance survives.
+//!
+//! `HOSTLER_TEST_CHAOS=full` does each as often as the promise is made for; otherwise it is a few times. Times are judged
+//! there alone, because they mean something on a quiet machine only.
+
+mod clients;
+
+use std::time::Duration;
+
+use hostler_protocol::control::WorkerState;
+use rustix::process::Signal;
+
+use crate::reload::{code, told, verb};
+use crate::support::{Instance, Setup, Variant, eventually, matrix, signal, within};
+use clients::{Crowd, Failure, Kind};
+
+matrix!(all: kills_of_workers, reloads, scaling);
+matrix!(frames: kills_of_the_proxy, a_stop_under_load);
+
+fn is_full() -> bool {
+    std::env::var("HOSTLER_TEST_CHAOS").is_ok_and(|value| value == "full")
+}
+
+/// How often something is done.
+fn times(full: u32, few: u32) -> u32 {
+    if is_full() { full } else { few }
+}
+
+/// Three workers, 64 + 16 clients; or fewer clients where other tests run beside.
+fn start(variant: Variant) -> (Instance, Crowd) {
+    let setup = Setup::new(variant, "chaos.js").options("--workers 3 --probation 500ms");
+    let instance = setup.options("--websocket-drain 300ms").start();
+    instance.wait_all_workers();
+    let crowd = if is_full() { Crowd::on(&instance, 64, 16) } else { Crowd::on(&instance, 16, 4) };
+    wait_for_answers(&crowd, 100);
+    (instance, crowd)
+}
+
+/// So many more right answers: whatever has happened, it goes on.
+fn wait_for_answers(crowd: &Crowd, more: u64) {
+    let goal = crowd.answers() + more;
+    within(Duration::from_secs(60), "right answers", || (crowd.answers() >= goal).then_some(()));
+}
+
+/// A WebSocket has to go when its worker goes, and is told so.
+fn is_service_restart(failure: &Failure) -> bool {
+    failure.kind == Kind::Closed(Some(1012))
+}
+
+fn kills_of_workers(variant: Variant) {
+    let (instance, crowd) = start(variant);
+    for round in 0..times(50, 6) {
+        let pid = instance.worker_pid(round % 3);
+        signal(pid, Signal::KILL);
+        eventually("the worker is started again", || {
+            let workers = instance.status().workers;
+            let ready = workers.iter().filter(|worker| worker.state == WorkerState::Ready);
+            (ready.clone().count() == 3 && ready.clone().all(|worker| worker.pid != Some(pid)))
+                .then_some(())
+        });
+        wait_for_answers(&crowd, 50);
+    }
+    let seen = crowd.finish();
+    let time_is_right =
+        |failure: &Failure| !is_full() || failure.after < Duration::from_millis(100);
+    seen.assert_only(|failure| match failure.kind {
+        // What was in the killed worker and may not be repeated.
+        Kind::Status(502) => !failure.idempotent && time_is_right(failure),
+        // The same, if its answer had begun: all that is left is to cut it.
+        Kind::Lost => !failure.idempotent && failure.text.contains("\\x08\\x10"),
+        // Its WebSockets had no chance to say farewell.
+        Kind::Closed(None) => true,
+        _ => false,
+    });
+    instance.finish();
+}
+
+fn reloads(variant: Variant) {
+    let (instance, crowd) = start(variant);
+    for _ in 0..times(50, 3) {
+        let output = verb(&instance, &["reload"]);
+        assert_eq!(code(&output), Some(0), "{}", told(&output));
+        wait_for_answers(&crowd, 50);
+    }
+    let seen = crowd.finish();
+    assert!(seen.echoes > 0);
+    seen.assert_only(is_service_restart);
+    instance.finish();
+}
+
+fn scaling(variant: Variant) {
+    let (instance, crowd) = start(variant);
+    for _ in 0..times(10, 2) {
+        for workers in ["4", "1"] {
+            let output = verb(&instance, &["scale", workers]);
+            assert_eq!(code(&output), Some(0), "{}", told(&output));
+            wait_for_answers(&crowd, 50);
+        }
+    }
+    let seen = crowd.finish();
+    seen.assert_only(is_service_restart);
+    instance.finish();
+}
+
+fn kills_of_the_proxy(variant: Variant) {
+    let (instance, crowd) = start(variant);
+    // Five deaths within ten seconds are a crash loop, which is another story.
+    let pause = Duration::from_millis(2_600);
+    for _ in 0..times(20, 3) {
+        let pid = instance.proxy_pid();
+        signal(pid, Signal::KILL);
+        eventually("a new proxy", || instance.try_status()?.proxy_pid.filter(|new| *new != pid));
+        wait_for_answers(&crowd, 50);
+        std::thread::sleep(pause);
+    }
+    let seen = crowd.finish();
+    // No connection is refused; what was in the dead proxy is lost.
+    seen.assert_only(|failure| matches!(failure.kind, Kind::Lost | Kind::Closed(None)));
+    instance.finish();
+}
+
+fn a_stop_under_load(variant: Variant) {
+    let (mut instance, crowd) = start(variant);
+    instance.signal(Signal::TERM);
+    let status = instance.wait_exit(Duration::from_secs(15));
+    assert_eq!(status.code(), Some(0));
+    instance.assert_gone();
+    let seen = crowd.finish();
+    seen.assert_only(|failure| match failure.kind {
+        // After the end nobody is there; a kept connection may end between two requests.
+        Kind::Refused | Kind::Closed(_) => true,
+        Kind::Lost => failure.text.contains("closed after \"\"") || failure.text.contains("reset"),
+        Kind::Status(_) | Kind::Wrong => false,
+    });
+}
