@@ -5,7 +5,7 @@
 
 use hostler_protocol::http1::BodyFraming;
 
-use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Refusal, Writing};
+use super::{Action, BodyLeft, Conn, Context, Keep, Phase, Reading, Refusal, Writing};
 use crate::respond::OwnAnswer;
 
 /// How often a request that never left may be given out again: each time a worker refused the connection.
@@ -67,6 +67,13 @@ impl Conn {
                 } else {
                     self.answer(OwnAnswer::WorkerLost, cx);
                 }
+            }
+            // The client has all of it, and may have sent its next request: only the frame that says so is missing.
+            (Phase::Exchange, Writing::Body(BodyLeft::None)) => {
+                self.close_after |= !matches!(self.reading, Reading::Done);
+                self.writing = Writing::Done;
+                self.release(Keep::Cancel, cx);
+                self.finish_exchange(cx);
             }
             (Phase::Exchange, _) => self.truncated(cx),
             (Phase::Tunnel, _) => match self.request.refusal {

@@ -75,6 +75,18 @@ fn a_worker_lost_behind_the_head_truncates() {
 }
 
 #[test]
+fn a_worker_lost_before_it_said_that_its_whole_answer_is_whole_harms_nobody() {
+    for fields in ["Content-Length: 2\r\n\r\nhi", "Content-Length: 0\r\n\r\n"] {
+        let mut world = World::in_exchange(GET, STREAM);
+        world.worker(&format!("HTTP/1.1 200 OK\r\n{fields}"), ResponseEnd::Open);
+        // The client knows where it ends, and asks on.
+        world.receive(GET);
+        assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel", "stream", "dispatch"]);
+        assert_eq!(world.stats.failed, 0);
+    }
+}
+
+#[test]
 fn a_worker_lost_behind_its_answer_harms_only_the_upload() {
     let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab";
     let mut world = World::in_exchange(request, STREAM);
