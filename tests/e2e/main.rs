@@ -14,6 +14,7 @@ mod bad_input_tables;
 mod below;
 mod bodies;
 mod commands;
+mod config_file;
 mod exec;
 mod exhaustion;
 mod frameworks;

@@ -30,7 +30,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         worker_silence_ms_max: settings.times.worker_silence_ms_max.value,
         head_bytes_max: settings.limits.head_bytes_max.value,
         body_bytes_max: settings.limits.body_bytes_max.value,
-        access_log: settings.access_log.clone(),
+        access_log: settings.access_log.value.clone(),
         log_json: log_json(settings),
         typed: Typed {
             head_ms_max: settings.times.head_ms_max.source.is_chosen(),
@@ -49,13 +49,10 @@ pub(crate) fn supervisor_config(settings: &Settings, own_binary: &Path) -> Super
     SupervisorConfig {
         runtime_dir: settings.runtime_dir.value.clone(),
         app: AppSpec {
-            name: settings.app.name.clone(),
+            name: settings.app.name.value.clone(),
             launch: settings.launch.clone(),
-            cwd: settings.app.folder.clone(),
-            env: match &settings.app.start {
-                Start::Script { env, .. } => env.clone(),
-                Start::Command { .. } => Vec::new(),
-            },
+            cwd: settings.app.cwd.value.clone(),
+            env: app_env(settings),
             workers: settings.workers.value,
             transport: settings.transport.value,
         },
@@ -68,6 +65,17 @@ pub(crate) fn supervisor_config(settings: &Settings, own_binary: &Path) -> Super
         stop_ms_max: settings.times.stop_ms_max.value,
         log_json: log_json(settings),
     }
+}
+
+/// The file's variables come behind those of a start line: of two with one name the operator's holds.
+fn app_env(settings: &Settings) -> Vec<(String, String)> {
+    let mut env = match &settings.app.entry.start {
+        Start::Script { env, .. } => env.clone(),
+        Start::Command { .. } => Vec::new(),
+    };
+    let of_file = settings.app_env.iter();
+    env.extend(of_file.map(|(name, said)| (name.clone(), said.text.clone())));
+    env
 }
 
 fn log_json(settings: &Settings) -> bool {

@@ -8,6 +8,8 @@ mod app_entry;
 mod args;
 mod cgroup;
 mod check;
+mod config;
+mod config_file;
 mod console;
 mod cores;
 mod doctor;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Exec(args) => exec::exec(&args),
         Verb::Check(args) => check::check(&args),
+        Verb::Config(args) => config::config(&args.verb),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Status(args) => status::status(&args),
         Verb::Stop(args) => stop::stop(&args),
