@@ -103,7 +103,7 @@ fn served_by_a_file(variant: Variant) {
     );
     assert_eq!((upload(&instance, 1024), upload(&instance, 1025)), (200, 413));
     let status = instance.status();
-    assert_eq!((status.app.as_str(), status.workers.len()), ("web", 2));
+    assert_eq!((status.workers[0].app.as_str(), status.workers.len()), ("web", 2));
 
     // The next release: what starts now is what the link leads to now.
     folder.link("releases/2");

@@ -21,7 +21,7 @@ Exit codes:
   1   the app or the proxy failed, or `doctor` found a failure
   2   the command line is not understood
   69  an address cannot be bound, or no instance runs
-  78  a setting is wrong, or there is no app at PATH";
+  78  a setting is wrong (also in a file), or there is no app at PATH";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -58,7 +58,7 @@ Exit codes:
   1   the app or the proxy failed
   2   the command line is not understood
   69  an address cannot be bound
-  78  a setting is wrong, or there is no app at PATH";
+  78  a setting is wrong (also in a file), or there is no app at PATH";
 
 /// Serves a Node.js app: HTTP front, load balancer and process manager in one program.
 ///
