@@ -166,7 +166,7 @@ fn did_you_mean(found: &str, known: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod unit_tests {
+mod tests {
     use super::*;
 
     #[test]

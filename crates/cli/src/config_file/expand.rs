@@ -58,7 +58,7 @@ fn value_of(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Str
 }
 
 #[cfg(test)]
-mod unit_tests {
+mod tests {
     use super::*;
 
     fn env(name: &str) -> Option<String> {

@@ -78,7 +78,12 @@ fn read_wanted(all: &AsTyped<'_>) -> Result<Wanted, SettingsError> {
         return Ok(Wanted { path, command, folder: current.clone(), cwd: None });
     }
     if command.is_some() {
-        return Ok(Wanted { command, path: here(), ..of_file });
+        let folder = match &of_file.cwd {
+            Some(cwd) => cwd.value.clone(),
+            None if led_to_file => all.file.folder.clone(),
+            None => current.clone(),
+        };
+        return Ok(Wanted { command, path: here(), folder, ..of_file });
     }
     Ok(of_file)
 }

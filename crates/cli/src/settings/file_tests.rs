@@ -302,6 +302,10 @@ fn what_a_path_beside_a_file_means() {
     assert_eq!(start(&["-c", "a/hostler.toml", "b"]), is("b/server.js", "b"));
     assert_eq!(start(&["-c", "a/hostler.toml", "server.js"]), is("server.js", ""));
     assert_eq!(start(&["-c", "a/hostler.toml", "--command", "x"]), is("x", "a/sub"));
+    folder.write("b/p.toml", "[[app]]\npath = \"server.js\"");
+    assert_eq!(start(&["-c", "b/p.toml"]), is("b/server.js", "b"));
+    assert_eq!(start(&["-c", "b/p.toml", "--command", "x"]), is("x", ""));
+    assert_eq!(start(&["a", "--command", "x"]), is("x", "a/sub"));
     assert_eq!(start(&["-c", "c.toml"]), is("serve $PORT", ""));
     assert_eq!(start(&["-c", "c.toml", "b"]), is("b/server.js", "b"));
     // A file that says nothing about the app leaves it where it is.
