@@ -75,7 +75,7 @@ fn help_goes_to_stdout_and_lists_every_visible_verb() {
     let output = hostler(&["--help"]);
     expect(&output, 0, &[]);
     let help = stdout(&output);
-    for verb in ["run", "check", "doctor", "status", "stop"] {
+    for verb in ["run", "check", "config", "doctor", "status", "stop"] {
         let shown = help.lines().any(|line| line.trim_start().starts_with(verb));
         assert!(shown, "{verb} is missing in: {help}");
     }
@@ -111,6 +111,8 @@ fn the_help_of_run_has_every_option_examples_and_exit_codes() {
             "--max-queue <N>",
             "--queue-timeout <TIME>",
             "--worker-requests <N>",
+            "-c, --config <FILE>",
+            "--no-config",
             "Examples:",
             "Exit codes:",
             "69  an address cannot be bound",
@@ -190,7 +192,7 @@ fn check_shows_values_and_where_they_come_from() {
     expect(&output, 0, &["PROXY MEMORY PER SHARD", "buffers of all shards"]);
     let text = stdout(&output);
     for (name, value, source) in [
-        ("app", "json", ""),
+        ("name", "json", "(default: package.json or folder)"),
         ("listen", "127.0.0.1:8081", "(environment: PORT)"),
         ("workers", "3", "(environment: WEB_CONCURRENCY)"),
         ("shards", "2", "(option)"),

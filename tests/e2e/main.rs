@@ -15,6 +15,7 @@ mod below;
 mod bodies;
 mod chaos;
 mod commands;
+mod config_file;
 mod exec;
 mod exhaustion;
 mod frameworks;

@@ -57,7 +57,7 @@ fn by_memory_too_fast(variant: Variant) {
 fn mistakes(variant: Variant) {
     for (options, part) in [
         ("--max-memory 10M", "from 64M"),
-        ("--max-memory 100M --max-memory-hard 100M", "more than --max-memory"),
+        ("--max-memory 100M --max-memory-hard 100M", "more than max-memory"),
         ("--max-age 5", "with a unit"),
         ("--max-requests 0", "a whole number from 1"),
     ] {

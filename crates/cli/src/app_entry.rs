@@ -7,7 +7,7 @@
 //! in the folder that PATH names.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -136,10 +136,30 @@ pub(crate) fn command_app(
     })
 }
 
-/// Resolving links gives one name for one app, whatever way it was reached.
+/// Links stay as they were typed: `current -> releases/42` is followed anew by each worker that starts.
 fn resolve(path: &Path, current_folder: &Path) -> Result<PathBuf, AppEntryError> {
     let absolute = current_folder.join(path);
-    absolute.canonicalize().map_err(|error| AppEntryError::NoPath { path: path.to_owned(), error })
+    let real = absolute.canonicalize();
+    real.map_err(|error| AppEntryError::NoPath { path: path.to_owned(), error })?;
+    Ok(tidy(&absolute))
+}
+
+/// Without `.` and `..`, except where that would lead elsewhere because of a link.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    match (clean.canonicalize(), path.canonicalize()) {
+        (Ok(one), Ok(other)) if one == other => clean,
+        _ => path.to_owned(),
+    }
 }
 
 /// Releases lie in folders with names of their own, and a link leads to the newest: `shop/current -> shop/releases/42`. The
@@ -166,7 +186,8 @@ pub(crate) fn find_app(path: &Path, current_folder: &Path) -> Result<AppEntry, A
             &named_after(&current_folder.join(path), &absolute),
         );
     }
-    if !has_script_ending(&absolute) {
+    let real = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
+    if !has_script_ending(&real) {
         let typescript =
             absolute.extension().is_some_and(|ending| ending == "ts" || ending == "mts");
         let hint = if typescript {
@@ -252,11 +273,11 @@ fn note(tried: &mut String, what: &str) {
 fn resolve_file(path: &Path) -> Option<PathBuf> {
     let mut with_ending = path.as_os_str().to_owned();
     with_ending.push(".js");
-    [path.to_owned(), PathBuf::from(with_ending), path.join("index.js")]
+    let file = [path.to_owned(), PathBuf::from(with_ending), path.join("index.js")]
         .into_iter()
-        .find(|candidate| candidate.is_file())
-        .and_then(|file| file.canonicalize().ok())
-        .filter(|file| has_script_ending(file))
+        .find(|candidate| candidate.is_file())?;
+    // Node goes by the ending of what a link leads to.
+    has_script_ending(&file.canonicalize().ok()?).then(|| tidy(&file))
 }
 
 fn has_script_ending(path: &Path) -> bool {
@@ -286,17 +307,18 @@ fn name_of_file(script: &Path) -> String {
     named.unwrap_or_else(|| app_name(None, folder))
 }
 
+/// A name is part of socket paths, which end at 107 bytes.
+pub(crate) const NAME_LETTERS_MAX: usize = 32;
+
 /// The package's name without its scope, else the folder's, reduced to what is safe in a file name.
 fn app_name(package_name: Option<&str>, folder: &Path) -> String {
-    // The name is part of socket paths, which end at 107 bytes.
-    const LETTERS_MAX: usize = 32;
     let folder_name = folder.file_name().unwrap_or_default().to_string_lossy();
     let without_scope = package_name.map(|name| name.rsplit('/').next().unwrap_or(name));
     for candidate in [without_scope.unwrap_or_default(), &folder_name] {
         let safe: String = candidate
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' })
-            .take(LETTERS_MAX)
+            .take(NAME_LETTERS_MAX)
             .collect();
         let safe = safe.trim_matches(['-', '.']);
         if !safe.is_empty() {

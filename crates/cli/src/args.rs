@@ -4,10 +4,15 @@
 //! and durations stay text here and are read by `settings`, so that a bad value is reported the same way
 //! whether it was typed or came from the environment. Used by `main`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod config;
+mod exec;
+
+pub(crate) use config::{ConfigArgs, ConfigVerb, ConfigVerbArgs};
+pub(crate) use exec::ExecArgs;
 
 /// Exit codes, at the end of every `--help`.
 const EXIT_CODES: &str = "\
@@ -16,7 +21,7 @@ Exit codes:
   1   the app or the proxy failed, or `doctor` found a failure
   2   the command line is not understood
   69  an address cannot be bound, or no instance runs
-  78  a setting is wrong, or there is no app at PATH";
+  78  a setting is wrong (also in a file), or there is no app at PATH";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -27,6 +32,14 @@ Examples:
   hostler run --command 'npm start'           whatever starts the app
   hostler run --command 'uvicorn app:app --uds $SOCKET'
   hostler run /srv/shop --command 'gunicorn --bind 127.0.0.1:$PORT shop:app'
+  hostler run -c /etc/hostler/shop.toml       what the file says
+  hostler run -c shop.toml --workers 2        an option overrules the file
+
+The file: FILE of --config, else hostler.toml in the folder PATH (without PATH, or if PATH is a
+file: in the current folder), else /etc/hostler/hostler.toml if there is no PATH, no --command
+and no app here. An option overrules an environment variable, that overrules the file. Each
+option but --config is a key of the same name there; docs/configuration.md has them all, and
+`hostler config show` prints the settings in effect as such a file.
 
 What is started: the `main` of package.json, else its `scripts.start` (the file itself if
 that is `node FILE [args]`, else the line as with --command), else server.js, app.js or
@@ -45,7 +58,7 @@ Exit codes:
   1   the app or the proxy failed
   2   the command line is not understood
   69  an address cannot be bound
-  78  a setting is wrong, or there is no app at PATH";
+  78  a setting is wrong (also in a file), or there is no app at PATH";
 
 const RELOAD_NOTES: &str = "\
 What happens: settings, package.json and links such as `current` are read anew; all new
@@ -61,25 +74,6 @@ Exit codes:
   1   it was taken back, or could not be begun
   69  no instance runs
   78  a setting is wrong";
-
-const EXEC_EXAMPLES: &str = "\
-Examples:
-  hostler exec -- npm test                    the app's own tests, over frames
-  hostler exec --summary -- node server.js    the app by itself, on the port it asks for
-  hostler exec -- npx mocha test/*.js
-
-Node opens the ports and accepts, as always; the proxy takes each accepted connection
-before a byte is read, and hands requests to the app as it does under `hostler run`.
-What frames cannot carry (upgrades, CONNECT, broken requests) goes back to Node, which
-then reads it itself. Nothing is added to requests or answers. https, http2 and net
-servers are left alone.
-
---summary prints one last line on stderr:
-  hostler exec: servers=N requests=N frames=N http=N
-servers that listened, requests in all, those over frames, those that Node read itself.
-
-The exit code is the command's own; 128 and the signal's number if a signal ended it,
-127 if there is no such program, 126 if it cannot be run, 1 if hostler failed.";
 
 /// Serves a Node.js app: HTTP front, load balancer and process manager in one program.
 ///
@@ -100,13 +94,16 @@ pub(crate) enum Verb {
     /// Run any command with the http servers of its Node processes behind the proxy.
     ///
     /// For `hostler exec -- npm test`: proves in a minute that an app behaves over frames as it does alone.
-    #[command(after_help = EXEC_EXAMPLES)]
+    #[command(after_help = exec::EXAMPLES)]
     Exec(ExecArgs),
     /// Show the settings `run` would use, where each comes from, and the memory they cost.
     ///
     /// Takes the options of `run`, starts nothing, and exits with 78 if a setting is wrong.
     #[command(after_help = EXIT_CODES)]
     Check(Box<RunArgs>),
+    /// Print settings as a configuration file, or the JSON Schema of such files.
+    #[command(after_help = EXIT_CODES)]
+    Config(ConfigVerbArgs),
     /// Examine this machine: kernel, io_uring, limits, cores, Node.
     ///
     /// Each line is ok, warn or fail, with what to do about it. Exits with 1 if a line is fail.
@@ -145,9 +142,10 @@ pub(crate) enum Verb {
 
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RunArgs {
-    /// Folder of the app, or its JavaScript file.
-    #[arg(default_value = ".")]
-    pub(crate) path: PathBuf,
+    /// Folder of the app, or its JavaScript file. Default: what the configuration file says, else this folder.
+    ///
+    /// A PATH takes the place of path, command and cwd in a file named with --config.
+    pub(crate) path: Option<PathBuf>,
 
     /// Command that starts the app, in place of a script; run by /bin/sh in the folder PATH.
     ///
@@ -204,11 +202,14 @@ pub(crate) struct RunArgs {
 pub(crate) struct InstanceArgs {
     /// Folder for the sockets of this instance; it names the instance.
     ///
-    /// Give each instance its own. Default: $HOSTLER_RUNTIME_DIR, else /run/hostler for root,
+    /// Give each instance its own. Default: $HOSTLER_RUNTIME_DIR, the configuration file, else /run/hostler for root,
     /// $XDG_RUNTIME_DIR/hostler or ~/.hostler/run for others. At most 61 characters, because socket paths
     /// are short.
     #[arg(long, value_name = "DIR", help_heading = "Instance")]
     pub(crate) runtime_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -393,26 +394,6 @@ pub(crate) struct RecycleArgs {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ExecArgs {
-    /// Print one last line on stderr: how many servers and requests, and which way they went.
-    #[arg(long)]
-    pub(crate) summary: bool,
-
-    /// Form of the logs; there are none unless HOSTLER_LOG is set.
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
-
-    /// The command and its arguments, behind `--`.
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
-    pub(crate) command: Vec<OsString>,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
     /// Print one JSON object.
     #[arg(long)]
@@ -566,7 +547,7 @@ mod tests {
         let cli =
             Cli::parse_from(["hostler", "run", "app.js", "--workers", "2", "--", "--workers", "9"]);
         let Verb::Run(run) = cli.verb else { panic!("run was typed") };
-        assert_eq!(run.path, PathBuf::from("app.js"));
+        assert_eq!(run.path.as_deref(), Some(std::path::Path::new("app.js")));
         assert_eq!(run.processes.workers.as_deref(), Some("2"));
         assert_eq!(run.app_args, ["--workers", "9"]);
     }

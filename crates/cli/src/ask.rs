@@ -19,12 +19,11 @@ const WAIT_MS_DEFAULT: u32 = 300_000;
 
 /// Asks and says what came of it.
 pub(crate) fn ask(args: &ChangeArgs, request: CommandRequest) -> ExitCode {
-    let typed = args.instance.runtime_dir.as_deref();
     let settings = with_surroundings(|around| {
         let wait_ms = read_or("--wait", args.wait.as_deref(), WAIT_MS_DEFAULT, |text| {
             text.duration_ms(&(SHORTEST_MS..=HOUR_MS))
         })?;
-        Ok((runtime_dir(typed, around)?.value, wait_ms.value))
+        Ok((runtime_dir(&args.instance, around)?.value, wait_ms.value))
     });
     match settings {
         Ok((dir, wait_ms)) => ask_in(&dir, request, wait_ms),

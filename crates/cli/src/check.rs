@@ -6,20 +6,19 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use hostler_spawner::{Launch, ReadySpec};
+use hostler_spawner::Launch;
 
 use crate::app_entry::Start;
-use crate::args::{LogFormat, RunArgs};
+use crate::args::RunArgs;
 use crate::console::{BAD_CONFIG, OK, end_with, print};
 use crate::instance::proxy_setup;
-use crate::run::{io_name, transport_name};
-use crate::settings::{Limits, Recycling, Setting, Settings, Times, with_surroundings};
+use crate::settings::{Row, Section, Settings, Value, rows};
 use crate::table::{Align, grouped, table};
-use crate::units::{show_duration_ms, show_memory, show_size_bytes};
+use crate::units::show_memory;
 
 /// Runs the verb.
 pub(crate) fn check(args: &RunArgs) -> ExitCode {
-    match with_surroundings(|around| Settings::resolve(args, around)) {
+    match Settings::read(args) {
         Ok(settings) => {
             print(&report(&settings));
             ExitCode::from(OK)
@@ -30,164 +29,84 @@ pub(crate) fn check(args: &RunArgs) -> ExitCode {
 
 fn report(settings: &Settings) -> String {
     let left = ("", Align::Left);
-    let mut text = table(&[left, left, left], &rows(settings));
+    let mut text = table(&[left, left, left], &lines(settings));
     text.push('\n');
     text.push_str(&memory(settings));
     text
 }
 
-fn rows(settings: &Settings) -> Vec<Vec<String>> {
-    let mut rows = app_rows(settings);
-    rows.extend(process_rows(settings));
-    rows.extend(time_rows(&settings.times));
-    rows.extend(limit_rows(&settings.limits));
-    rows.extend(recycle_rows(&settings.recycling));
-    rows
+fn lines(settings: &Settings) -> Vec<Vec<String>> {
+    let file = &settings.file;
+    let mut lines = vec![plain("config file", file.shown().to_owned(), file.how())];
+    let (app, server): (Vec<Row>, Vec<Row>) =
+        rows(settings).into_iter().partition(|row| row.section == Section::App);
+    lines.extend(start_lines(settings));
+    lines.extend(app.iter().filter(|row| is_worth_a_line(row)).map(line));
+    lines.extend(server.iter().map(line));
+    lines.extend(core_lines(settings));
+    lines
 }
 
-fn row<T>(name: &str, setting: &Setting<T>, show: impl FnOnce(&T) -> String) -> Vec<String> {
-    plain(name, show(&setting.value), &setting.source.to_string())
+/// What is started has a line that says more.
+fn is_worth_a_line(row: &Row) -> bool {
+    !matches!(row.key.as_str(), "path" | "command") && row.value != Value::List(Vec::new())
+}
+
+/// Named as the options are.
+fn line(row: &Row) -> Vec<String> {
+    let name = match row.key.starts_with("env.") {
+        true => row.key.clone(),
+        false => row.key.replace('_', "-"),
+    };
+    plain(&name, format!("{}{}", row.value.text(), row.unit), &row.why())
 }
 
 fn plain(name: &str, value: String, why: &str) -> Vec<String> {
+    let value = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     vec![name.to_owned(), value, format!("({why})")]
 }
 
-fn app_rows(settings: &Settings) -> Vec<Vec<String>> {
-    let app = &settings.app;
-    let folder = app.folder.display().to_string();
-    let mut rows = vec![plain("app", app.name.clone(), "package.json or folder")];
+/// What is started, and what a start line in package.json adds to it.
+fn start_lines(settings: &Settings) -> Vec<Vec<String>> {
+    let entry = &settings.app.entry;
+    let mut lines = Vec::new();
     match &settings.launch {
         Launch::Script { script, .. } => {
-            rows.push(plain("script", script.display().to_string(), &app.found_by));
+            lines.push(plain("script", script.display().to_string(), &entry.found_by));
         }
-        Launch::Command { line, .. } => rows.push(plain("command", line.clone(), &app.found_by)),
-    }
-    rows.push(plain("folder", folder, "working directory of the workers"));
-    match &settings.launch {
-        Launch::Script { args, node_args, .. } => {
-            if !args.is_empty() {
-                rows.push(plain("app args", args.join(" "), "start line and command line"));
-            }
-            if !node_args.is_empty() {
-                rows.push(plain("node options", node_args.join(" "), "start line"));
+        Launch::Command { line, bin_folders } => {
+            lines.push(plain("command", line.clone(), &entry.found_by));
+            if !bin_folders.is_empty() {
+                lines.push(plain("PATH", joined_paths(bin_folders), "in front of the rest"));
             }
         }
-        Launch::Command { bin_folders, .. } if !bin_folders.is_empty() => {
-            let folders: Vec<_> =
-                bin_folders.iter().map(|path| path.display().to_string()).collect();
-            rows.push(plain("path", folders.join(":"), "in front of PATH"));
-        }
-        Launch::Command { .. } => {}
     }
-    if let Start::Script { env, .. } = &app.start {
+    if let Start::Script { env, node_args, args, .. } = &entry.start {
+        for (name, words) in [("node options", node_args), ("first args", args)] {
+            if !words.is_empty() {
+                lines.push(plain(name, words.join(" "), "start line"));
+            }
+        }
         for (name, value) in env {
-            rows.push(plain("app env", format!("{name}={value}"), "start line"));
+            lines.push(plain("start env", format!("{name}={value}"), "start line"));
         }
     }
-    if let Some(node) = &settings.node {
-        rows.push(row("node", node, |path| path.display().to_string()));
-    }
-    rows
+    lines
 }
 
-fn process_rows(settings: &Settings) -> Vec<Vec<String>> {
+fn joined_paths(paths: &[std::path::PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
+}
+
+fn core_lines(settings: &Settings) -> Vec<Vec<String>> {
     let cores = &settings.cores;
-    let mut rows = vec![
-        row("listen", &settings.listen, |list| joined(list)),
-        plain("usable cores", cores.count.to_string(), &cores.why),
-        row("workers", &settings.workers, ToString::to_string),
-        row("shards", &settings.shards, ToString::to_string),
-        row("pin", &settings.pin, |pin| if *pin { "on" } else { "off" }.to_owned()),
-        row("ready", &settings.ready, |ready| match ready {
-            ReadySpec::Listen => "listen".to_owned(),
-            ReadySpec::Answers(path) => path.clone(),
-        }),
-        row("max-surge", &settings.surge_max, |max| {
-            max.map_or_else(|| "all".to_owned(), |max| max.to_string())
-        }),
-    ];
+    let mut lines = vec![plain("usable cores", cores.count.to_string(), &cores.why)];
     if settings.pin.value {
         let why = "shared only when there are too few";
-        rows.push(plain("shard cores", joined(&settings.placement.shards), why));
-        rows.push(plain("worker cores", joined(&settings.placement.workers), why));
+        lines.push(plain("shard cores", joined(&settings.placement.shards), why));
+        lines.push(plain("worker cores", joined(&settings.placement.workers), why));
     }
-    rows.extend([
-        row("io", &settings.io, |io| io_name(*io).to_owned()),
-        row("transport", &settings.transport, |way| transport_name(*way).to_owned()),
-        row("runtime-dir", &settings.runtime_dir, |dir| dir.display().to_string()),
-        row("log-format", &settings.log_format, |format| match format {
-            LogFormat::Text => "text".to_owned(),
-            LogFormat::Json => "json".to_owned(),
-        }),
-    ]);
-    rows
-}
-
-/// A value that the app's server has too: unless the operator chose ours, the app may change it.
-fn row_of_both<T>(
-    name: &str,
-    setting: &Setting<T>,
-    of_server: &str,
-    show: impl FnOnce(&T) -> String,
-) -> Vec<String> {
-    if setting.source.is_chosen() {
-        return row(name, setting, show);
-    }
-    let why = format!("{}, unless the app sets {of_server}", setting.source);
-    plain(name, show(&setting.value), &why)
-}
-
-fn time_rows(times: &Times) -> [Vec<String>; 9] {
-    [
-        row_of_both("head-timeout", &times.head_ms_max, "headersTimeout", show_ms),
-        row_of_both("idle-timeout", &times.idle_ms_max, "keepAliveTimeout", show_ms),
-        row("client-timeout", &times.client_silence_ms_max, show_ms),
-        row("worker-timeout", &times.worker_silence_ms_max, show_ms),
-        row("start-timeout", &times.start_ms_max, show_ms),
-        row("stop-timeout", &times.stop_ms_max, show_ms),
-        row("probation", &times.probation_ms, show_ms),
-        row("drain-timeout", &times.drain_ms_max, show_ms),
-        row("websocket-drain", &times.websocket_drain_ms_max, show_ms),
-    ]
-}
-
-fn recycle_rows(recycling: &Recycling) -> [Vec<String>; 4] {
-    fn or_none<T: Copy>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
-        value.map_or_else(|| "none".to_owned(), show)
-    }
-    let size = |size: &Option<u64>| or_none(*size, show_size_bytes);
-    [
-        row("max-memory", &recycling.memory_bytes_max, size),
-        row("max-memory-hard", &recycling.memory_bytes_hard, size),
-        row("max-age", &recycling.age_ms_max, |age| {
-            or_none(*age, |ms| show_duration_ms(u64::from(ms)))
-        }),
-        row("max-requests", &recycling.requests_max, |count| {
-            or_none(*count, |count| count.to_string())
-        }),
-    ]
-}
-
-fn limit_rows(limits: &Limits) -> [Vec<String>; 6] {
-    [
-        row("max-connections", &limits.conns_max, |n| format!("{n} per shard")),
-        row_of_both("max-head-size", &limits.head_bytes_max, "maxHeaderSize", |n| {
-            show_size_bytes(u64::from(*n))
-        }),
-        row("max-body-size", &limits.body_bytes_max, |bytes| {
-            bytes.map_or_else(|| "none".to_owned(), show_size_bytes)
-        }),
-        row("max-queue", &limits.queue_requests_max, |n| format!("{n} per shard")),
-        row("queue-timeout", &limits.queue_ms_max, show_ms),
-        row("worker-requests", &limits.worker_requests_max, |n| {
-            format!("{n} per worker and shard")
-        }),
-    ]
-}
-
-fn show_ms(ms: &u32) -> String {
-    show_duration_ms(u64::from(*ms))
+    lines
 }
 
 fn joined<T: ToString>(list: &[T]) -> String {

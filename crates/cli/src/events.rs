@@ -18,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the verb.
 pub(crate) fn events(args: &EventsArgs) -> ExitCode {
-    let typed = args.instance.runtime_dir.as_deref();
-    let dir = match with_surroundings(|around| runtime_dir(typed, around)) {
+    let dir = match with_surroundings(|around| runtime_dir(&args.instance, around)) {
         Ok(setting) => setting.value,
         Err(error) => return end_with(BAD_CONFIG, error),
     };

@@ -30,7 +30,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         worker_silence_ms_max: settings.times.worker_silence_ms_max.value,
         head_bytes_max: settings.limits.head_bytes_max.value,
         body_bytes_max: settings.limits.body_bytes_max.value,
-        access_log: settings.access_log.clone(),
+        access_log: settings.access_log.value.clone(),
         log_json: log_json(settings),
         typed: Typed {
             head_ms_max: settings.times.head_ms_max.source.is_chosen(),
@@ -56,7 +56,7 @@ pub(crate) fn supervisor_config(settings: &Settings, own_binary: &Path) -> Super
         pin: settings.pin.value,
         start_ms_max: settings.times.start_ms_max.value,
         stop_ms_max: settings.times.stop_ms_max.value,
-        restart_file: settings.typed_folder.join("tmp/restart.txt"),
+        restart_file: settings.app.cwd.value.join("tmp/restart.txt"),
         log_json: log_json(settings),
     }
 }
@@ -64,13 +64,10 @@ pub(crate) fn supervisor_config(settings: &Settings, own_binary: &Path) -> Super
 /// What a reload reads anew.
 pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
     AppSpec {
-        name: settings.app.name.clone(),
+        name: settings.app.name.value.clone(),
         launch: settings.launch.clone(),
-        cwd: settings.app.folder.clone(),
-        env: match &settings.app.start {
-            Start::Script { env, .. } => env.clone(),
-            Start::Command { .. } => Vec::new(),
-        },
+        cwd: settings.app.cwd.value.clone(),
+        env: app_env(settings),
         workers: settings.workers.value,
         transport: settings.transport.value,
         ready: settings.ready.value.clone(),
@@ -87,6 +84,17 @@ pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
             requests_max: settings.recycling.requests_max.value.map(u64::from),
         },
     }
+}
+
+/// The file's variables come behind those of a start line: of two with one name the operator's holds.
+fn app_env(settings: &Settings) -> Vec<(String, String)> {
+    let mut env = match &settings.app.entry.start {
+        Start::Script { env, .. } => env.clone(),
+        Start::Command { .. } => Vec::new(),
+    };
+    let of_file = settings.app_env.iter();
+    env.extend(of_file.map(|(name, said)| (name.clone(), said.text.clone())));
+    env
 }
 
 fn log_json(settings: &Settings) -> bool {

@@ -9,6 +9,8 @@ mod args;
 mod ask;
 mod cgroup;
 mod check;
+mod config;
+mod config_file;
 mod console;
 mod cores;
 mod doctor;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Exec(args) => exec::exec(&args),
         Verb::Check(args) => check::check(&args),
+        Verb::Config(args) => config::config(&args.verb),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Status(args) => status::status(&args),
         Verb::Events(args) => events::events(&args),

@@ -14,11 +14,11 @@ use serde_json::json;
 use crate::args::{LogFormat, RunArgs};
 use crate::console::{BAD_CONFIG, FAILED, complain, end_with, print, start_logging};
 use crate::instance::{app_spec, supervisor_config};
-use crate::settings::{OPEN_FILES_MOST, Settings, with_surroundings};
+use crate::settings::{OPEN_FILES_MOST, Settings};
 
 /// Runs the verb.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    let settings = match with_surroundings(|around| Settings::resolve(args, around)) {
+    let settings = match Settings::read(args) {
         Ok(settings) => settings,
         Err(error) => return end_with(BAD_CONFIG, error),
     };
@@ -30,8 +30,8 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     };
     raise_open_files();
     let config = supervisor_config(&settings, &own_binary);
-    let shown = shown_app(&settings.typed_path, &settings.app.name);
-    let mut read_app = || match with_surroundings(|around| Settings::resolve(args, around)) {
+    let shown = shown_app(settings.typed_path.as_deref(), &settings.app.name.value);
+    let mut read_app = || match Settings::read(args) {
         Ok(settings) => Ok(app_spec(&settings)),
         Err(error) => Err(error.to_string()),
     };
@@ -79,8 +79,9 @@ pub(crate) fn raise_open_files() {
 }
 
 /// What was typed, unless it says nothing.
-fn shown_app(typed: &Path, name: &str) -> String {
-    if typed == Path::new(".") { name.to_owned() } else { typed.display().to_string() }
+fn shown_app(typed: Option<&Path>, name: &str) -> String {
+    let typed = typed.filter(|path| *path != Path::new("."));
+    typed.map_or_else(|| name.to_owned(), |path| path.display().to_string())
 }
 
 fn ready_line(app: &str, ready: &ReadyInfo) -> String {
@@ -131,7 +132,7 @@ pub(crate) fn backend(io: IoChoice, reason: &str) -> String {
 }
 
 /// The backend as people know it.
-pub(crate) fn io_name(io: IoChoice) -> &'static str {
+fn io_name(io: IoChoice) -> &'static str {
     match io {
         IoChoice::Uring => "io_uring",
         IoChoice::Epoll => "epoll",
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_current_folder_is_shown_by_its_name() {
-        assert_eq!(shown_app(Path::new("."), "shop"), "shop");
-        assert_eq!(shown_app(Path::new("examples/hello"), "hello"), "examples/hello");
+        assert_eq!(shown_app(Some(Path::new(".")), "shop"), "shop");
+        assert_eq!(shown_app(Some(Path::new("examples/hello")), "hello"), "examples/hello");
     }
 }

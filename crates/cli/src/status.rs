@@ -28,7 +28,7 @@ const HEARTBEAT_LATE_MS: u32 = 3_000;
 
 /// Runs the verb.
 pub(crate) fn status(args: &StatusArgs) -> ExitCode {
-    let typed = args.instance.runtime_dir.as_deref();
+    let typed = &args.instance;
     let dir = match with_surroundings(|around| runtime_dir(typed, around)) {
         Ok(setting) => setting.value,
         Err(error) => return end_with(BAD_CONFIG, error),

@@ -18,7 +18,7 @@ const WAIT_MS_DEFAULT: u32 = 90_000;
 
 /// Runs the verb.
 pub(crate) fn stop(args: &StopArgs) -> ExitCode {
-    let typed = args.instance.runtime_dir.as_deref();
+    let typed = &args.instance;
     let settings = with_surroundings(|around| {
         let wait_ms = read_or("--wait", args.wait.as_deref(), WAIT_MS_DEFAULT, |text| {
             text.duration_ms(&(SHORTEST_MS..=HOUR_MS))

@@ -47,8 +47,6 @@ pub(super) struct Seen {
     /// Right echoes over WebSockets.
     pub(super) echoes: u64,
     pub(super) failures: Vec<Failure>,
-    /// Of the right answers.
-    pub(super) waits: Vec<Duration>,
 }
 
 impl Seen {
@@ -62,11 +60,6 @@ impl Seen {
             self.answers,
             &bad[..bad.len().min(5)]
         );
-    }
-
-    pub(super) fn percentile(&mut self, percent: usize) -> Duration {
-        self.waits.sort_unstable();
-        self.waits[(self.waits.len() - 1) * percent / 100]
     }
 }
 
@@ -110,7 +103,6 @@ impl Crowd {
             all.answers += seen.answers;
             all.echoes += seen.echoes;
             all.failures.extend(seen.failures);
-            all.waits.extend(seen.waits);
         }
         all
     }
@@ -172,7 +164,6 @@ impl One {
                     self.fail(Kind::Wrong, idempotent, since, format!("{response:?}"));
                 } else {
                     self.seen.answers += 1;
-                    self.seen.waits.push(since.elapsed());
                     answers.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     /// Folders in front of `PATH`.
     search: Vec<PathBuf>,
     is_command: bool,
+    /// A configuration file says everything that the options would.
+    by_file: bool,
 }
 
 impl Setup {
@@ -45,6 +47,7 @@ impl Setup {
             runtime_dir: None,
             search: Vec::new(),
             is_command: false,
+            by_file: false,
         }
     }
 
@@ -52,6 +55,13 @@ impl Setup {
     pub(crate) fn command(variant: Variant, folder: &str, line: &str) -> Self {
         let setup = Self::path(variant, super::fixtures().join(folder));
         Self { is_command: true, ..setup }.option("--command").option(line)
+    }
+
+    /// What a configuration file says: the app, where it listens, its runtime directory.
+    pub(crate) fn file(variant: Variant, file: PathBuf, runtime_dir: &Path) -> Self {
+        let setup = Self::path(variant, PathBuf::new());
+        let setup = Self { by_file: true, runtime_dir: Some(runtime_dir.to_owned()), ..setup };
+        setup.option("-c").option(file.to_str().expect("UTF-8"))
     }
 
     /// Programs are looked for in this folder first.
@@ -149,6 +159,19 @@ impl Setup {
         }
     }
 
+    fn default_options(&self, command: &mut Command, runtime_dir: &Path) {
+        command.arg(&self.app);
+        command.args(["--log-format", "json", "--runtime-dir"]).arg(runtime_dir);
+        for (option, default) in [("--workers", "1"), ("--shards", "1"), ("--pin", "off")] {
+            if !self.options.iter().any(|given| given == option) {
+                command.args([option, default]);
+            }
+        }
+        if self.listen.is_empty() {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+    }
+
     fn command_line(&self, runtime_dir: &Path) -> Command {
         let binary = env!("CARGO_BIN_EXE_hostler");
         let mut command = match self.nofile {
@@ -160,16 +183,10 @@ impl Setup {
             }
             None => Command::new(binary),
         };
-        command.arg("run").arg(&self.app);
+        command.arg("run");
         command.args(["--io", self.variant.io(), "--transport", self.variant.transport()]);
-        command.args(["--log-format", "json", "--runtime-dir"]).arg(runtime_dir);
-        for (option, default) in [("--workers", "1"), ("--shards", "1"), ("--pin", "off")] {
-            if !self.options.iter().any(|given| given == option) {
-                command.args([option, default]);
-            }
-        }
-        if self.listen.is_empty() {
-            command.args(["--listen", "127.0.0.1:0"]);
+        if !self.by_file {
+            self.default_options(&mut command, runtime_dir);
         }
         for address in &self.listen {
             command.args(["--listen", address]);

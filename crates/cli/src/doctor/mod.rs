@@ -85,7 +85,7 @@ fn examine(args: &DoctorArgs) -> Result<Vec<Finding>, crate::settings::SettingsE
     with_surroundings(|around| {
         let read = &read_system_file;
         let number = |path: &str| read(Path::new(path))?.trim().parse::<u64>().ok();
-        let dir = runtime_dir(args.instance.runtime_dir.as_deref(), around)?.value;
+        let dir = runtime_dir(&args.instance, around)?.value;
         let search_path = (around.env)("PATH").unwrap_or_default();
         let node = find_node(args.node.as_deref(), &search_path, &around.current_folder);
         let probe = hostler_driver::probe::probe_uring();

@@ -1,47 +1,101 @@
-//! What a worker process is: Node with a script, or a command.
+//! What a worker process is: Node with a script, or a command; with its arguments and its variables.
 //!
-//! Owns: where typed arguments, the Node binary and `PATH` go in either case. Must never know: how the app was found
-//! (`app_entry`). Used by `settings`.
+//! Owns: where typed arguments, variables, the Node binary and `PATH` go in either case. Must never know: how the app was found
+//! (`app`). Used by `settings`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hostler_protocol::control::Transport;
 use hostler_spawner::Launch;
 
-use super::processes::read_node;
-use super::surroundings::Surroundings;
+use super::processes::{node_is_named, read_node};
+use super::typed::AsTyped;
 use super::value::{Setting, SettingsError, Source};
 use crate::app_entry::{AppEntry, Start};
-use crate::args::RunArgs;
+use crate::config_file::Said;
 
 /// What is started, and with which Node if that is our business.
 pub(super) fn read_launch(
     app: &AppEntry,
-    args: &RunArgs,
-    around: &Surroundings<'_>,
+    args: &[String],
+    all: &AsTyped<'_>,
 ) -> Result<(Launch, Option<Setting<PathBuf>>), SettingsError> {
     match &app.start {
         Start::Script { script, node_args, args: own, .. } => {
-            let node = read_node(args, around)?;
+            let node = read_node(all)?;
             let launch = Launch::Script {
                 node: node.value.clone(),
                 node_args: node_args.clone(),
                 script: script.clone(),
                 // As with `npm start -- x`: what was typed follows what the start line says.
-                args: [own.as_slice(), args.app_args.as_slice()].concat(),
+                args: [own.as_slice(), args].concat(),
             };
             Ok((launch, Some(node)))
         }
         Start::Command { line } => {
-            let node =
-                args.processes.node.is_some().then(|| read_node(args, around)).transpose()?;
+            let node = node_is_named(all).then(|| read_node(all)).transpose()?;
             let launch = Launch::Command {
-                line: with_args(line, &args.app_args),
+                line: with_args(line, args),
                 bin_folders: bin_folders(&app.folder, node.as_ref())?,
             };
-            Ok((launch, node.map(|node| Setting { source: Source::Option, ..node })))
+            Ok((launch, node))
         }
     }
+}
+
+/// What is behind `--`, else the file's.
+pub(super) fn read_args(all: &AsTyped<'_>) -> Result<Setting<Vec<String>>, SettingsError> {
+    let mut of_file = None;
+    if let Some(list) = &all.file.app.args {
+        let said: Vec<Said> = list
+            .values()
+            .iter()
+            .filter_map(|value| all.said(Some(value)).transpose())
+            .collect::<Result<_, _>>()?;
+        of_file = said.first().map(|first| Source::File(first.place.clone())).map(|source| {
+            Setting { value: said.into_iter().map(|said| said.text).collect(), source }
+        });
+    }
+    let typed = &all.args.app_args;
+    let typed =
+        (!typed.is_empty()).then(|| Setting { value: typed.clone(), source: Source::Option });
+    Ok(Setting::chosen_or(typed.or(of_file), Vec::new()))
+}
+
+/// The variables of the file.
+pub(super) fn read_env(
+    all: &AsTyped<'_>,
+    launch: &Launch,
+) -> Result<BTreeMap<String, Said>, SettingsError> {
+    let mut env = BTreeMap::new();
+    for (name, value) in &all.file.app.env {
+        let Some(said) = all.said(Some(value))? else { continue };
+        let wrong = |why: &str| SettingsError::BadVariable {
+            place: said.place.clone(),
+            why: why.to_owned(),
+        };
+        match name.as_str() {
+            _ if name.is_empty() || name.contains(['=', '\0']) => {
+                return Err(wrong(
+                    "no variable can have such a name: it is empty, or holds = or NUL",
+                ));
+            }
+            "HOSTLER_WORKER" | "NODE_APP_INSTANCE" => {
+                return Err(wrong(
+                    "Hostler sets this variable itself, for each worker; leave it out",
+                ));
+            }
+            "PORT" | "SOCKET" if matches!(launch, Launch::Command { .. }) => {
+                return Err(wrong(
+                    "each worker of a command gets one of its own and is found by it; leave it out (server.listen is \
+                     where clients connect)",
+                ));
+            }
+            _ => env.insert(name.clone(), said),
+        };
+    }
+    Ok(env)
 }
 
 /// For the sum of descriptors: a command may turn out to be anything.
@@ -74,7 +128,11 @@ fn bin_folders(
         let (Some("node"), Some(parent)) =
             (node.value.file_name().and_then(|name| name.to_str()), node.value.parent())
         else {
-            return Err(SettingsError::OddNode { path: node.value.display().to_string() });
+            let name = match &node.source {
+                Source::File(place) => place.to_string(),
+                _ => "--node".to_owned(),
+            };
+            return Err(SettingsError::OddNode { name, path: node.value.display().to_string() });
         };
         folders.push(parent.to_owned());
     }

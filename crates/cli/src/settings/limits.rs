@@ -6,15 +6,18 @@
 use hostler_protocol::control::Transport;
 
 use super::times::HOUR_MS;
-use super::value::{Named, Setting, SettingsError, Source, read_or};
-use crate::args::LimitArgs;
+use super::typed::AsTyped;
+use super::value::{Named, Setting, SettingsError};
 
 /// A head must fit one large buffer of the proxy, beside what the proxy adds to it.
 const HEAD_BYTES_LARGEST: u64 = 60 * 1024;
 const BODY_BYTES_LARGEST: u64 = 1 << 40;
 const QUEUE_MS_LEAST: u32 = 10;
 const CONNS_MAX_DEFAULT: u32 = 10_000;
-const CONNS_MAX_LEAST: u32 = 16;
+pub(crate) const CONNS_MAX_LEAST: u32 = 16;
+pub(crate) const CONNS_MAX_MOST: u32 = 1_000_000;
+/// Of requests that wait or are in flight.
+pub(crate) const COUNT_MOST: u32 = 100_000;
 
 /// The limits; connections and queue are per shard.
 #[derive(Debug)]
@@ -29,35 +32,44 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(super) fn read(
-        typed: &LimitArgs,
+        all: &AsTyped<'_>,
         descriptors: &Descriptors,
     ) -> Result<Self, SettingsError> {
-        let count = |name: &str, typed: &Option<String>, default: u32, least: u32| {
-            read_or(name, typed.as_deref(), default, |text| text.count(&(least..=100_000)))
-        };
-        let body_size = |text: Named<'_>| match text.text.trim() {
-            "none" => Ok(None),
-            _ => text.size_bytes(&(0..=BODY_BYTES_LARGEST)).map(Some),
-        };
-        let head_size = |text: Named<'_>| {
-            text.size_bytes(&(1_024..=HEAD_BYTES_LARGEST)).map(|bytes| bytes as u32)
-        };
-        let queue_time = |text: Named<'_>| text.duration_ms(&(QUEUE_MS_LEAST..=HOUR_MS));
-        let head = typed.max_head_size.as_deref();
-        let body = typed.max_body_size.as_deref();
+        let (typed, server, app) = (&all.args.limits, &all.file.server, &all.file.app);
+        let (head, body) = (typed.max_head_size.as_deref(), typed.max_body_size.as_deref());
+        let (queue, wait) = (typed.max_queue.as_deref(), typed.queue_timeout.as_deref());
+        let requests = typed.worker_requests.as_deref();
+        let head = all.read("--max-head-size", head, server.max_head_size.as_ref(), head_size)?;
+        let body = all.read("--max-body-size", body, server.max_body_size.as_ref(), body_size)?;
+        let queue = all.read("--max-queue", queue, app.max_queue.as_ref(), |text| {
+            text.count(&(0..=COUNT_MOST))
+        })?;
+        let wait = all.read("--queue-timeout", wait, app.queue_timeout.as_ref(), |text| {
+            text.duration_ms(&(QUEUE_MS_LEAST..=HOUR_MS))
+        })?;
+        let requests =
+            all.read("--worker-requests", requests, app.worker_requests.as_ref(), |text| {
+                text.count(&(1..=COUNT_MOST))
+            })?;
         Ok(Self {
-            conns_max: read_conns_max(typed.max_connections.as_deref(), descriptors)?,
-            head_bytes_max: read_or("--max-head-size", head, 16_384, head_size)?,
-            body_bytes_max: read_or("--max-body-size", body, None, body_size)?,
-            queue_requests_max: count("--max-queue", &typed.max_queue, 1_024, 0)?,
-            queue_ms_max: read_or(
-                "--queue-timeout",
-                typed.queue_timeout.as_deref(),
-                10_000,
-                queue_time,
-            )?,
-            worker_requests_max: count("--worker-requests", &typed.worker_requests, 4_096, 1)?,
+            conns_max: read_conns_max(all, descriptors)?,
+            head_bytes_max: Setting::chosen_or(head, 16_384),
+            body_bytes_max: Setting::chosen_or(body, None),
+            queue_requests_max: Setting::chosen_or(queue, 1_024),
+            queue_ms_max: Setting::chosen_or(wait, 10_000),
+            worker_requests_max: Setting::chosen_or(requests, 4_096),
         })
+    }
+}
+
+fn head_size(text: Named<'_>) -> Result<u32, SettingsError> {
+    text.size_bytes(&(1_024..=HEAD_BYTES_LARGEST)).map(|bytes| bytes as u32)
+}
+
+fn body_size(text: Named<'_>) -> Result<Option<u64>, SettingsError> {
+    match text.text.trim() {
+        "none" => Ok(None),
+        _ => text.size_bytes(&(0..=BODY_BYTES_LARGEST)).map(Some),
     }
 }
 
@@ -86,18 +98,19 @@ impl Descriptors {
     }
 }
 
-pub(super) fn read_conns_max(
-    typed: Option<&str>,
+fn read_conns_max(
+    all: &AsTyped<'_>,
     descriptors: &Descriptors,
 ) -> Result<Setting<u32>, SettingsError> {
-    let range = CONNS_MAX_LEAST..=1_000_000;
-    if let Some(text) = typed {
-        let value = Named { name: "--max-connections", text }.count(&range)?;
-        return Ok(Setting { value, source: Source::Option });
+    let typed = all.args.limits.max_connections.as_deref();
+    let key = all.file.server.max_connections.as_ref();
+    let range = CONNS_MAX_LEAST..=CONNS_MAX_MOST;
+    if let Some(chosen) = all.read("--max-connections", typed, key, |text| text.count(&range))? {
+        return Ok(chosen);
     }
     let possible = u32::try_from(descriptors.conns_max()).unwrap_or(u32::MAX);
     if possible >= CONNS_MAX_DEFAULT {
-        return Ok(Setting { value: CONNS_MAX_DEFAULT, source: Source::Default });
+        return Ok(Setting::chosen_or(None, CONNS_MAX_DEFAULT));
     }
     let why = format!("RLIMIT_NOFILE is {}", descriptors.open_files_max);
     Ok(Setting::because(possible.max(CONNS_MAX_LEAST), why))

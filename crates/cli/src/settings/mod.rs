@@ -4,41 +4,61 @@
 //! sockets, processes, or how settings are shown. `run` and `check` resolve it from the typed
 //! arguments; nothing below the command line sees anything else.
 
+mod app;
+#[cfg(test)]
+pub(crate) mod file_tests;
 mod launch;
 mod limits;
 mod listen;
 mod processes;
 mod recycle;
+mod runtime_dir;
+mod shown;
 mod surroundings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod times;
+mod typed;
 mod value;
+#[cfg(test)]
+mod wrong_value_tests;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use hostler_protocol::control::{IoChoice, Transport};
 use hostler_spawner::{Launch, ListenAddress, ReadySpec};
 
-use crate::app_entry::{AppEntry, command_app, find_app};
 use crate::args::{IoArg, LogFormat, RunArgs, TransportArg};
+use crate::config_file::{self, Found, Said};
 use crate::cores::{Placement, UsableCores, place};
 
-pub(crate) use limits::Limits;
-pub(crate) use recycle::Recycling;
+pub(crate) use app::App;
+pub(crate) use limits::{CONNS_MAX_LEAST, CONNS_MAX_MOST, COUNT_MOST, Limits};
+pub(crate) use processes::{SHARDS_MAX, WORKERS_MAX};
+pub(crate) use recycle::{REQUESTS_MOST, Recycling};
+pub(crate) use runtime_dir::runtime_dir;
+pub(crate) use shown::{Row, Section, Value, rows};
 pub(crate) use surroundings::{OPEN_FILES_MOST, Surroundings, with_surroundings};
 pub(crate) use times::{HOUR_MS, SHORTEST_MS, Times};
 pub(crate) use value::{Setting, SettingsError, Source, read_or};
 
+use typed::AsTyped;
+
 /// Everything `run` needs, checked.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) typed_path: PathBuf,
-    /// The app's folder, with the links that were typed.
-    pub(crate) typed_folder: PathBuf,
-    pub(crate) app: AppEntry,
+    /// The configuration file.
+    pub(crate) file: Found,
+    /// PATH, if it was typed.
+    pub(crate) typed_path: Option<PathBuf>,
+    pub(crate) app: App,
     pub(crate) launch: Launch,
-    /// None for a command, unless it was typed.
+    /// Arguments that were typed or are in the file; those of a start line come before them.
+    pub(crate) app_args: Setting<Vec<String>>,
+    /// Variables of the file.
+    pub(crate) app_env: BTreeMap<String, Said>,
+    /// None for a command, unless it was named.
     pub(crate) node: Option<Setting<PathBuf>>,
     pub(crate) listen: Setting<Vec<ListenAddress>>,
     pub(crate) workers: Setting<u32>,
@@ -52,7 +72,7 @@ pub(crate) struct Settings {
     pub(crate) cores: UsableCores,
     pub(crate) placement: Placement,
     pub(crate) runtime_dir: Setting<PathBuf>,
-    pub(crate) access_log: Option<PathBuf>,
+    pub(crate) access_log: Setting<Option<PathBuf>>,
     pub(crate) log_format: Setting<LogFormat>,
     pub(crate) times: Times,
     pub(crate) limits: Limits,
@@ -60,22 +80,34 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads and checks what was typed.
+    /// Reads everything anew and checks it: the configuration file, the environment, the app's folder with its package.json, the
+    /// cores of this process. For the start and for each reload; an error is one line that names file, line and key.
+    pub(crate) fn read(args: &RunArgs) -> Result<Self, SettingsError> {
+        with_surroundings(|around| Self::resolve(args, around))
+    }
+
+    /// The same with surroundings of the caller's.
     pub(crate) fn resolve(
         args: &RunArgs,
         around: &Surroundings<'_>,
     ) -> Result<Self, SettingsError> {
-        let app = match &args.command {
-            Some(command) => command_app(command, &args.path, &around.current_folder)?,
-            None => find_app(&args.path, &around.current_folder)?,
-        };
-        let (launch, node) = launch::read_launch(&app, args, around)?;
-        let cores = around.cores.clone();
-        let workers = processes::read_workers(args, around)?;
-        let shards = processes::read_shards(args, &cores)?;
-        let listen = listen::read_listen(args, around)?;
-        let transport =
-            Setting::typed_or(args.processes.transport.map(Into::into), Transport::Frames);
+        let file = config_file::find(&config_file::Search {
+            typed: &args.instance.config,
+            path: args.path.as_deref(),
+            has_command: args.command.is_some(),
+            current_folder: &around.current_folder,
+            system_file: &around.system_file,
+        })?;
+        let all = AsTyped { args, file: &file, around };
+        let app = app::read_app(&all)?;
+        let app_args = launch::read_args(&all)?;
+        let (launch, node) = launch::read_launch(&app.entry, &app_args.value, &all)?;
+        let workers = processes::read_workers(&all)?;
+        let shards = processes::read_shards(&all)?;
+        let listen = listen::read_listen(&all)?;
+        let transport = all.choice(args.processes.transport, file.app.transport.as_ref())?;
+        let transport: Setting<Transport> =
+            Setting::chosen_or(transport, TransportArg::Frames).into();
         let descriptors = limits::Descriptors {
             open_files_max: around.open_files_max,
             shards: shards.value,
@@ -83,28 +115,32 @@ impl Settings {
             listeners: listen.value.len(),
             transport: launch::likely_transport(&launch, transport.value),
         };
+        let io = all.choice(args.processes.io, file.server.io.as_ref())?;
+        let log_format = all.choice(args.log_format, file.server.log_format.as_ref())?;
         Ok(Self {
+            runtime_dir: runtime_dir::read_runtime_dir(&all, &app.name.value)?,
+            io: Setting::chosen_or(io, IoArg::Auto).into(),
+            pin: processes::read_pin(&all)?,
+            ready: processes::read_ready(&all)?,
+            surge_max: processes::read_surge(&all)?,
+            access_log: read_access_log(&all)?,
+            log_format: Setting::chosen_or(log_format, LogFormat::Text),
+            times: Times::read(&all)?,
+            limits: Limits::read(&all, &descriptors)?,
+            recycling: Recycling::read(&all)?,
+            placement: place(around.cores.cores(), shards.value, workers.value),
+            cores: around.cores.clone(),
+            app_env: launch::read_env(&all, &launch)?,
             typed_path: args.path.clone(),
-            typed_folder: typed_folder(&around.current_folder, &args.path),
-            runtime_dir: read_runtime_dir(args.instance.runtime_dir.as_deref(), around, &app.name)?,
-            io: Setting::typed_or(args.processes.io.map(Into::into), IoChoice::Auto),
-            pin: processes::read_pin(args, &cores),
-            ready: processes::read_ready(args)?,
-            surge_max: processes::read_surge(args)?,
-            access_log: args.access_log.clone(),
-            log_format: Setting::typed_or(args.log_format, LogFormat::Text),
-            times: Times::read(&args.times)?,
-            limits: Limits::read(&args.limits, &descriptors)?,
-            recycling: Recycling::read(&args.recycle)?,
-            placement: place(cores.cores(), shards.value, workers.value),
             app,
             launch,
+            app_args,
             node,
             listen,
             workers,
             shards,
             transport,
-            cores,
+            file: file.found,
         })
     }
 
@@ -121,46 +157,32 @@ impl Settings {
     }
 }
 
-/// A folder is run in that folder, a file in the current one.
-fn typed_folder(current: &Path, typed: &Path) -> PathBuf {
-    let path = current.join(typed);
-    if path.is_dir() { path } else { current.to_owned() }
+/// `-` is stdout in either place.
+fn read_access_log(all: &AsTyped<'_>) -> Result<Setting<Option<PathBuf>>, SettingsError> {
+    let said = all.said(all.file.server.access_log.as_ref())?;
+    let is_stdout = said.is_some_and(|said| said.text == "-");
+    let of_file =
+        all.path(None, all.file.server.access_log.as_ref())?.map(|path| match is_stdout {
+            true => Setting { value: PathBuf::from("-"), ..path },
+            false => path,
+        });
+    let typed = all.args.access_log.as_ref();
+    let typed = typed.map(|path| Setting { value: path.clone(), source: Source::Option });
+    let chosen = typed.or(of_file);
+    let chosen = chosen.map(|path| Setting { value: Some(path.value), source: path.source });
+    Ok(Setting::chosen_or(chosen, None))
 }
 
-/// The runtime directory of every verb, made absolute.
-pub(crate) fn runtime_dir(
-    typed: Option<&Path>,
-    around: &Surroundings<'_>,
-) -> Result<Setting<PathBuf>, SettingsError> {
-    let (dir, source) = match (typed, (around.env)("HOSTLER_RUNTIME_DIR")) {
-        (Some(dir), _) => (dir.to_owned(), Source::Option),
-        (None, Some(dir)) => (PathBuf::from(dir), Source::Environment("HOSTLER_RUNTIME_DIR")),
-        (None, None) => {
-            let dir = around.default_runtime_dir.clone().ok_or(SettingsError::NoRuntimeDir)?;
-            (dir, Source::Default)
-        }
-    };
-    Ok(Setting { value: around.current_folder.join(dir), source })
-}
-
-fn read_runtime_dir(
-    typed: Option<&Path>,
-    around: &Surroundings<'_>,
-    app: &str,
-) -> Result<Setting<PathBuf>, SettingsError> {
-    // The supervisor refuses such a folder too, but only when it starts; `check` shall find it.
-    // `sun_path` holds 108 bytes with the closing zero; the longest name is a worker's plain socket.
-    const SOCKET_PATH_BYTES_MAX: usize = 107;
-    const APP_BYTES_MAX: usize = 24;
-    let app_bytes = app.len().clamp("control".len(), APP_BYTES_MAX);
-    let setting = runtime_dir(typed, around)?;
-    let bytes = setting.value.as_os_str().len();
-    let bytes_max = SOCKET_PATH_BYTES_MAX - 1 - app_bytes - ".9999.4294967295.sock".len();
-    if bytes > bytes_max {
-        let dir = setting.value.display().to_string();
-        return Err(SettingsError::LongRuntimeDir { dir, bytes, bytes_max });
+impl From<Setting<IoArg>> for Setting<IoChoice> {
+    fn from(setting: Setting<IoArg>) -> Self {
+        Self { value: setting.value.into(), source: setting.source }
     }
-    Ok(setting)
+}
+
+impl From<Setting<TransportArg>> for Setting<Transport> {
+    fn from(setting: Setting<TransportArg>) -> Self {
+        Self { value: setting.value.into(), source: setting.source }
+    }
 }
 
 impl From<IoArg> for IoChoice {

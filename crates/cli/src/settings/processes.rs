@@ -2,78 +2,85 @@
 //!
 //! Owns: what `auto` means and when threads are pinned. Must never know: time-outs and limits. Used by `settings`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hostler_spawner::ReadySpec;
 
-use super::surroundings::Surroundings;
-use super::value::{Named, Setting, SettingsError, Source, read_or};
-use crate::args::{RunArgs, Switch};
+use super::typed::AsTyped;
+use super::value::{Named, Setting, SettingsError, Source};
+use crate::args::Switch;
 use crate::cores::UsableCores;
 use crate::find_node::find_node;
 
-pub(super) const WORKERS_MAX: u32 = 512;
-pub(super) const SHARDS_MAX: u32 = 256;
+pub(crate) const WORKERS_MAX: u32 = 512;
+pub(crate) const SHARDS_MAX: u32 = 256;
 
-pub(super) fn read_workers(
-    args: &RunArgs,
-    around: &Surroundings<'_>,
-) -> Result<Setting<u32>, SettingsError> {
-    let range = 1..=WORKERS_MAX;
-    let variable = (around.env)("WEB_CONCURRENCY");
-    let (text, name, source) = match (&args.processes.workers, &variable) {
-        (Some(typed), _) => (Some(typed), "--workers", Source::Option),
-        (None, Some(set)) => (Some(set), "WEB_CONCURRENCY", Source::Environment("WEB_CONCURRENCY")),
-        (None, None) => (None, "", Source::Default),
-    };
-    let number = match text {
-        Some(text) => Named { name, text }.count_or_auto(&range)?,
-        None => None,
-    };
-    Ok(match number {
-        Some(value) => Setting { value, source },
-        None => auto(&around.cores, WORKERS_MAX),
-    })
-}
-
-pub(super) fn read_shards(
-    args: &RunArgs,
-    cores: &UsableCores,
-) -> Result<Setting<u32>, SettingsError> {
-    let Some(text) = &args.processes.shards else {
-        return Ok(auto(cores, SHARDS_MAX));
-    };
-    let number = Named { name: "--shards", text }.count_or_auto(&(1..=SHARDS_MAX))?;
-    Ok(number
-        .map_or_else(|| auto(cores, SHARDS_MAX), |value| Setting { value, source: Source::Option }))
-}
-
-fn auto(cores: &UsableCores, most: u32) -> Setting<u32> {
-    Setting::because(cores.count.min(most), "auto, one per usable core")
-}
-
-pub(super) fn read_ready(args: &RunArgs) -> Result<Setting<ReadySpec>, SettingsError> {
-    read_or("--ready", args.processes.ready.as_deref(), ReadySpec::Listen, |text| match text.text {
-        "listen" => Ok(ReadySpec::Listen),
-        path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(ReadySpec::Answers(path.to_owned()))
+pub(super) fn read_workers(all: &AsTyped<'_>) -> Result<Setting<u32>, SettingsError> {
+    let read = |text: Named<'_>| text.count_or_auto(&(1..=WORKERS_MAX));
+    let typed = all.args.processes.workers.as_deref();
+    let chosen = all.read("--workers", typed, all.file.app.workers.as_ref(), read)?;
+    let variable = (all.around.env)("WEB_CONCURRENCY").filter(|_| typed.is_none());
+    let chosen = match variable {
+        Some(text) => {
+            let value = read(Named::new("WEB_CONCURRENCY", &text))?;
+            Some(Setting { value, source: Source::Environment("WEB_CONCURRENCY") })
         }
-        _ => Err(text.expected("listen, or a path like /health".to_owned())),
-    })
+        None => chosen,
+    };
+    Ok(number_or_auto(chosen, &all.around.cores, WORKERS_MAX))
+}
+
+pub(super) fn read_shards(all: &AsTyped<'_>) -> Result<Setting<u32>, SettingsError> {
+    let typed = all.args.processes.shards.as_deref();
+    let chosen = all.read("--shards", typed, all.file.server.shards.as_ref(), |text| {
+        text.count_or_auto(&(1..=SHARDS_MAX))
+    })?;
+    Ok(number_or_auto(chosen, &all.around.cores, SHARDS_MAX))
+}
+
+/// Who asks for `auto` asks for the default.
+fn number_or_auto(
+    chosen: Option<Setting<Option<u32>>>,
+    cores: &UsableCores,
+    most: u32,
+) -> Setting<u32> {
+    match chosen {
+        Some(Setting { value: Some(value), source }) => Setting { value, source },
+        _ => Setting::because(cores.count.min(most), "auto, one per usable core"),
+    }
+}
+
+pub(super) fn read_ready(all: &AsTyped<'_>) -> Result<Setting<ReadySpec>, SettingsError> {
+    let typed = all.args.processes.ready.as_deref();
+    let chosen =
+        all.read("--ready", typed, all.file.app.ready.as_ref(), |text| match text.text {
+            "listen" => Ok(ReadySpec::Listen),
+            path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(ReadySpec::Answers(path.to_owned()))
+            }
+            _ => Err(text.expected("listen, or a path like /health".to_owned())),
+        })?;
+    Ok(Setting::chosen_or(chosen, ReadySpec::Listen))
 }
 
 /// None is all.
-pub(super) fn read_surge(args: &RunArgs) -> Result<Setting<Option<u32>>, SettingsError> {
-    read_or("--max-surge", args.processes.max_surge.as_deref(), None, |text| {
+pub(super) fn read_surge(all: &AsTyped<'_>) -> Result<Setting<Option<u32>>, SettingsError> {
+    let typed = all.args.processes.max_surge.as_deref();
+    let chosen = all.read("--max-surge", typed, all.file.app.max_surge.as_ref(), |text| {
         text.count_or("all", &(1..=WORKERS_MAX))
-    })
+    })?;
+    Ok(Setting::chosen_or(chosen, None))
 }
 
-pub(super) fn read_pin(args: &RunArgs, cores: &UsableCores) -> Setting<bool> {
-    match (args.processes.pin, &cores.quota) {
-        (Some(switch), _) => Setting { value: switch == Switch::On, source: Source::Option },
-        (None, None) => Setting { value: true, source: Source::Default },
-        (None, Some(quota)) => Setting::because(
+pub(super) fn read_pin(all: &AsTyped<'_>) -> Result<Setting<bool>, SettingsError> {
+    let said = all.said(all.file.server.pin.as_ref())?;
+    let of_file = said.map(|said| said.read(|text| text.on_off())).transpose()?;
+    let cores = &all.around.cores;
+    Ok(match (all.args.processes.pin, of_file, &cores.quota) {
+        (Some(switch), ..) => Setting { value: switch == Switch::On, source: Source::Option },
+        (None, Some(of_file), _) => of_file,
+        (None, None, None) => Setting::chosen_or(None, true),
+        (None, None, Some(quota)) => Setting::because(
             false,
             format!(
                 "the CPU quota grants {:.2} of {} cores, neighbours would choose the same ones",
@@ -81,20 +88,33 @@ pub(super) fn read_pin(args: &RunArgs, cores: &UsableCores) -> Setting<bool> {
                 cores.allowed.len()
             ),
         ),
-    }
+    })
 }
 
-pub(super) fn read_node(
-    args: &RunArgs,
-    around: &Surroundings<'_>,
-) -> Result<Setting<PathBuf>, SettingsError> {
-    let typed = args.processes.node.as_deref();
-    let search_path = (around.env)("PATH").unwrap_or_default();
-    let value = find_node(typed, &search_path, &around.current_folder)
-        .map_err(|error| SettingsError::NoNode { why: error.to_string() })?;
-    let source = match typed {
-        Some(_) => Source::Option,
-        None => Source::DefaultBecause("node in PATH".to_owned()),
+/// Whether a Node was named, rather than left to `PATH`.
+pub(super) fn node_is_named(all: &AsTyped<'_>) -> bool {
+    all.args.processes.node.is_some() || all.file.app.node.is_some()
+}
+
+pub(super) fn read_node(all: &AsTyped<'_>) -> Result<Setting<PathBuf>, SettingsError> {
+    let search_path = (all.around.env)("PATH").unwrap_or_default();
+    let current = &all.around.current_folder;
+    let find = |name: &str, typed: Option<&Path>, folder: &Path| {
+        let no_node = |why: String| SettingsError::NoNode { name: name.to_owned(), why };
+        find_node(typed, &search_path, folder).map_err(|error| no_node(error.to_string()))
     };
-    Ok(Setting { value, source })
+    let said = all.said(all.file.app.node.as_ref())?;
+    if let Some(typed) = &all.args.processes.node {
+        return Ok(Setting {
+            value: find("--node", Some(typed.as_path()), current)?,
+            source: Source::Option,
+        });
+    }
+    match said {
+        Some(said) => said.read(|text| find(text.name, Some(text.text.as_ref()), &all.file.folder)),
+        None => {
+            let value = find("--node", None, current)?;
+            Ok(Setting::because(value, "node in PATH"))
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //! Owns: ranges of these limits, and that they fit each other. Must never know: how a worker is replaced. Used by `settings`.
 
 use super::times::DAY_MS;
-use super::value::{Named, Setting, SettingsError, read_or};
-use crate::args::RecycleArgs;
+use super::typed::AsTyped;
+use super::value::{Named, Setting, SettingsError};
 
 /// Node alone takes more than half of it.
 const MEMORY_BYTES_LEAST: u64 = 64 << 20;
@@ -12,6 +12,9 @@ const MEMORY_BYTES_LARGEST: u64 = 1 << 44;
 const AGE_MS_LEAST: u32 = 1_000;
 /// Longest age that fits; 49 days.
 const AGE_MS_LONGEST: u32 = 49 * DAY_MS;
+
+/// Answers of one worker.
+pub(crate) const REQUESTS_MOST: u32 = u32::MAX;
 
 /// The limits; none is no limit.
 #[derive(Debug)]
@@ -23,38 +26,35 @@ pub(crate) struct Recycling {
 }
 
 impl Recycling {
-    pub(super) fn read(typed: &RecycleArgs) -> Result<Self, SettingsError> {
+    pub(super) fn read(all: &AsTyped<'_>) -> Result<Self, SettingsError> {
+        let (typed, app) = (&all.args.recycle, &all.file.app);
         let memory = |text: Named<'_>| {
             text.or_none(|text| text.size_bytes(&(MEMORY_BYTES_LEAST..=MEMORY_BYTES_LARGEST)))
         };
         let age = |text: Named<'_>| {
             text.or_none(|text| text.duration_ms(&(AGE_MS_LEAST..=AGE_MS_LONGEST)))
         };
-        let requests = |text: Named<'_>| text.or_none(|text| text.count(&(1..=u32::MAX)));
-        let read = Self {
-            memory_bytes_max: read_or("--max-memory", typed.max_memory.as_deref(), None, memory)?,
-            memory_bytes_hard: read_or(
-                "--max-memory-hard",
-                typed.max_memory_hard.as_deref(),
-                None,
-                memory,
-            )?,
-            age_ms_max: read_or("--max-age", typed.max_age.as_deref(), None, age)?,
-            requests_max: read_or("--max-requests", typed.max_requests.as_deref(), None, requests)?,
+        let count = |text: Named<'_>| text.count_or("none", &(1..=REQUESTS_MOST));
+        let soft = typed.max_memory.as_deref();
+        let soft = all.read("--max-memory", soft, app.max_memory.as_ref(), memory)?;
+        let soft = Setting::chosen_or(soft, None);
+        // A hard limit at or below the other one would kill what should be replaced in peace.
+        let above = |text: Named<'_>| match (memory(text)?, soft.value) {
+            (Some(hard), Some(soft)) if hard <= soft => {
+                Err(text.expected("more than max-memory".to_owned()))
+            }
+            (hard, _) => Ok(hard),
         };
-        read.check(typed)?;
-        Ok(read)
-    }
-
-    /// A hard limit at or below the other one would kill what should be replaced in peace.
-    fn check(&self, typed: &RecycleArgs) -> Result<(), SettingsError> {
-        match (self.memory_bytes_max.value, self.memory_bytes_hard.value) {
-            (Some(soft), Some(hard)) if hard <= soft => Err(SettingsError::BadValue {
-                name: "--max-memory-hard".to_owned(),
-                value: typed.max_memory_hard.clone().unwrap_or_default(),
-                expected: "more than --max-memory".to_owned(),
-            }),
-            _ => Ok(()),
-        }
+        let hard = typed.max_memory_hard.as_deref();
+        let hard = all.read("--max-memory-hard", hard, app.max_memory_hard.as_ref(), above)?;
+        let old = all.read("--max-age", typed.max_age.as_deref(), app.max_age.as_ref(), age)?;
+        let requests = typed.max_requests.as_deref();
+        let requests = all.read("--max-requests", requests, app.max_requests.as_ref(), count)?;
+        Ok(Self {
+            memory_bytes_max: soft,
+            memory_bytes_hard: Setting::chosen_or(hard, None),
+            age_ms_max: Setting::chosen_or(old, None),
+            requests_max: Setting::chosen_or(requests, None),
+        })
     }
 }

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use rustix::process::{Resource, getrlimit};
 
 use crate::cgroup::read_system_file;
+use crate::config_file::SYSTEM_FILE;
 use crate::cores::UsableCores;
 
 use super::value::SettingsError;
@@ -27,6 +28,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) open_files_max: u64,
     /// Where the command was typed.
     pub(crate) current_folder: PathBuf,
+    /// The machine's own configuration file, whether or not there is one.
+    pub(crate) system_file: PathBuf,
     /// Used when neither option nor environment names one; none if the user has no home.
     pub(crate) default_runtime_dir: Option<PathBuf>,
 }
@@ -42,6 +45,7 @@ pub(crate) fn with_surroundings<T>(
         cores: UsableCores::detect(&read_system_file),
         open_files_max: hard_limit.min(OPEN_FILES_MOST),
         current_folder: current_folder()?,
+        system_file: SYSTEM_FILE.into(),
         default_runtime_dir: hostler_spawner::runtime_dir::default_runtime_dir(),
     })
 }

@@ -1,5 +1,7 @@
 //! Tests of `settings` with a machine made up for them.
 
+use std::path::Path;
+
 use clap::Parser;
 
 use super::*;
@@ -53,6 +55,7 @@ pub(crate) fn with_machine(machine: &Machine, options: &[&str]) -> Result<Settin
             cores: machine.cores.clone(),
             open_files_max: machine.open_files_max,
             current_folder: env!("CARGO_MANIFEST_DIR").into(),
+            system_file: "/no/such/hostler.toml".into(),
             default_runtime_dir: machine.default_runtime_dir.map(Into::into),
         },
     )
@@ -69,7 +72,7 @@ fn error(options: &[&str]) -> String {
 #[test]
 fn defaults() {
     let settings = resolve(&[]);
-    assert_eq!(settings.app.name, "hello");
+    assert_eq!(settings.app.name.value, "hello");
     assert_eq!(settings.listen.value[0].to_string(), "127.0.0.1:3000");
     assert_eq!((settings.workers.value, settings.shards.value), (4, 4));
     assert_eq!(settings.io.value, IoChoice::Auto);

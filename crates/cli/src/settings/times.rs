@@ -2,8 +2,10 @@
 //!
 //! Owns: their defaults and ranges. Must never know: what happens when one ends. Used by `settings`.
 
-use super::value::{Setting, SettingsError, read_or};
-use crate::args::TimeArgs;
+use super::typed::AsTyped;
+use super::value::{Setting, SettingsError};
+use crate::config_file::Typed;
+use crate::config_file::keys::Duration;
 
 /// Anything shorter is a slip of the unit.
 pub(crate) const SHORTEST_MS: u32 = 100;
@@ -26,35 +28,35 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(super) fn read(typed: &TimeArgs) -> Result<Self, SettingsError> {
-        let read = |name: &str, typed: &Option<String>, default: u32, longest: u32| {
-            read_or(name, typed.as_deref(), default, |text| {
-                text.duration_ms(&(SHORTEST_MS..=longest))
-            })
+    pub(super) fn read(all: &AsTyped<'_>) -> Result<Self, SettingsError> {
+        let (typed, server, app) = (&all.args.times, &all.file.server, &all.file.app);
+        let read = |name: &str,
+                    typed: &Option<String>,
+                    key: &Option<Typed<Duration>>,
+                    default: u32,
+                    longest: u32| {
+            let range = SHORTEST_MS..=longest;
+            let chosen =
+                all.read(name, typed.as_deref(), key.as_ref(), |text| text.duration_ms(&range))?;
+            Ok::<_, SettingsError>(Setting::chosen_or(chosen, default))
         };
-        let start_default = hostler_spawner::START_MS_MAX;
-        let stop_default = hostler_spawner::STOP_MS_MAX;
+        let start = hostler_spawner::START_MS_MAX;
+        let stop = hostler_spawner::STOP_MS_MAX;
         let reload = hostler_spawner::ReloadSpec::default();
-        Ok(Self {
-            head_ms_max: read("--head-timeout", &typed.head_timeout, 10_000, HOUR_MS)?,
-            idle_ms_max: read("--idle-timeout", &typed.idle_timeout, 75_000, DAY_MS)?,
-            client_silence_ms_max: read("--client-timeout", &typed.client_timeout, 60_000, DAY_MS)?,
-            worker_silence_ms_max: read("--worker-timeout", &typed.worker_timeout, 60_000, DAY_MS)?,
-            start_ms_max: read("--start-timeout", &typed.start_timeout, start_default, HOUR_MS)?,
-            stop_ms_max: read("--stop-timeout", &typed.stop_timeout, stop_default, HOUR_MS)?,
-            probation_ms: read("--probation", &typed.probation, reload.probation_ms, HOUR_MS)?,
-            drain_ms_max: read(
-                "--drain-timeout",
-                &typed.drain_timeout,
-                reload.drain_ms_max,
-                HOUR_MS,
-            )?,
-            websocket_drain_ms_max: read(
-                "--websocket-drain",
-                &typed.websocket_drain,
-                reload.websocket_drain_ms_max,
-                DAY_MS,
-            )?,
-        })
+        let (probation, drain, websocket) =
+            (reload.probation_ms, reload.drain_ms_max, reload.websocket_drain_ms_max);
+        #[rustfmt::skip]
+        let times = Self {
+            head_ms_max: read("--head-timeout", &typed.head_timeout, &server.head_timeout, 10_000, HOUR_MS)?,
+            idle_ms_max: read("--idle-timeout", &typed.idle_timeout, &server.idle_timeout, 75_000, DAY_MS)?,
+            client_silence_ms_max: read("--client-timeout", &typed.client_timeout, &server.client_timeout, 60_000, DAY_MS)?,
+            worker_silence_ms_max: read("--worker-timeout", &typed.worker_timeout, &app.worker_timeout, 60_000, DAY_MS)?,
+            start_ms_max: read("--start-timeout", &typed.start_timeout, &app.start_timeout, start, HOUR_MS)?,
+            stop_ms_max: read("--stop-timeout", &typed.stop_timeout, &app.stop_timeout, stop, HOUR_MS)?,
+            probation_ms: read("--probation", &typed.probation, &app.probation, probation, HOUR_MS)?,
+            drain_ms_max: read("--drain-timeout", &typed.drain_timeout, &app.drain_timeout, drain, HOUR_MS)?,
+            websocket_drain_ms_max: read("--websocket-drain", &typed.websocket_drain, &app.websocket_drain, websocket, DAY_MS)?,
+        };
+        Ok(times)
     }
 }

@@ -1,12 +1,16 @@
 //! One setting: its value, where it came from, and reading it from text.
 //!
-//! Owns: the precedence (option, environment, default) and the form of the error messages. Must never know:
+//! Owns: the precedence (option, environment, file, default) and the form of the error messages. Must never know:
 //! which settings exist. Used by `settings`.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use clap::ValueEnum;
+
 use crate::app_entry::AppEntryError;
+use crate::config_file::keys::names;
+use crate::config_file::{ConfigError, Place, Said, one_line};
 use crate::units::{parse_duration_ms, parse_size_bytes, show_duration_ms, show_size_bytes};
 
 /// Where a value came from.
@@ -16,6 +20,8 @@ pub(crate) enum Source {
     Option,
     /// An environment variable.
     Environment(&'static str),
+    /// The configuration file.
+    File(Place),
     /// Nothing was said.
     Default,
     /// Nothing was said, and the value depends on this.
@@ -25,7 +31,7 @@ pub(crate) enum Source {
 impl Source {
     /// Somebody chose the value; nothing that the app says changes it.
     pub(crate) fn is_chosen(&self) -> bool {
-        matches!(self, Self::Option | Self::Environment(_))
+        matches!(self, Self::Option | Self::Environment(_) | Self::File(_))
     }
 }
 
@@ -34,6 +40,7 @@ impl fmt::Display for Source {
         match self {
             Self::Option => out.write_str("option"),
             Self::Environment(name) => write!(out, "environment: {name}"),
+            Self::File(place) => write!(out, "{}:{}", place.file, place.line),
             Self::Default => out.write_str("default"),
             Self::DefaultBecause(why) => write!(out, "default: {why}"),
         }
@@ -50,12 +57,9 @@ pub(crate) struct Setting<T> {
 }
 
 impl<T> Setting<T> {
-    /// What was typed, else the default.
-    pub(crate) fn typed_or(typed: Option<T>, default: T) -> Self {
-        match typed {
-            Some(value) => Self { value, source: Source::Option },
-            None => Self { value: default, source: Source::Default },
-        }
+    /// What was chosen, else the default.
+    pub(crate) fn chosen_or(chosen: Option<Self>, default: T) -> Self {
+        chosen.unwrap_or(Self { value: default, source: Source::Default })
     }
 
     /// A default that needs a reason.
@@ -67,30 +71,49 @@ impl<T> Setting<T> {
 /// A wrong setting. Every message names the option, the value and what is expected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    #[error("{name}: `{value}` is not usable: {expected} is expected")]
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{name}: `{}` is not usable: {expected} is expected", one_line(.value))]
     BadValue { name: String, value: String, expected: String },
     #[error("{name}: {why}")]
     BadAddress { name: String, why: String },
     #[error(transparent)]
     NoApp(#[from] AppEntryError),
-    #[error("--node: {why}; install Node.js, or name its binary with --node PATH")]
-    NoNode { why: String },
+    #[error("{place}: {}", flat(.error))]
+    NoAppOfFile { place: Place, error: AppEntryError },
+    #[error("{file}: server.listen: the array is empty: at least one address is expected")]
+    NoAddress { file: String },
     #[error(
-        "--node: {path} is not named `node`, which is what a command looks for in PATH; name a binary called node, or put \
+        "{place}: there is a path, too ({}); leave one of them out: cwd is the folder that a command runs in",
+        one_line(.path)
+    )]
+    PathAndCommand { place: Place, path: String },
+    #[error("{place}: {why}")]
+    BadVariable { place: Place, why: String },
+    #[error("{name}: {why}; install Node.js, or name its binary with --node PATH")]
+    NoNode { name: String, why: String },
+    #[error(
+        "{name}: {path} is not named `node`, which is what a command looks for in PATH; name a binary called node, or put \
          the right one into PATH yourself"
     )]
-    OddNode { path: String },
+    OddNode { name: String, path: String },
     #[error(
-        "--runtime-dir: {dir} is {bytes} bytes long, at most {bytes_max} are possible, because the path of a unix \
+        "{name}: {dir} is {bytes} bytes long, at most {bytes_max} are possible, because the path of a unix \
          socket in it may have 107; choose a shorter one"
     )]
-    LongRuntimeDir { dir: String, bytes: usize, bytes_max: usize },
+    LongRuntimeDir { name: String, dir: String, bytes: usize, bytes_max: usize },
     #[error(
         "--runtime-dir: neither XDG_RUNTIME_DIR nor HOME is set, so there is no default; name a folder"
     )]
     NoRuntimeDir,
     #[error("the current folder is not known: {0}")]
     NoCurrentFolder(std::io::Error),
+}
+
+/// Lists become one line, as all that is said of a file.
+fn flat(error: &AppEntryError) -> String {
+    let text = error.to_string();
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// A text and what it is called in messages.
@@ -100,10 +123,18 @@ pub(crate) struct Named<'a> {
     pub(crate) name: &'a str,
     /// As typed.
     pub(crate) text: &'a str,
+    /// In a file a bare number says nothing about its unit, not even to people who know that sizes are in bytes.
+    pub(crate) unit_needed: bool,
 }
 
-impl Named<'_> {
-    pub(super) fn expected(self, expected: String) -> SettingsError {
+impl<'a> Named<'a> {
+    /// An option or an environment variable.
+    pub(crate) fn new(name: &'a str, text: &'a str) -> Self {
+        Self { name, text, unit_needed: false }
+    }
+
+    /// Says what is wrong.
+    pub(crate) fn expected(self, expected: String) -> SettingsError {
         SettingsError::BadValue {
             name: self.name.to_owned(),
             value: self.text.to_owned(),
@@ -167,26 +198,87 @@ impl Named<'_> {
 
     /// A size within the range, in bytes.
     pub(crate) fn size_bytes(self, range: &RangeInclusive<u64>) -> Result<u64, SettingsError> {
+        let has_unit = self.text.ends_with(|c: char| c.is_ascii_alphabetic());
         let bytes = parse_size_bytes(self.text).filter(|bytes| range.contains(bytes));
-        bytes.ok_or_else(|| {
-            self.expected(format!(
-                "a size (800, 16K, 4M, 1G) from {} to {}",
-                show_size_bytes(*range.start()),
-                show_size_bytes(*range.end())
-            ))
+        bytes.filter(|_| has_unit || !self.unit_needed).ok_or_else(|| {
+            let form = match self.unit_needed {
+                true => "a size with a unit (800B, 16K, 4M, 1G)",
+                false => "a size (800, 16K, 4M, 1G)",
+            };
+            let (least, most) = (show_size_bytes(*range.start()), show_size_bytes(*range.end()));
+            self.expected(format!("{form} from {least} to {most}"))
         })
+    }
+
+    /// One of the values of an option.
+    pub(crate) fn choice<E: ValueEnum>(self) -> Result<E, SettingsError> {
+        E::from_str(self.text.trim(), false).map_err(|_| {
+            let names = names::<E>();
+            let (last, others) = names.split_last().expect("an option has values");
+            self.expected(format!("{} or {last}", others.join(", ")))
+        })
+    }
+
+    /// true or false, also as the option's on and off.
+    pub(crate) fn on_off(self) -> Result<bool, SettingsError> {
+        match self.text.trim() {
+            "true" | "on" => Ok(true),
+            "false" | "off" => Ok(false),
+            _ => Err(self.expected("true or false".to_owned())),
+        }
     }
 }
 
-/// Reads an optional option with its default.
+impl Said {
+    /// Reads it; its name in messages is the file, the line and the key.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(Named<'_>) -> Result<T, SettingsError>,
+    ) -> Result<Setting<T>, SettingsError> {
+        let name = self.place.to_string();
+        let value = read(Named { name: &name, text: &self.text, unit_needed: true })?;
+        Ok(Setting { value, source: Source::File(self.place.clone()) })
+    }
+}
+
+/// A setting where it may be said: by an option, in the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places<'a> {
+    /// `--workers`.
+    pub(crate) option: &'a str,
+    /// Its text.
+    pub(crate) typed: Option<&'a str>,
+    /// The key of the same name.
+    pub(crate) said: Option<&'a Said>,
+}
+
+impl Places<'_> {
+    /// What was chosen, none if nothing was said. A wrong file is an error even where an option overrules it: nobody wants to find
+    /// that out on the day the option is gone.
+    pub(crate) fn read<T>(
+        self,
+        read: impl Fn(Named<'_>) -> Result<T, SettingsError>,
+    ) -> Result<Option<Setting<T>>, SettingsError> {
+        let of_file = self.said.map(|said| said.read(&read)).transpose()?;
+        match self.typed {
+            Some(text) => {
+                let value = read(Named::new(self.option, text))?;
+                Ok(Some(Setting { value, source: Source::Option }))
+            }
+            None => Ok(of_file),
+        }
+    }
+}
+
+/// Reads an option that no file has.
 pub(crate) fn read_or<T>(
-    name: &str,
+    option: &str,
     typed: Option<&str>,
     default: T,
-    read: impl FnOnce(Named<'_>) -> Result<T, SettingsError>,
+    read: impl Fn(Named<'_>) -> Result<T, SettingsError>,
 ) -> Result<Setting<T>, SettingsError> {
-    let value = typed.map(|text| read(Named { name, text })).transpose()?;
-    Ok(Setting::typed_or(value, default))
+    let chosen = Places { option, typed, said: None }.read(read)?;
+    Ok(Setting::chosen_or(chosen, default))
 }
 
 #[cfg(test)]
@@ -194,7 +286,7 @@ mod tests {
     use super::*;
 
     fn named(text: &str) -> Named<'_> {
-        Named { name: "--x", text }
+        Named::new("--x", text)
     }
 
     #[test]
@@ -230,6 +322,32 @@ mod tests {
         assert_eq!(typed, Setting { value: 3, source: Source::Option });
         let silent = read_or("--x", None, 1, |text| text.count(&(1..=8))).expect("good");
         assert_eq!(silent, Setting { value: 1, source: Source::Default });
+    }
+
+    #[test]
+    fn options_overrule_the_file_which_is_read_all_the_same() {
+        let place = Place { file: "h.toml".into(), line: 3, key: "server.x".into() };
+        let said = |text: &str| Said { text: text.into(), raw: text.into(), place: place.clone() };
+        let read = |typed, said: &Said| {
+            let places = Places { option: "--x", typed, said: Some(said) };
+            places.read(|text| text.count(&(1..=8)))
+        };
+        let of_file = read(None, &said("4")).expect("good").expect("said");
+        assert_eq!((of_file.value, of_file.source.to_string()), (4, "h.toml:3".to_owned()));
+        let typed = read(Some("5"), &said("4")).expect("good").expect("said");
+        assert_eq!(typed, Setting { value: 5, source: Source::Option });
+        let error = read(Some("5"), &said("9")).expect_err("bad").to_string();
+        assert!(error.starts_with("h.toml:3: server.x: `9` is not usable"), "{error}");
+    }
+
+    #[test]
+    fn in_a_file_sizes_need_a_unit() {
+        let read =
+            |text, unit_needed| Named { name: "x", text, unit_needed }.size_bytes(&(0..=1 << 20));
+        assert_eq!(read("800", false).expect("bytes"), 800);
+        assert_eq!(read("800B", true).expect("bytes"), 800);
+        let error = read("800", true).expect_err("no unit").to_string();
+        assert!(error.contains("a size with a unit"), "{error}");
     }
 
     #[test]

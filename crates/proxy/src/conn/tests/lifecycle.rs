@@ -81,7 +81,10 @@ fn a_worker_lost_before_it_said_that_its_whole_answer_is_whole_harms_nobody() {
         world.worker(&format!("HTTP/1.1 200 OK\r\n{fields}"), ResponseEnd::Open);
         // The client knows where it ends, and asks on.
         world.receive(GET);
-        assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel", "stream", "dispatch"]);
+        assert_eq!(
+            world.step(Event::WorkerLost { unsent: false }),
+            ["cancel", "stream", "dispatch"]
+        );
         assert_eq!(world.stats.failed, 0);
     }
 }
