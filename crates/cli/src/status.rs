@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hostler_protocol::control::{
-    AppLimits, CommandAnswer, CommandRequest, InstanceStatus, ProxyStatus, WorkerState,
-    WorkerStatus,
+    AppLimits, CommandAnswer, CommandRequest, InstanceState, InstanceStatus, ProxyStatus,
+    WorkerState, WorkerStatus,
 };
 use hostler_spawner::CommandError;
 
@@ -61,9 +61,10 @@ fn report(status: &InstanceStatus) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "hostler {} in {}, up {}, on {}",
+        "hostler {} in {}, {}, up {}, on {}",
         supervisor.version,
         supervisor.runtime_dir,
+        state_word(supervisor.state),
         show_age_s(supervisor.uptime_s),
         status.listeners.join(" and ")
     );
@@ -81,12 +82,30 @@ fn report(status: &InstanceStatus) -> String {
         None => text.push_str("\nThe proxy gave no figures; it may be starting again.\n"),
     }
     let _ = writeln!(text, "\n{}", workers(status).trim_end());
+    let mut last_slot = None;
     for worker in &status.workers {
+        // A slot has a line for each of its processes, and one last death.
+        if last_slot.replace(worker.slot) == Some(worker.slot) {
+            continue;
+        }
         if let Some(death) = &worker.last_death {
             let _ = writeln!(text, "\n{}.{} last died: {death}", worker.app, worker.slot);
+            for line in &worker.last_stderr {
+                let _ = writeln!(text, "  | {line}");
+            }
         }
     }
     text
+}
+
+fn state_word(state: InstanceState) -> &'static str {
+    match state {
+        InstanceState::Starting => "starting",
+        InstanceState::Running => "running",
+        InstanceState::Degraded => "degraded",
+        InstanceState::Reloading => "reloading",
+        InstanceState::Stopping => "stopping",
+    }
 }
 
 /// In the words of our options where there is one.
@@ -245,6 +264,7 @@ mod tests {
             uptime_s: 185,
             restarts: 0,
             last_death: None,
+            last_stderr: Vec::new(),
             rss_kib: 58 * 1024,
             load: Some(WorkerLoad {
                 worker: slot + 1,
@@ -264,6 +284,7 @@ mod tests {
             supervisor: SupervisorStatus {
                 pid: 4_211,
                 version: "0.1.0".to_owned(),
+                state: InstanceState::Running,
                 uptime_s: 190,
                 rss_kib: 6_000,
                 runtime_dir: "/run/hostler".to_owned(),
@@ -296,7 +317,9 @@ mod tests {
     fn everything_is_shown_with_units() {
         let text = report(&instance());
         assert!(
-            text.starts_with("hostler 0.1.0 in /run/hostler, up 3m 10s, on 127.0.0.1:3000\n"),
+            text.starts_with(
+                "hostler 0.1.0 in /run/hostler, running, up 3m 10s, on 127.0.0.1:3000\n"
+            ),
             "{text}"
         );
         assert!(text.contains("io_uring: the self-test passed\n"));
@@ -335,10 +358,16 @@ mod tests {
         dead.load = None;
         dead.state = WorkerState::Backoff;
         dead.last_death = Some("exit code 1 after 3 s".to_owned());
+        dead.last_stderr = vec!["Error: no database".to_owned()];
+        status.supervisor.state = InstanceState::Degraded;
         let text = report(&status);
         assert_eq!(line(&text, "proxy")[1], "-");
         assert_eq!(&line(&text, "web.1")[1..3], ["-", "back-off"]);
-        assert!(text.contains("web.1 last died: exit code 1 after 3 s"), "{text}");
+        assert!(
+            text.contains("web.1 last died: exit code 1 after 3 s\n  | Error: no database\n"),
+            "{text}"
+        );
+        assert!(text.contains(" degraded, "), "{text}");
         assert!(text.contains("The proxy gave no figures"), "{text}");
     }
 

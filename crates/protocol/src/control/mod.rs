@@ -13,8 +13,8 @@ pub use command::{CommandAnswer, CommandRequest, EventLevel, EventLine};
 pub use lines::{LineBuffer, LineError, encode_line};
 pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, Typed, WorkerAddress};
 pub use status::{
-    AppLimits, InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus, WorkerLoad, WorkerState,
-    WorkerStatus,
+    AppLimits, InstanceState, InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus,
+    WorkerLoad, WorkerState, WorkerStatus,
 };
 
 use serde::{Deserialize, Serialize};

@@ -133,10 +133,30 @@ pub struct WorkerStatus {
     pub restarts: u32,
     /// Why the last process died, one line.
     pub last_death: Option<String>,
+    /// The last lines that process wrote to stderr, oldest first.
+    #[serde(default)]
+    pub last_stderr: Vec<String>,
     /// Resident memory, KiB.
     pub rss_kib: u64,
     /// The proxy's view; none before it is ready.
     pub load: Option<WorkerLoad>,
+}
+
+/// How an instance is, as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstanceState {
+    /// No worker has been ready yet.
+    #[default]
+    Starting,
+    /// All is well.
+    Running,
+    /// It serves, but a worker keeps dying or the proxy is being started again.
+    Degraded,
+    /// A reload is under way.
+    Reloading,
+    /// It ends.
+    Stopping,
 }
 
 /// The supervisor itself.
@@ -146,6 +166,9 @@ pub struct SupervisorStatus {
     pub pid: u32,
     /// Version of the binary.
     pub version: String,
+    /// How the instance is.
+    #[serde(default)]
+    pub state: InstanceState,
     /// Seconds since start.
     pub uptime_s: u64,
     /// Resident memory, KiB.

@@ -84,6 +84,7 @@ impl EventLoop<'_> {
     pub(super) fn answer_status(&mut self, client: ClientId, proxy: Option<ProxyStatus>) {
         let now_ms = self.now_ms();
         let facts = status::Facts {
+            state: self.machine.state(),
             uptime_s: now_ms / 1000,
             runtime_dir: self.dir.path().display().to_string(),
             proxy_pid: self.children.pid(Target::Proxy),

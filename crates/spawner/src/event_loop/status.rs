@@ -3,7 +3,9 @@
 //! Owns: the questions to the proxy that wait for an answer, and putting the answer together. Must
 //! never know: sockets. A proxy that does not answer delays the status, it does not prevent it.
 
-use hostler_protocol::control::{InstanceStatus, ProxyStatus, SupervisorStatus, WorkerStatus};
+use hostler_protocol::control::{
+    InstanceState, InstanceStatus, ProxyStatus, SupervisorStatus, WorkerStatus,
+};
 
 use super::control::ClientId;
 use super::figures::resident_kib;
@@ -63,6 +65,7 @@ impl StatusDesk {
 /// What only the loop knows.
 #[derive(Debug)]
 pub(super) struct Facts {
+    pub(super) state: InstanceState,
     pub(super) uptime_s: u64,
     pub(super) runtime_dir: String,
     pub(super) proxy_pid: Option<u32>,
@@ -85,6 +88,7 @@ pub(super) fn gather(
         supervisor: SupervisorStatus {
             pid,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: facts.state,
             uptime_s: facts.uptime_s,
             rss_kib: rss_kib(pid),
             runtime_dir: facts.runtime_dir,

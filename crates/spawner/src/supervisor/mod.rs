@@ -52,7 +52,7 @@ pub(crate) use scale::Scale;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use hostler_protocol::control::{Transport, WorkerId, WorkerStatus};
+use hostler_protocol::control::{InstanceState, Transport, WorkerId, WorkerStatus};
 
 use crate::outcome::{ExitReason, Notice, ReadyInfo, Ticket};
 use process::{Process, ProcessPhase};
@@ -274,6 +274,18 @@ impl Machine {
     pub(crate) fn worker_status(&self, now_ms: u64) -> Vec<WorkerStatus> {
         let shown = |slot: &Slot| slot.status(&self.release, &self.settings, now_ms);
         self.slots.iter().flat_map(shown).collect()
+    }
+
+    /// How the instance is, in one word.
+    pub(crate) fn state(&self) -> InstanceState {
+        match self.phase {
+            _ if self.ending.is_some() => InstanceState::Stopping,
+            Phase::Starting => InstanceState::Starting,
+            _ if self.roll.is_some() => InstanceState::Reloading,
+            _ if !self.proxy.is_serving() => InstanceState::Degraded,
+            _ if self.slots.iter().any(Slot::keeps_failing) => InstanceState::Degraded,
+            _ => InstanceState::Running,
+        }
     }
 
     /// Where the instance is in its life.

@@ -205,6 +205,7 @@ impl Process {
             uptime_s: self.ready_ms.map_or(0, |since| now_ms.saturating_sub(since) / 1000),
             restarts: slot.restarts,
             last_death: slot.last_death.clone(),
+            last_stderr: slot.last_stderr.clone(),
             rss_kib: 0,
             load: None,
         }

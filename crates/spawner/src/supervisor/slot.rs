@@ -8,6 +8,9 @@ use super::Settings;
 use super::process::{Process, ProcessPhase};
 use super::release::Release;
 
+/// A first death is an accident.
+const FAILURES_DEGRADED: u32 = 2;
+
 /// A place for one worker; it keeps its number while processes come and go.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -23,6 +26,8 @@ pub(super) struct Slot {
     /// Deaths since it was last healthy for long.
     pub(super) failures: u32,
     pub(super) last_death: Option<String>,
+    /// What the process that died last wrote to stderr at the end.
+    pub(super) last_stderr: Vec<String>,
     pub(super) last_worker: WorkerId,
 }
 
@@ -64,6 +69,7 @@ impl Slot {
             restarts: 0,
             failures: 0,
             last_death: None,
+            last_stderr: Vec::new(),
             last_worker: WorkerId(0),
         }
     }
@@ -141,6 +147,11 @@ impl Slot {
         has_none && self.next.is_none() && self.leaving.is_empty()
     }
 
+    /// It has no worker, and not for the first time in a row.
+    pub(super) fn keeps_failing(&self) -> bool {
+        self.failures >= FAILURES_DEGRADED && !self.is_ready()
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.current().is_some_and(|process| process.phase == ProcessPhase::Ready)
     }
@@ -180,6 +191,7 @@ impl Slot {
             uptime_s: 0,
             restarts: self.restarts,
             last_death: self.last_death.clone(),
+            last_stderr: self.last_stderr.clone(),
             rss_kib: 0,
             load: None,
         };

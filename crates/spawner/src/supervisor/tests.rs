@@ -293,6 +293,22 @@ fn back_off_starts_at_once_doubles_and_is_forgiven_after_a_minute() {
 }
 
 #[test]
+fn an_instance_with_a_worker_that_keeps_dying_is_degraded() {
+    let mut bench = Bench::running(2);
+    assert_eq!(bench.machine.state(), InstanceState::Running);
+    bench.exit(1, HowDied::Exit(1));
+    assert_eq!(bench.machine.state(), InstanceState::Running, "once is an accident");
+    bench.send(Event::WorkerSpawned { worker: WorkerId(3), pid: 1003, offer: None });
+    let death = Death { stderr_tail: vec!["no disk".into()], how: HowDied::Exit(1), oom: false };
+    bench.send(Event::WorkerExited { worker: WorkerId(3), death });
+    assert_eq!(bench.machine.state(), InstanceState::Degraded);
+    assert_eq!(bench.machine.worker_status(bench.now_ms)[0].last_stderr, ["no disk"]);
+    bench.wait(200);
+    bench.ready(4);
+    assert_eq!(bench.machine.state(), InstanceState::Running);
+}
+
+#[test]
 fn a_death_is_told_to_the_proxy_and_to_people() {
     let mut bench = Bench::running(2);
     bench.exit(2, HowDied::Signal { signal: 9, core: false });

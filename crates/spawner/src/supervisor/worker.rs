@@ -218,6 +218,7 @@ impl Machine {
             text.push_str(&format!("; its last words: {words}"));
         }
         self.slots[index].last_death = Some(text.clone());
+        self.slots[index].last_stderr.clone_from(&death.stderr_tail);
         let healthy_ms = process.ready_ms.map_or(0, |since| now_ms.saturating_sub(since));
         if healthy_ms >= HEALTHY_MS {
             self.slots[index].failures = 0;
