@@ -1,12 +1,13 @@
 //! More and fewer workers under load: nobody notices.
 
+use hostler_protocol::control::WorkerState;
 use rustix::process::Signal;
 
 use crate::reload::{Load, code, told, verb};
 use crate::support::{Setup, Variant, eventually, matrix};
 
 matrix!(all: up_and_down_under_load);
-matrix!(frames: by_signal, mistakes);
+matrix!(frames: by_load, by_signal, mistakes);
 
 fn up_and_down_under_load(variant: Variant) {
     let instance = Setup::new(variant, "basic.js").start();
@@ -21,6 +22,20 @@ fn up_and_down_under_load(variant: Variant) {
     }
     assert!(load.finish() > 50);
     eventually("one worker is left", || (instance.status().workers.len() == 1).then_some(()));
+    instance.finish();
+}
+
+/// Loops that are always busy: the range is used up. (That it goes down again takes a minute, and unit tests for it.)
+fn by_load(variant: Variant) {
+    let instance = Setup::new(variant, "chaos.js").options("--workers 1..2").start();
+    let load = Load::on(&instance, 4, "/work/10", "worked");
+    eventually("a second worker", || {
+        let workers = instance.status().workers;
+        let ready = workers.iter().filter(|worker| worker.state == WorkerState::Ready);
+        (ready.count() == 2).then_some(())
+    });
+    instance.wait_output("the reason", |line| line.contains("2 workers instead of 1"));
+    assert!(load.finish() > 50);
     instance.finish();
 }
 

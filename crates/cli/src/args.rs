@@ -215,9 +215,10 @@ pub(crate) struct InstanceArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Processes")]
 pub(crate) struct ProcessArgs {
-    /// Processes of the app: 1 to 512, or auto.
+    /// Processes of the app: 1 to 512, a range like 2..8, or auto.
     ///
-    /// auto is one per usable core (CPU affinity, cpuset and cgroup quota count). More than that helps only if
+    /// In a range the number follows the load: more when the event loops are busy for over 80 % of the time or requests wait,
+    /// one fewer when the others would be busy for less than half of it for a minute. auto is one per usable core (CPU affinity, cpuset and cgroup quota count). More than that helps only if
     /// the app blocks its event loop. Default: $WEB_CONCURRENCY or auto.
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<String>,

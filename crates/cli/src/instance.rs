@@ -69,6 +69,7 @@ pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
         cwd: settings.app.cwd.value.clone(),
         env: app_env(settings),
         workers: settings.workers.value,
+        range: settings.worker_range,
         transport: settings.transport.value,
         ready: settings.ready.value.clone(),
         reload: ReloadSpec {

@@ -47,8 +47,10 @@ pub struct AppSpec {
     /// Variables on top of the supervisor's own environment; they win over everything but
     /// `HOSTLER_WORKER` and `NODE_APP_INSTANCE`.
     pub env: Vec<(String, String)>,
-    /// Number of worker processes, at least 1.
+    /// Number of worker processes at the start, at least 1.
     pub workers: u32,
+    /// Within which the number follows the load; none leaves it alone.
+    pub range: Option<WorkerRange>,
     /// How requests shall reach the workers.
     pub transport: Transport,
     /// When a worker is ready.
@@ -57,6 +59,15 @@ pub struct AppSpec {
     pub reload: ReloadSpec,
     /// When a worker is replaced by a fresh one.
     pub recycle: RecycleSpec,
+}
+
+/// Fewest and most workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerRange {
+    /// At least 1.
+    pub min: u32,
+    /// At least `min`.
+    pub max: u32,
 }
 
 /// When a worker is ready for requests.

@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) use super::kinds::{
-    Address, Choice, Count, CountOrAll, CountOrAuto, CountOrNone, Duration, DurationOrNone, File,
-    ListenOrPath, Name, OnOff, ShellLine, Size, SizeOrNone, Word, names,
+    Address, Choice, Count, CountOrAll, CountOrAuto, CountOrNone, CountOrRange, Duration,
+    DurationOrNone, File, ListenOrPath, Name, OnOff, ShellLine, Size, SizeOrNone, Word, names,
 };
 use super::typed::{Many, OneOrMany, Typed};
 use crate::args::{IoArg, LogFormat, TransportArg};
@@ -72,7 +72,7 @@ pub(crate) struct AppKeys {
     /// Variables for the workers, on top of Hostler's own environment.
     pub(crate) env: BTreeMap<String, Typed<Word>>,
     pub(crate) node: Option<Typed<File>>,
-    pub(crate) workers: Option<Typed<CountOrAuto<1, WORKERS_MAX>>>,
+    pub(crate) workers: Option<Typed<CountOrRange<1, WORKERS_MAX>>>,
     pub(crate) transport: Option<Typed<Choice<TransportArg>>>,
     pub(crate) ready: Option<Typed<ListenOrPath>>,
     pub(crate) max_surge: Option<Typed<CountOrAll<1, WORKERS_MAX>>>,

@@ -59,6 +59,9 @@ pub(crate) enum CountOrAll<const LEAST: u32, const MOST: u32> {}
 /// A whole number or `none`.
 #[derive(Debug)]
 pub(crate) enum CountOrNone<const LEAST: u32, const MOST: u32> {}
+/// A whole number, `2..8` or `auto`.
+#[derive(Debug)]
+pub(crate) enum CountOrRange<const LEAST: u32, const MOST: u32> {}
 /// `30s` or `none`.
 #[derive(Debug)]
 pub(crate) enum DurationOrNone {}
@@ -191,6 +194,13 @@ impl<const LEAST: u32, const MOST: u32> Kind for CountOrNone<LEAST, MOST> {
     const EXPECTED: &'static str = "\"none\" or a whole number";
     fn schema() -> Schema {
         count_or("none", LEAST, MOST)
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> Kind for CountOrRange<LEAST, MOST> {
+    const EXPECTED: &'static str = "\"auto\", a whole number or a range like \"2..8\"";
+    fn schema() -> Schema {
+        count_or(r"auto|[0-9]+\.\.[0-9]+", LEAST, MOST)
     }
 }
 

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hostler_protocol::control::{IoChoice, Transport};
-use hostler_spawner::{Launch, ListenAddress, ReadySpec};
+use hostler_spawner::{Launch, ListenAddress, ReadySpec, WorkerRange};
 
 use crate::args::{IoArg, LogFormat, RunArgs, TransportArg};
 use crate::config_file::{self, Found, Said};
@@ -62,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) node: Option<Setting<PathBuf>>,
     pub(crate) listen: Setting<Vec<ListenAddress>>,
     pub(crate) workers: Setting<u32>,
+    /// The number follows the load between these.
+    pub(crate) worker_range: Option<WorkerRange>,
     pub(crate) shards: Setting<u32>,
     pub(crate) io: Setting<IoChoice>,
     pub(crate) transport: Setting<Transport>,
@@ -102,7 +104,7 @@ impl Settings {
         let app = app::read_app(&all)?;
         let app_args = launch::read_args(&all)?;
         let (launch, node) = launch::read_launch(&app.entry, &app_args.value, &all)?;
-        let workers = processes::read_workers(&all)?;
+        let (workers, worker_range) = processes::read_workers(&all)?;
         let shards = processes::read_shards(&all)?;
         let listen = listen::read_listen(&all)?;
         let transport = all.choice(args.processes.transport, file.app.transport.as_ref())?;
@@ -138,6 +140,7 @@ impl Settings {
             node,
             listen,
             workers,
+            worker_range,
             shards,
             transport,
             file: file.found,

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hostler_spawner::ReadySpec;
+use hostler_spawner::{ReadySpec, WorkerRange};
 
 use super::typed::AsTyped;
 use super::value::{Named, Setting, SettingsError, Source};
@@ -15,19 +15,58 @@ use crate::find_node::find_node;
 pub(crate) const WORKERS_MAX: u32 = 512;
 pub(crate) const SHARDS_MAX: u32 = 256;
 
-pub(super) fn read_workers(all: &AsTyped<'_>) -> Result<Setting<u32>, SettingsError> {
-    let read = |text: Named<'_>| text.count_or_auto(&(1..=WORKERS_MAX));
+/// How many workers there are at the start, and between which numbers they may go.
+pub(super) fn read_workers(
+    all: &AsTyped<'_>,
+) -> Result<(Setting<u32>, Option<WorkerRange>), SettingsError> {
     let typed = all.args.processes.workers.as_deref();
-    let chosen = all.read("--workers", typed, all.file.app.workers.as_ref(), read)?;
+    let chosen = all.read("--workers", typed, all.file.app.workers.as_ref(), workers)?;
     let variable = (all.around.env)("WEB_CONCURRENCY").filter(|_| typed.is_none());
     let chosen = match variable {
         Some(text) => {
-            let value = read(Named::new("WEB_CONCURRENCY", &text))?;
+            let value = workers(Named::new("WEB_CONCURRENCY", &text))?;
             Some(Setting { value, source: Source::Environment("WEB_CONCURRENCY") })
         }
         None => chosen,
     };
-    Ok(number_or_auto(chosen, &all.around.cores, WORKERS_MAX))
+    let range = chosen.as_ref().and_then(|chosen| match chosen.value {
+        Workers::Range(range) => Some(range),
+        Workers::Auto | Workers::Count(_) => None,
+    });
+    let count = chosen.map(|chosen| Setting {
+        value: match chosen.value {
+            Workers::Auto => None,
+            Workers::Count(count) => Some(count),
+            Workers::Range(range) => Some(range.min),
+        },
+        source: chosen.source,
+    });
+    Ok((number_or_auto(count, &all.around.cores, WORKERS_MAX), range))
+}
+
+/// What `--workers` can be.
+enum Workers {
+    Auto,
+    Count(u32),
+    Range(WorkerRange),
+}
+
+fn workers(text: Named<'_>) -> Result<Workers, SettingsError> {
+    let counts = 1..=WORKERS_MAX;
+    if let Some((min, max)) = text.text.split_once("..") {
+        let number = |part: &str| part.trim().parse().ok().filter(|number| counts.contains(number));
+        let range = number(min).zip(number(max)).filter(|(min, max)| min <= max);
+        let expected = || text.expected(format!("two numbers from 1 to {WORKERS_MAX} (2..8)"));
+        return range
+            .map(|(min, max)| Workers::Range(WorkerRange { min, max }))
+            .ok_or_else(expected);
+    }
+    match text.count_or_auto(&counts) {
+        Ok(None) => Ok(Workers::Auto),
+        Ok(Some(count)) => Ok(Workers::Count(count)),
+        Err(_) => Err(text
+            .expected(format!("auto, a whole number from 1 to {WORKERS_MAX} or a range (2..8)"))),
+    }
 }
 
 pub(super) fn read_shards(all: &AsTyped<'_>) -> Result<Setting<u32>, SettingsError> {

@@ -156,6 +156,10 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
     let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, .. } = settings;
     let ready_text = match &ready.value { ReadySpec::Listen => "listen", ReadySpec::Answers(path) => path };
     let or_none = |value: Option<Value>| value.unwrap_or_else(|| Value::Text("none".to_owned()));
+    let worker_count = match settings.worker_range {
+        Some(range) => Value::Text(format!("{}..{}", range.min, range.max)),
+        None => Value::Number(workers.value.into()),
+    };
     let surge = surge_max.value.map_or_else(|| Value::Text("all".to_owned()), |max| Value::Number(max.into()));
     let mut rows = vec![row("name", Value::Text(app.name.value.clone()), &app.name.source)];
     rows.push(match &app.command {
@@ -170,7 +174,7 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
     }
     rows.extend(node.as_ref().map(|node| row("node", Value::path(&node.value), &node.source)));
     rows.extend([
-        row("workers", Value::Number(workers.value.into()), &workers.source),
+        row("workers", worker_count, &workers.source),
         row("transport", Value::Text(transport_name(transport.value).to_owned()), &transport.source),
         row("ready", Value::Text(ready_text.to_owned()), &ready.source),
         row("max_surge", surge, &surge_max.source),

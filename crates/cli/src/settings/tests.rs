@@ -177,7 +177,7 @@ fn listeners() {
 #[test]
 fn bad_values_name_the_option_the_value_and_what_is_expected() {
     for (options, parts) in [
-        (["--workers", "0"], ["--workers: `0`", "auto or a whole number from 1 to 512"]),
+        (["--workers", "0"], ["--workers: `0`", "auto, a whole number from 1 to 512 or a range"]),
         (["--shards", "1000"], ["--shards: `1000`", "from 1 to 256"]),
         (["--head-timeout", "10"], ["--head-timeout: `10`", "with a unit"]),
         (["--idle-timeout", "1ms"], ["--idle-timeout: `1ms`", "from 100ms to 24h"]),

@@ -71,7 +71,11 @@ const WRONG: &[(&str, &str)] = &[
     ("[[app]]\nnode = \"./no\"", "app[0].node: ./no is not an executable file; install Node.js"),
     (
         "[[app]]\nworkers = \"all\"",
-        "app[0].workers: `all` is not usable: auto or a whole number from 1 to 512",
+        "app[0].workers: `all` is not usable: auto, a whole number from 1 to 512 or a range",
+    ),
+    (
+        "[[app]]\nworkers = \"8..2\"",
+        "app[0].workers: `8..2` is not usable: two numbers from 1 to 512 (2..8)",
     ),
     ("[[app]]\ntransport = \"tcp\"", "app[0].transport: `tcp` is not usable: frames or http"),
     ("[[app]]\nready = \"health\"", "app[0].ready: `health` is not usable: listen, or a path"),

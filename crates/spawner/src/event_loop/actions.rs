@@ -25,7 +25,7 @@ impl EventLoop<'_> {
                 self.ask_health(worker, &address, &path, announced);
             }
             Action::ReadRelease => {
-                let read = (self.read_app)();
+                let read = (self.read_app)().map(Box::new);
                 self.events.push_back(Event::ReleaseRead(read));
             }
             Action::Answer(ticket, verdict) => self.answer_reload(ticket, verdict),

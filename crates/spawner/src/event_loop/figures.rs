@@ -5,11 +5,11 @@
 
 use std::fs;
 
-use hostler_protocol::control::{ProxyStatus, ToProxy, WorkerId};
+use hostler_protocol::control::{ProxyStatus, ToProxy, WorkerId, WorkerLoad};
 
 use super::EventLoop;
 use crate::group_listens;
-use crate::supervisor::{Event, Figures, Target};
+use crate::supervisor::{Event, Figures, Load, Target};
 
 /// Between two looks. A leak of 100 MiB a second is far beyond what V8 does.
 const LOOK_MS: u64 = 1_000;
@@ -51,7 +51,7 @@ impl EventLoop<'_> {
             let figures = Figures { memory_kib: kib, requests: None };
             self.events.push_back(Event::Measured { worker: watched.worker, figures });
         }
-        if self.machine.watches_requests() {
+        if self.machine.watches_requests() || self.machine.scales_itself() {
             let asked =
                 self.link.as_mut().map(|link| link.send(&ToProxy::Status { request: OWN_REQUEST }));
             if let Some(Err(error)) = asked {
@@ -62,10 +62,30 @@ impl EventLoop<'_> {
 
     /// The proxy has answered our own question.
     pub(super) fn proxy_figures(&mut self, status: &ProxyStatus) {
+        if self.machine.scales_itself() {
+            self.events.push_back(Event::LoadSeen(load_of(status)));
+        }
         for load in &status.workers {
             let figures = Figures { memory_kib: None, requests: Some(load.requests) };
             self.events.push_back(Event::Measured { worker: WorkerId(load.worker), figures });
         }
+    }
+}
+
+/// A worker that has been silent for longer says nothing about its loop.
+const BEAT_MS_MAX: u32 = 3_000;
+
+/// All workers together. Those that are not Node's have no heartbeat, and so no heap either.
+fn load_of(status: &ProxyStatus) -> Load {
+    let is_heard = |load: &&WorkerLoad| load.heap_kib > 0 && load.heartbeat_age_ms <= BEAT_MS_MAX;
+    let heard = status.workers.iter().filter(is_heard);
+    let (count, sum) =
+        heard.fold((0, 0), |(count, sum), load| (count + 1, sum + load.loop_utilisation));
+    let requests = |load: &WorkerLoad| load.in_flight.saturating_sub(load.upgraded);
+    Load {
+        utilisation: (count > 0).then(|| sum / count.max(1)),
+        queued: status.shards.iter().map(|shard| shard.queued).sum(),
+        in_flight: status.workers.iter().map(requests).sum(),
     }
 }
 

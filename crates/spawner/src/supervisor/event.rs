@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use hostler_protocol::control::{FromProxy, PlainAddress, ToProxy, WorkerId};
 
+use super::autoscale::Load;
 use super::death::Death;
 use super::recycle::Figures;
 use super::release::Release;
@@ -112,6 +113,8 @@ pub(crate) enum Event {
         /// The status, or why there was no answer.
         answer: Result<u16, String>,
     },
+    /// What all workers together are doing.
+    LoadSeen(Load),
     /// Somebody has looked at a worker from outside.
     Measured {
         /// Which.
@@ -120,7 +123,7 @@ pub(crate) enum Event {
         figures: Figures,
     },
     /// [`Action::ReadRelease`] is done: the app's settings, or what is wrong with them.
-    ReleaseRead(Result<AppSpec, String>),
+    ReleaseRead(Result<Box<AppSpec>, String>),
     /// Time has passed.
     Tick,
 }

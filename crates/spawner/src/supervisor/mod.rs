@@ -21,6 +21,7 @@
 //! A change to another release: [`reload`]. The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving ->
 //! Leaving | Killed`, from each `-> Backoff -> Spawning` or `-> Gone`.
 
+mod autoscale;
 mod command;
 pub(crate) mod death;
 mod event;
@@ -42,6 +43,7 @@ mod take_back;
 mod tests;
 mod worker;
 
+pub(crate) use autoscale::Load;
 pub(crate) use death::{Death, HowDied};
 pub(crate) use event::{Action, Event, Level, SpawnFailure, StopSignal, Target};
 pub(crate) use recycle::Figures;
@@ -55,6 +57,7 @@ use std::rc::Rc;
 use hostler_protocol::control::{InstanceState, Transport, WorkerId, WorkerStatus};
 
 use crate::outcome::{ExitReason, Notice, ReadyInfo, Ticket};
+use autoscale::AutoScale;
 use process::{Process, ProcessPhase};
 use proxy::{Proxy, ProxyState};
 use recycle::Replacement;
@@ -137,6 +140,7 @@ pub(crate) struct Machine {
     generations: u32,
     /// How many slots there shall be.
     workers_wanted: u32,
+    auto_scale: AutoScale,
     /// Who waits until they are all ready.
     scale_tickets: Vec<Ticket>,
     roll: Option<Roll>,
@@ -175,6 +179,7 @@ impl Machine {
             release,
             previous: None,
             workers_wanted: settings.workers,
+            auto_scale: AutoScale::default(),
             scale_tickets: Vec::new(),
             roll: None,
             replacement: None,
@@ -229,6 +234,7 @@ impl Machine {
             Event::Answered { worker, answer } => {
                 self.health_answered(worker, answer, now_ms, actions);
             }
+            Event::LoadSeen(load) => self.load_seen(load, actions),
             Event::Measured { worker, figures } => self.measured(worker, figures, actions),
             Event::ReleaseRead(read) => self.release_read(read, now_ms, actions),
             Event::Tick => {}

@@ -81,7 +81,7 @@ pub(crate) struct Watched {
 impl Machine {
     /// Is there a worker with a limit that somebody has to look after?
     pub(crate) fn limits_anything(&self) -> bool {
-        !self.watched_memory().is_empty() || self.watches_requests()
+        self.watches_requests() || self.scales_itself() || !self.watched_memory().is_empty()
     }
 
     pub(crate) fn watched_memory(&self) -> Vec<Watched> {

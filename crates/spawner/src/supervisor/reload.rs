@@ -168,7 +168,7 @@ impl Machine {
     /// The app's settings have been read anew.
     pub(super) fn release_read(
         &mut self,
-        read: Result<AppSpec, String>,
+        read: Result<Box<AppSpec>, String>,
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
@@ -177,7 +177,7 @@ impl Machine {
             Ok(mut spec) if self.ending.is_none() => {
                 // A folder gives its name to an app that has no other, and each release has its own folder.
                 spec.name.clone_from(&self.settings.app);
-                let release = Release::new(self.next_generation(), spec);
+                let release = Release::new(self.next_generation(), *spec);
                 self.begin_roll(release, wish, now_ms, actions);
             }
             Ok(_) => refuse(wish.tickets, "the instance is stopping", actions),

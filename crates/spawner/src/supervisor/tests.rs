@@ -48,6 +48,7 @@ fn spec(kind: Kind) -> AppSpec {
         env: Vec::new(),
         workers: 1,
         transport: Transport::Frames,
+        range: None,
         ready: ReadySpec::default(),
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),

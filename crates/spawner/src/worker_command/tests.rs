@@ -5,6 +5,7 @@ use crate::config::{ReadySpec, RecycleSpec, ReloadSpec};
 
 fn app(launch: Launch) -> AppSpec {
     AppSpec {
+        range: None,
         ready: ReadySpec::default(),
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),

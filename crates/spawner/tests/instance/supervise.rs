@@ -64,6 +64,7 @@ fn config(given: &Value) -> SupervisorConfig {
                 Some("http") => Transport::Http,
                 _ => Transport::Frames,
             },
+            range: None,
             ready: ReadySpec::default(),
             reload: ReloadSpec::default(),
             recycle: RecycleSpec::default(),

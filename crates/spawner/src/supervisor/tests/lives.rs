@@ -116,7 +116,7 @@ impl World {
             Action::ReadRelease => {
                 let read = match self.dice.roll(4) {
                     0 => Err("hostler.toml:3: nonsense".to_owned()),
-                    _ => Ok(worn_spec(self.kind)),
+                    _ => Ok(Box::new(worn_spec(self.kind))),
                 };
                 self.soon(1, Event::ReleaseRead(read));
             }

@@ -12,7 +12,7 @@ impl Bench {
     pub(super) fn reload_to(&mut self, ticket: u64, spec: AppSpec) {
         self.ask(ticket, false);
         assert!(self.last.contains(&Action::ReadRelease), "{:?}", self.last);
-        self.send(Event::ReleaseRead(Ok(spec)));
+        self.send(Event::ReleaseRead(Ok(Box::new(spec))));
     }
 
     fn ask(&mut self, ticket: u64, back: bool) {
