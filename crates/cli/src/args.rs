@@ -8,11 +8,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod change;
 mod config;
 mod exec;
+mod recycle;
 
+use change::RELOAD_NOTES;
+pub(crate) use change::{ChangeArgs, EventsArgs, ReloadArgs, ScaleArgs};
 pub(crate) use config::{ConfigArgs, ConfigVerb, ConfigVerbArgs};
 pub(crate) use exec::ExecArgs;
+pub(crate) use recycle::RecycleArgs;
 
 /// Exit codes, at the end of every `--help`.
 const EXIT_CODES: &str = "\
@@ -59,21 +64,6 @@ Exit codes:
   2   the command line is not understood
   69  an address cannot be bound
   78  a setting is wrong (also in a file), or there is no app at PATH";
-
-const RELOAD_NOTES: &str = "\
-What happens: settings, package.json and links such as `current` are read anew; all new
-workers are started beside the old ones; when all are ready they take the requests, while
-old ones finish theirs. If a new worker does not start, or crashes on probation
-(run --probation), the old ones go on as if nothing had been, and reload prints why and
-exits with 1. Listening addresses, shards and limits change only with a restart.
-
-SIGHUP to the supervisor and `touch tmp/restart.txt` in the app's folder do the same.
-
-Exit codes:
-  0   all workers run the new release
-  1   it was taken back, or could not be begun
-  69  no instance runs
-  78  a setting is wrong";
 
 /// Serves a Node.js app: HTTP front, load balancer and process manager in one program.
 ///
@@ -364,36 +354,6 @@ pub(crate) struct LimitArgs {
     pub(crate) worker_requests: Option<String>,
 }
 
-/// Limits of one worker.
-#[derive(Args, Clone, Debug, Default)]
-#[command(
-    next_help_heading = "Recycling (one worker at a time; a fresh one takes its place before it goes)"
-)]
-pub(crate) struct RecycleArgs {
-    /// Memory of a worker; above it the worker is replaced. none, or 64M and more. Default: none.
-    ///
-    /// What counts is what would be free without it: pages that workers share (Node itself) count in shares. Looked at once a
-    /// second.
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) max_memory: Option<String>,
-
-    /// Memory at which a worker is killed at once, with the requests in it. none, or more than --max-memory. Default: none.
-    ///
-    /// For leaks that are faster than a replacement, before the kernel's OOM killer picks somebody else.
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) max_memory_hard: Option<String>,
-
-    /// Age at which a worker is replaced. none, or 1s to 1176h. Default: none.
-    ///
-    /// Each worker takes up to a tenth less, so that they do not go together.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) max_age: Option<String>,
-
-    /// Answered requests after which a worker is replaced. none, or 1 and more. Default: none.
-    #[arg(long, value_name = "N")]
-    pub(crate) max_requests: Option<String>,
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
     /// Print one JSON object.
@@ -413,56 +373,6 @@ pub(crate) struct StatusArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-
-    #[command(flatten)]
-    pub(crate) instance: InstanceArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct EventsArgs {
-    /// Print one JSON object a line.
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// Only so many of the last ones.
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(crate) lines: Option<usize>,
-
-    #[command(flatten)]
-    pub(crate) instance: InstanceArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ReloadArgs {
-    /// Name of the app; only needed to be sure that it is this one.
-    pub(crate) app: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) change: ChangeArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ScaleArgs {
-    /// The number of workers (4), or a change of it (+1, -2); the name of the app may stand before it.
-    #[arg(value_name = "N|+N|-N", allow_negative_numbers = true)]
-    pub(crate) first: String,
-
-    /// The number of workers (4), or a change of it (+1, -2).
-    #[arg(hide = true, allow_negative_numbers = true)]
-    pub(crate) second: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) change: ChangeArgs,
-}
-
-/// What a verb takes that changes an instance.
-#[derive(Args, Debug)]
-pub(crate) struct ChangeArgs {
-    /// How long to wait for the end, 100ms to 1h. Default: 5m.
-    ///
-    /// The change itself goes on when the waiting is over.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) wait: Option<String>,
 
     #[command(flatten)]
     pub(crate) instance: InstanceArgs,

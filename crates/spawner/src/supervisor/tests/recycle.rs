@@ -1,6 +1,6 @@
 //! Workers that have had their time.
 
-use super::reload::drained;
+use super::rig::drained;
 use super::*;
 
 const LIMITS: RecycleSpec = RecycleSpec {

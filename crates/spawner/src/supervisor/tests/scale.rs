@@ -1,6 +1,6 @@
 //! More and fewer workers.
 
-use super::reload::drained;
+use super::rig::drained;
 use super::*;
 use crate::outcome::{Ticket, Verdict};
 
