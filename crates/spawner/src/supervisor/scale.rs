@@ -88,6 +88,9 @@ impl Machine {
     /// A slot that is not wanted any more: its worker finishes what it has.
     fn close_slot(&mut self, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
         let kill_at_ms = now_ms + u64::from(self.settings.stop_ms_max);
+        if self.slots[index].next.is_some() {
+            self.drop_replacement(now_ms, actions);
+        }
         let state = std::mem::replace(&mut self.slots[index].state, SlotState::Stopped);
         let SlotState::Live(mut process) = state else { return };
         let (worker, serves) = (process.worker, process.phase == ProcessPhase::Ready);
