@@ -8,6 +8,7 @@ mod offers;
 mod offers_end;
 mod ordered;
 mod plain;
+mod reload;
 mod reuse;
 mod settings;
 mod streams;

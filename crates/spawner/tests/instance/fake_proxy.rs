@@ -47,7 +47,9 @@ pub(crate) fn main(scenario: &str) {
             }
             ToProxy::Status { .. } if scenario == "deaf" => {}
             ToProxy::Status { request } => tell(FromProxy::Status { request, status: status() }),
-            ToProxy::WorkerDrain { .. } => {}
+            ToProxy::WorkerDrain { .. }
+            | ToProxy::WorkerResume { .. }
+            | ToProxy::CloseUpgraded { .. } => {}
         }
     }
 }
