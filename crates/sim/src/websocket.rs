@@ -117,7 +117,7 @@ impl Listener {
         let len = if long == 0 { u64::from(second & 0x7f) } else { number(&rest[..long]) };
         if first & 0x0f == CLOSE {
             let payload = &rest[long + key..];
-            if len < 2 || len > 125 {
+            if !(2..=125).contains(&len) {
                 return Err(format!("a close frame of {len} bytes"));
             }
             if payload.len() as u64 == len {

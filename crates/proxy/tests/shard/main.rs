@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod drain;
+mod farewells;
 mod loss;
 mod offers;
 mod offers_end;
