@@ -53,10 +53,29 @@ impl FrameBounds {
     /// Follows all these bytes.
     #[inline]
     pub fn follow(&mut self, bytes: &[u8]) {
-        let mut at = 0;
-        while at < bytes.len() {
-            at += self.follow_frame(&bytes[at..]);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = match self.place {
+                Place::Boundary => self.whole_short_frame(rest),
+                _ => None,
+            };
+            let taken = taken.unwrap_or_else(|| self.follow_frame(rest));
+            rest = &rest[taken..];
         }
+    }
+
+    /// How long the frame is that these bytes begin with, if all of it is here and its length is a short one: most are.
+    #[inline]
+    fn whole_short_frame(&mut self, bytes: &[u8]) -> Option<usize> {
+        let &[first, second, ..] = bytes else { return None };
+        let length = second & !MASKED;
+        let mask = if second & MASKED == 0 { 0 } else { MASK_BYTES as usize };
+        let len = 2 + mask + usize::from(length);
+        if length >= LENGTH_16 || len > bytes.len() {
+            return None;
+        }
+        self.closed |= first & OPCODE == CLOSE;
+        Some(len)
     }
 
     /// Follows these bytes to the end of the frame that they are in, or that begins with them, or as far as they go; says

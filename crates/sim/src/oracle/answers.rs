@@ -159,8 +159,10 @@ impl Ledger {
             let broken = !delivery.honest || delivery.lost || delivery.too_slow;
             delivery.reset || (began && broken)
         });
-        // A client that only half-closes still gets what the app was asked for.
-        let proper = last.is_some_and(|delivery| delivery.honest && !delivery.lost);
+        // A client that only half-closes still gets what the app was asked for, unless its request had to go back to the queue
+        // because its worker was lost: FIN leaves it a second there.
+        let proper =
+            last.is_some_and(|delivery| delivery.honest && !delivery.lost) && !since(self.lost_ms);
         let excuse = excuse.filter(|why| *why != HALF_CLOSED || !proper);
         let slow = record.sent_ms.is_none() && self.is_slow(record);
         let excused = excuse.is_some()
