@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use hostler_protocol::http1::{HeadLimits, RequestHead};
+use hostler_protocol::websocket::FrameBounds;
 use hostler_protocol::worker::{FrameReader, FrameWriter, FromWorker, StreamTag, peer};
 use hostler_proxy::conn::ClientAddress;
 use hostler_proxy::forward::Forwarding;
@@ -22,6 +23,24 @@ pub(super) fn add(cases: &mut Vec<Case>) {
         cases.push(head_frame(name, bytes));
     }
     cases.push(reader());
+    cases.push(websocket("small_message", &[b"\x81\x0d", &b"Hello, world!"[..]].concat()));
+    cases.push(websocket("100_small_messages", &b"\x81\x0dHello, world!".repeat(100)));
+    cases
+        .push(websocket("64_kib_in_one_frame", &[&b"\x82\x7e\xff\xff"[..], &[7; 65_535]].concat()));
+}
+
+/// What following the frames of a WebSocket adds to each piece of an app's bytes.
+fn websocket(name: &str, bytes: &[u8]) -> Case {
+    let bytes = bytes.to_vec();
+    let amount = Amount::Bytes(bytes.len());
+    let prepare = move || {
+        let mut frames = FrameBounds::default();
+        move || {
+            frames.follow(black_box(&bytes));
+            assert!(frames.is_at_boundary());
+        }
+    };
+    Case::new("websocket_frames", name, prepare).of(amount)
 }
 
 /// A HEAD frame from a parsed head.

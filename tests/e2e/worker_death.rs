@@ -7,7 +7,7 @@ use crate::support::{Instance, Setup, Variant, eventually, fixtures, matrix, sig
 
 matrix!(all:
     dies_before_its_answer, dies_during_its_answer, dies_after_its_answer, idle_death,
-    one_of_two_dies_under_load, uncaught_exception,
+    one_of_two_dies_under_load, requests_in_hand_at_a_kill, uncaught_exception,
 );
 matrix!(frames: broken_frames, broken_responses, odd_but_allowed_frames, proxy_death);
 
@@ -98,6 +98,40 @@ fn one_of_two_dies_under_load(variant: Variant) {
     }
     wait_restarted(&instance, 1);
     drop(clients);
+    instance.finish();
+}
+
+/// What may be repeated is, at the next worker; the others hear at once that they were lost.
+fn requests_in_hand_at_a_kill(variant: Variant) {
+    const EACH: usize = 8;
+    let instance = start(variant);
+    let waiting = |wanted: usize| {
+        eventually("the worker has the requests", || {
+            let ids = instance.get("/waiting").json();
+            (ids.as_array().map(Vec::len) == Some(wanted)).then_some(())
+        });
+    };
+    let ask = |method: &str, id: usize| {
+        let mut client = instance.client();
+        client.send(format!(
+            "{method} /hang?id={method}{id} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"
+        ));
+        client
+    };
+    let gets: Vec<_> = (0..EACH).map(|id| ask("GET", id)).collect();
+    let posts: Vec<_> = (0..EACH).map(|id| ask("POST", id)).collect();
+    waiting(2 * EACH);
+    signal(instance.worker_pid(0), Signal::KILL);
+    // No time-out is that short: the end of the worker's connections tells.
+    for mut client in posts {
+        assert_eq!(client.response().status, 502);
+    }
+    waiting(EACH);
+    for (id, mut client) in gets.into_iter().enumerate() {
+        instance.get(&format!("/release?id=GET{id}"));
+        assert_eq!(client.response().text(), "released");
+    }
+    wait_restarted(&instance, 1);
     instance.finish();
 }
 

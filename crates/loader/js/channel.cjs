@@ -50,7 +50,6 @@ class Channel extends Outbox {
     this.listeners = [];
     /** HELLO of the proxy is here. */
     this.ready = false;
-    this.draining = false;
     this.held = true;
     this.backoff = RECONNECT_MS_MIN;
     this.timer = null;
@@ -88,7 +87,6 @@ class Channel extends Outbox {
     if (this.socket !== socket) return;
     this.socket = null;
     this.ready = false;
-    this.draining = false;
     this.reader.stopped = true;
     this.forget();
     const { streams, tunnels } = this;

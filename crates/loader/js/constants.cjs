@@ -20,7 +20,6 @@ module.exports = {
     HALF_CLOSE: 5,
     WINDOW: 6,
     HELLO: 7,
-    DRAIN: 8,
     OPEN: 9,
     GIVE_BACK: 10,
     HOLD: 11,

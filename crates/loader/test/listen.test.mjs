@@ -218,15 +218,6 @@ test('a proxy that speaks another protocol is refused, and the report says why',
   assert.equal(report.why, `the proxy speaks protocol ${C.PROTOCOL + 1}, this worker ${C.PROTOCOL}`);
 });
 
-test('DRAIN changes nothing for connections that exist', async () => {
-  const proxy = await start();
-  const { channel } = await proxy.ready(fixture('control.cjs'));
-  const client = channel.client();
-  await client.request();
-  channel.write(frame('DRAIN', 0, 0));
-  assert.equal((await client.request()).end, 'END');
-});
-
 const settingsOf = (channel) => channel.frames.filter((one) => one.type === 'SETTINGS').map((one) => JSON.parse(one.payload));
 
 test('SETTINGS tell what the app changed, again when it changes them, and nothing when it takes that back', async () => {

@@ -6,6 +6,7 @@
 //!
 //! * [`http1`]: the strict HTTP/1.1 codec, heads, body framing, chunked coding, limits
 //! * [`worker`]: frames between the proxy and the loader in a Node worker
+//! * [`websocket`]: where the frames of a WebSocket end
 //! * [`control`]: messages between supervisor, proxy and command line
 #![forbid(unsafe_code)]
 
@@ -14,4 +15,5 @@ pub mod control;
 #[path = "fuzz_bodies.rs"]
 pub mod fuzzing;
 pub mod http1;
+pub mod websocket;
 pub mod worker;

@@ -5,6 +5,7 @@ use hostler_protocol::http1::{
     CHUNK_HEAD_BYTES_MAX, ChunkLimits, ChunkPiece, ChunkedDecoder, FieldName, HeadLimits, Method,
     Parsed, RequestHead, encode_chunk_head,
 };
+use hostler_protocol::websocket::FrameBounds;
 use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
 use hostler_protocol::worker::{
     BodyEnd, FrameReader, FrameWriter, FromWorker, HeadFlags, HeadParts, Heartbeat, Incoming,
@@ -48,6 +49,41 @@ fn harmless(name: &[u8]) -> bool {
     )
 }
 
+/// One frame of a WebSocket: fragments, control frames, compressed ones; each form of the length; masked or not.
+fn websocket_frame() -> impl Strategy<Value = Vec<u8>> {
+    let len = prop_oneof![6 => 0..126_usize, 2 => 126..400_usize, 1 => 65_530..65_540_usize];
+    let first = select(vec![0x00, 0x80, 0x01, 0x81, 0xc1, 0x82, 0x89, 0x8a]);
+    (first, len, 0..3_usize, any::<bool>(), any::<u8>()).prop_map(
+        |(first, len, form, masked, byte)| {
+            let mask = if masked { 0x80 } else { 0 };
+            let mut frame: Vec<u8> = vec![first];
+            let needed = if len < 126 {
+                0
+            } else if len < 65_536 {
+                1
+            } else {
+                2
+            };
+            match form.max(needed) {
+                0 => frame.push(mask | len as u8),
+                1 => frame.extend([&[mask | 126][..], &(len as u16).to_be_bytes()].concat()),
+                _ => frame.extend([&[mask | 127][..], &(len as u64).to_be_bytes()].concat()),
+            }
+            frame.extend_from_slice(if masked { b"mask" } else { b"" });
+            frame.extend(vec![byte; len]);
+            frame
+        },
+    )
+}
+
+/// Ends of pieces that `cuts` chooses, the last one being `len`.
+fn piece_ends(len: usize, cuts: &[Index]) -> Vec<usize> {
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
+    ends.push(len);
+    ends.sort_unstable();
+    ends
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
 
@@ -80,6 +116,49 @@ proptest! {
         fuzzing::response_head(&bytes, cuts);
         fuzzing::chunked(&bytes, cuts);
         fuzzing::frames(&bytes, cuts);
+    }
+
+    #[test]
+    fn websocket_frames_end_where_they_end(
+        frames in vec(websocket_frame(), 0..8), cuts in vec(any::<Index>(), 0..30),
+    ) {
+        let mut ends = vec![0];
+        ends.extend(frames.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) }));
+        let bytes = frames.concat();
+        let mut bounds = FrameBounds::default();
+        let mut at = 0;
+        for end in piece_ends(bytes.len(), &cuts) {
+            bounds.follow(&bytes[at..end]);
+            at = end;
+            prop_assert_eq!(bounds.is_at_boundary(), ends.contains(&at), "at {}", at);
+        }
+        prop_assert!(!bounds.has_close());
+        // One frame at a time, and never a byte of the next one.
+        let (mut bounds, mut at, mut seen) = (FrameBounds::default(), 0, vec![0]);
+        for end in piece_ends(bytes.len(), &cuts) {
+            while at < end {
+                at += bounds.follow_frame(&bytes[at..end]);
+                if bounds.is_at_boundary() {
+                    seen.push(at);
+                }
+            }
+        }
+        prop_assert_eq!(seen, ends);
+    }
+
+    #[test]
+    fn any_bytes_are_websocket_frames(
+        bytes in vec(any::<u8>(), 0..300), cuts in vec(any::<Index>(), 0..30),
+    ) {
+        let mut whole = FrameBounds::default();
+        whole.follow(&bytes);
+        let mut pieces = FrameBounds::default();
+        let mut at = 0;
+        for end in piece_ends(bytes.len(), &cuts) {
+            pieces.follow(&bytes[at..end]);
+            at = end;
+        }
+        prop_assert_eq!(pieces, whole);
     }
 
     #[test]

@@ -112,7 +112,6 @@ fn encode_to_worker(frame: &Value, out: &mut Vec<u8>) {
             let hello: ProxyHello = serde_json::from_value(frame["json"].clone()).expect("HELLO");
             writer.json(ToWorker::Hello, &hello)
         }
-        "DRAIN" => writer.drain(),
         "OPEN" => writer.open(tag, number(&frame["offer"])),
         "HOLD" => writer.hold(tag),
         "BROKEN" => writer.broken(tag, &latin1(&frame["lead"]), &latin1(&frame["bytes"])),
@@ -177,7 +176,6 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
             PeerBody::HalfClose => name("HALF_CLOSE"),
             PeerBody::Window(credit) => merge(name("WINDOW"), json!({ "credit": credit })),
             PeerBody::Hello(hello) => merge(name("HELLO"), json!({ "json": hello })),
-            PeerBody::Drain => name("DRAIN"),
             PeerBody::Open(offer) => merge(name("OPEN"), json!({ "offer": offer })),
             PeerBody::Hold => name("HOLD"),
             PeerBody::Broken { lead, read } => {

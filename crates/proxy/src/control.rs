@@ -16,12 +16,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hostler_driver::Waker;
 use hostler_protocol::control::{
-    FromProxy, IoChoice, LineBuffer, ProxyStatus, ToProxy, WorkerAddress, encode_line,
+    FromProxy, IoChoice, LineBuffer, ProxyStatus, ToProxy, WorkerAddress, WorkerId, encode_line,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender};
 
+use crate::agreement::Agreement;
 use crate::log_file::LogFile;
 use crate::shard::{ShardCommand, ShardEvent};
 use crate::stats::WorkerGauge;
@@ -49,12 +50,8 @@ pub type ShardNews = (u32, ShardEvent);
 pub struct Control {
     shards: Vec<ShardHandle>,
     gauges: HashMap<u32, Arc<WorkerGauge>>,
-    /// Shards that still have requests of a draining worker.
-    drains: HashMap<u32, u32>,
-    /// Shards in which a worker serves.
-    serving: HashMap<u32, u32>,
+    agreement: Agreement,
     closed_shards: u32,
-    drained_shards: u32,
     cut: u32,
     io: IoChoice,
     io_reason: String,
@@ -79,12 +76,10 @@ impl Control {
         log: Option<File>,
     ) -> Self {
         Self {
+            agreement: Agreement::new(shards.len() as u32),
             shards,
             gauges: HashMap::new(),
-            drains: HashMap::new(),
-            serving: HashMap::new(),
             closed_shards: 0,
-            drained_shards: 0,
             cut: 0,
             io,
             io_reason,
@@ -164,7 +159,7 @@ impl Control {
                     if let ShardEvent::Failed { why } = event {
                         return Err(std::io::Error::other(format!("shard {shard}: {why}")));
                     }
-                    if let Some(message) = self.shard_event(event) {
+                    for message in self.shard_event(shard, event) {
                         stream.write_all(&encode_line(&message)).await?;
                         if matches!(message, FromProxy::Drained { .. }) {
                             return Ok(ControlEnd::Drained);
@@ -195,15 +190,22 @@ impl Control {
                 None
             }
             ToProxy::WorkerDrain { worker } => {
-                self.drains.insert(worker.0, self.shards.len() as u32);
-                self.tell_all(|| ShardCommand::WorkerDrain { worker: worker.0 });
+                let drain = self.agreement.drain(worker.0);
+                self.tell_all(|| ShardCommand::WorkerDrain { worker: worker.0, drain });
                 None
             }
-            ToProxy::WorkerResume { .. } | ToProxy::CloseUpgraded { .. } => None,
+            ToProxy::WorkerResume { worker } => {
+                self.agreement.resume(worker.0);
+                self.tell_all(|| ShardCommand::WorkerResume { worker: worker.0 });
+                None
+            }
+            ToProxy::CloseUpgraded { worker, within_ms } => {
+                self.tell_all(|| ShardCommand::CloseUpgraded { worker: worker.0, within_ms });
+                None
+            }
             ToProxy::WorkerGone { worker } => {
                 self.gauges.remove(&worker.0);
-                self.serving.remove(&worker.0);
-                self.drains.remove(&worker.0);
+                self.agreement.forget(worker.0);
                 self.tell_all(|| ShardCommand::WorkerGone { worker: worker.0 });
                 None
             }
@@ -234,24 +236,16 @@ impl Control {
         }
     }
 
-    fn shard_event(&mut self, event: ShardEvent) -> Option<FromProxy> {
-        use hostler_protocol::control::WorkerId;
-        match event {
-            ShardEvent::WorkerDrained { worker } => {
-                let left = self.drains.get_mut(&worker)?;
-                *left -= 1;
-                if *left > 0 {
-                    return None;
-                }
-                self.drains.remove(&worker);
-                Some(FromProxy::WorkerDrained { worker: WorkerId(worker) })
-            }
-            ShardEvent::WorkerServing { worker } => {
-                let shards = self.serving.entry(worker).or_default();
-                *shards += 1;
-                (*shards == self.shards.len() as u32)
-                    .then_some(FromProxy::WorkerServing { worker: WorkerId(worker) })
-            }
+    fn shard_event(&mut self, shard: u32, event: ShardEvent) -> Vec<FromProxy> {
+        let message = match event {
+            ShardEvent::WorkerDrained { worker, drain } => self
+                .agreement
+                .drained(shard, worker, drain)
+                .then_some(FromProxy::WorkerDrained { worker: WorkerId(worker) }),
+            ShardEvent::WorkerServing { worker } => self
+                .agreement
+                .serving(shard, worker)
+                .then_some(FromProxy::WorkerServing { worker: WorkerId(worker) }),
             ShardEvent::ListenersClosed => {
                 self.closed_shards += 1;
                 (self.closed_shards == self.shards.len() as u32)
@@ -262,13 +256,21 @@ impl Control {
             }
             // Lines take the log's own way, see `NewsSender`; a failure ends the loop before it comes here.
             ShardEvent::Log(_) | ShardEvent::Failed { .. } => None,
-            ShardEvent::Drained { cut } => {
-                self.cut += cut;
-                self.drained_shards += 1;
-                (self.drained_shards == self.shards.len() as u32)
-                    .then_some(FromProxy::Drained { cut: self.cut })
-            }
+            ShardEvent::Drained { cut } => return self.shard_drained(shard, cut),
+        };
+        message.into_iter().collect()
+    }
+
+    /// The shard has ended.
+    fn shard_drained(&mut self, shard: u32, cut: u32) -> Vec<FromProxy> {
+        self.cut += cut;
+        let workers = self.agreement.shard_ended(shard).into_iter();
+        let mut messages: Vec<_> =
+            workers.map(|worker| FromProxy::WorkerDrained { worker: WorkerId(worker) }).collect();
+        if self.agreement.is_over() {
+            messages.push(FromProxy::Drained { cut: self.cut });
         }
+        messages
     }
 
     fn status(&self) -> ProxyStatus {

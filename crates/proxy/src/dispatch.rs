@@ -14,6 +14,7 @@ use std::sync::Arc;
 use hostler_protocol::control::{Transport, WorkerAddress};
 
 use crate::stats::WorkerGauge;
+use crate::worker::drain::Drain;
 
 /// How much longer a request may wait at home than elsewhere. Less would tear batches apart for nothing; more would be
 /// noticed.
@@ -53,7 +54,16 @@ pub enum WorkerPhase {
     /// Takes requests.
     Ready,
     /// Takes no new requests.
-    Draining,
+    Draining(Drain),
+    /// Its process has ended; what it had is being given to others.
+    Gone,
+}
+
+impl WorkerPhase {
+    /// The drain, if it drains.
+    pub fn drain(self) -> Option<Drain> {
+        if let Self::Draining(drain) = self { Some(drain) } else { None }
+    }
 }
 
 /// A worker as this shard sees it.
@@ -85,8 +95,6 @@ pub struct Worker {
     measured: (u64, u64),
     /// Its plain path refused a connection: no requests before this moment.
     pub suspect_until_ms: u64,
-    /// The supervisor was told that it is drained.
-    pub drained_reported: bool,
 }
 
 impl Worker {
@@ -188,7 +196,6 @@ impl Dispatch {
             ahead: PREFERENCE,
             measured: (now_ms, 0),
             suspect_until_ms: 0,
-            drained_reported: false,
         };
         let index = match self.workers.iter().position(Option::is_none) {
             Some(free) => free,

@@ -15,13 +15,14 @@
 //! 6. [`forward`]: the fields that are added and removed on the way
 //! 7. [`respond`]: the answers that the proxy makes itself
 //! 8. [`access_log`]: one line per request
-//! 9. [`process`], [`control`]: the process around the shards and its conversation with the supervisor
+//! 9. [`process`], [`control`], [`agreement`]: the process around the shards and its conversation with the supervisor
 //! 10. [`settings`], [`app_settings`]: limits and time-outs, the operator's and the app's
 //! 11. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
 
 pub mod accept;
 pub mod access_log;
+pub mod agreement;
 pub mod app_settings;
 pub mod clock;
 pub mod conn;

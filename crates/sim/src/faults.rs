@@ -37,6 +37,8 @@ pub struct FaultWishes {
     pub jumps: u64,
     /// Workers are replaced as in a reload.
     pub reloads: u64,
+    /// Workers are drained and serve on, and their upgraded connections are ended.
+    pub standbys: u64,
     /// The server is stopped at this time.
     pub drain_ms: Option<u64>,
 }
@@ -55,6 +57,7 @@ impl FaultWishes {
             unlistens: rate(15),
             jumps: rate(8),
             reloads: rate(20),
+            standbys: rate(30),
             ..Self::default()
         };
         if wishes.accepts > 0 {
@@ -73,6 +76,8 @@ impl FaultWishes {
 pub enum Order {
     /// Replace this worker.
     Reload(usize),
+    /// Drain this worker, or let it serve on, or end its upgraded connections.
+    Standby(usize),
     /// Stop the server.
     Drain,
     /// Move the clock by so many milliseconds.
@@ -90,7 +95,7 @@ enum Undo {
 pub struct Faults {
     wishes: FaultWishes,
     rng: Rng,
-    next_ms: [u64; 9],
+    next_ms: [u64; 10],
     active: Vec<(u64, Undo)>,
     jumps_left: u32,
 }
@@ -121,7 +126,7 @@ impl Faults {
 
     /// No new faults; the present ones end now.
     pub fn stop(&mut self, net: &FakeNet, workers: &mut [Worker], ledger: &mut Ledger) {
-        self.next_ms = [u64::MAX; 9];
+        self.next_ms = [u64::MAX; 10];
         self.wishes.drain_ms = None;
         for (_, undo) in std::mem::take(&mut self.active) {
             end(undo, net, workers, ledger);
@@ -220,6 +225,7 @@ impl Faults {
                 return Some(Order::Jump(self.rng.ms(60_000, 600_000)));
             }
             8 => return Some(Order::Reload(index)),
+            9 => return Some(Order::Standby(index)),
             _ => {}
         }
         None
@@ -253,7 +259,7 @@ impl Faults {
     }
 }
 
-fn rates(wishes: &FaultWishes) -> [u64; 9] {
+fn rates(wishes: &FaultWishes) -> [u64; 10] {
     [
         wishes.stalls,
         wishes.starvation,
@@ -264,6 +270,7 @@ fn rates(wishes: &FaultWishes) -> [u64; 9] {
         wishes.unlistens,
         wishes.jumps,
         wishes.reloads,
+        wishes.standbys,
     ]
 }
 

@@ -39,6 +39,7 @@ const REQUESTS: &[&[u8]] = &[
     b"0\r\nX-Sum: 1\r\n\r\n",
     b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
     b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
+    b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nA b: c\r\n\r\n",
 ];
@@ -52,6 +53,7 @@ const ANSWERS: &[&[u8]] = &[
     b"0\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n",
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x82\x05he",
     b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
     b"HOSTLER\n",
@@ -314,9 +316,14 @@ impl Fuzz {
     fn command(&mut self, bytes: &mut Bytes<'_>) {
         let worker = u32::from(bytes.byte()) % WORKERS;
         let transport = if bytes.byte() & 1 == 0 { Transport::Frames } else { Transport::Http };
-        let command = match bytes.byte() % 5 {
-            0 => ShardCommand::WorkerDrain { worker },
+        let command = match bytes.byte() % 8 {
+            0 => ShardCommand::WorkerDrain { worker, drain: 1 },
             1 => ShardCommand::WorkerGone { worker },
+            2 => ShardCommand::WorkerResume { worker },
+            3 => ShardCommand::CloseUpgraded {
+                worker,
+                within_ms: u32::from(bytes.byte()) << (bytes.byte() & 7),
+            },
             _ => ShardCommand::WorkerReady {
                 address: WorkerAddress {
                     worker: WorkerId(worker),

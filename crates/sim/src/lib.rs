@@ -5,7 +5,7 @@
 //! `main` (one seed, with a trace) and by the tests (1024 seeds).
 //!
 //! Reading order: [`world`] (the loop), [`scenario`] (what happens), [`client`] and [`request`], [`worker`] with [`frames`] and
-//! [`plain`], [`app`], [`faults`], [`oracle`] (what must hold). Apart from these: [`fuzz`], operations on a shard out of any bytes.
+//! [`plain`], [`app`], [`websocket`], [`faults`], [`oracle`] (what must hold). Apart from these: [`fuzz`], operations on a shard out of any bytes.
 
 pub mod answer;
 pub mod app;
@@ -18,6 +18,7 @@ pub mod plain;
 pub mod request;
 pub mod rng;
 pub mod scenario;
+pub mod websocket;
 pub mod wire;
 pub mod worker;
 pub mod world;

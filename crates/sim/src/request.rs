@@ -38,6 +38,8 @@ pub struct Request {
     pub expects: bool,
     /// `Upgrade`, or CONNECT.
     pub upgrade: bool,
+    /// The upgrade is to WebSocket.
+    pub websocket: bool,
     /// The client ends the connection after it.
     pub close: bool,
     /// Statuses of which the proxy must answer one, because the request is broken; empty when it is valid.
@@ -75,6 +77,7 @@ impl Request {
             trailers: Vec::new(),
             expects: false,
             upgrade: false,
+            websocket: false,
             close: last && rng.chance(30),
             refusals: &[],
         };
@@ -111,6 +114,7 @@ impl Request {
             trailers: Vec::new(),
             expects: false,
             upgrade: false,
+            websocket: false,
             close: false,
             refusals: &[],
         };
@@ -131,8 +135,9 @@ impl Request {
             self.method = "CONNECT";
         } else {
             self.method = "GET";
+            self.websocket = rng.chance(60);
             self.field("Connection", "Upgrade");
-            self.field("Upgrade", "echo");
+            self.field("Upgrade", self.protocol());
         }
     }
 
@@ -219,6 +224,11 @@ impl Request {
         digits.parse().ok()
     }
 
+    /// What an upgrade is to.
+    pub fn protocol(&self) -> &'static str {
+        if self.websocket { "websocket" } else { "echo" }
+    }
+
     /// The key of its body.
     pub fn body_key(id: usize) -> u64 {
         2 * id as u64
@@ -227,6 +237,12 @@ impl Request {
     /// May be repeated without harm (RFC 9110 section 9.2.2).
     pub fn is_idempotent(&self) -> bool {
         matches!(self.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" | "PROPFIND")
+    }
+
+    /// The proxy may send it to another worker when the first one is lost.
+    pub fn is_repeatable(&self) -> bool {
+        let bodiless = matches!(self.body, BodyKind::None | BodyKind::Length) && self.body_len == 0;
+        self.is_idempotent() && bodiless
     }
 
     /// The head's bytes.

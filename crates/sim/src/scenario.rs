@@ -41,6 +41,8 @@ pub struct Scenario {
     pub freezers: u32,
     /// Percent of clients that read slowly.
     pub slow_readers: u32,
+    /// How long clients stay in upgraded connections.
+    pub tunnel_ms: &'static [u64],
     /// Percent of bodies that are sent later than their heads.
     pub late_bodies: u32,
     /// The proxy's limits and time-outs.
@@ -82,6 +84,7 @@ impl Scenario {
             leavers: percent(rng, 60, 40),
             freezers: percent(rng, 25, 20),
             slow_readers: percent(rng, 50, 50),
+            tunnel_ms: &[0, 500, 5_000],
             late_bodies: 15,
             setup: setup(rng),
             pools: pools(rng),
@@ -91,6 +94,9 @@ impl Scenario {
             scenario.apps.deadly = rng.chance(60);
             scenario.apps.silent = percent(rng, 30, 10);
             scenario.faults = FaultWishes::choose(rng);
+        } else if rng.chance(40) {
+            // Nothing that may go wrong: a drain costs nobody anything.
+            scenario.faults.standbys = rng.ms(20, 1_500);
         }
         scenario.specialise(rng);
         scenario.apps.client_errors = rng.chance(40);
@@ -98,7 +104,7 @@ impl Scenario {
         scenario
     }
 
-    /// Three in ten worlds are about what chance alone rarely brings together.
+    /// Four in ten worlds are about what chance alone rarely brings together.
     fn specialise(&mut self, rng: &mut Rng) {
         match rng.below(10) {
             0 => {
@@ -122,6 +128,16 @@ impl Scenario {
                 self.apps.body_max = 100_000;
                 self.requests_max = 8;
                 self.faults.deliver_late = true;
+            }
+            3 => {
+                // Upgraded connections whose workers drain.
+                self.requests.upgrades = 80;
+                self.requests_max = 2;
+                self.workers.truncate(2);
+                self.apps.delay_ms_max = self.apps.delay_ms_max.min(200);
+                self.leavers = self.leavers.min(10);
+                self.tunnel_ms = &[1_000, 4_000];
+                self.faults.standbys = rng.ms(100, 800);
             }
             _ => {}
         }
@@ -204,6 +220,7 @@ impl Scenario {
             half_close: rng.chance(10),
             freeze_after: freezes.then(|| rng.within(1, bytes * 2 + 200)),
             tunnel_bytes: rng.length(cut_max.saturating_mul(50).min(400_000)),
+            tunnel_ms: rng.pick(self.tunnel_ms),
         }
     }
 }

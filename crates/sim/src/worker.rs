@@ -256,6 +256,12 @@ impl Worker {
         usize::from(self.channel.is_some()) + plains.count()
     }
 
+    /// Connections to its plain path that the proxy holds open.
+    pub fn connections_open(&self) -> usize {
+        let sockets = self.plains.iter().filter_map(|plain| plain.peer().socket());
+        sockets.filter(|peer| !peer.is_closed()).count()
+    }
+
     /// Bytes of it that the proxy has not received.
     pub fn unread(&self) -> usize {
         let channel = self.channel.as_ref().map_or(0, |channel| channel.peer().unread());

@@ -70,7 +70,7 @@ fn healthy(rng: &mut Rng) -> Scenario {
     scenario.apps = AppWishes { delay_ms_max: 5, body_max: 20_000, ..AppWishes::default() };
     scenario.faults = FaultWishes::default();
     (scenario.leavers, scenario.freezers, scenario.slow_readers) = (0, 0, 0);
-    (scenario.requests.broken, scenario.requests.upgrades) = (0, 0);
+    (scenario.requests.broken, scenario.requests.upgrades) = (0, 30);
     scenario.setup.body_bytes_max = None;
     scenario.requests_max = 8;
     scenario
@@ -113,6 +113,11 @@ fn canaries_are_caught() {
     assert!(
         is_caught(|world| world.ledger.canary.no_answer = true),
         "a missing answer went unnoticed"
+    );
+    // A WebSocket is closed for a restart that nobody asked for.
+    assert!(
+        is_caught(|world| world.ledger.canary.close_frame = true),
+        "a close frame out of nowhere went unnoticed"
     );
     // A header field is lost on the way.
     assert!(

@@ -113,21 +113,27 @@ pub enum ToProxy {
     Setup(ProxySetup),
     /// Requests may be sent to this worker.
     WorkerReady(WorkerAddress),
-    /// No new requests to this worker; answer with [`FromProxy::WorkerDrained`] when none is in flight.
+    /// No new requests to this worker; answer with [`FromProxy::WorkerDrained`] when none is in flight. The worker is not told,
+    /// and clients notice nothing: their connections stay, and what they ask next goes to other workers or waits in the queue.
+    /// Said again, it is answered again; the answer to the drain before is then not given if it is still due.
     WorkerDrain {
         /// The worker to drain.
         worker: WorkerId,
     },
-    /// A worker that drains takes requests again.
+    /// A draining worker takes requests again, at once, whatever was reported of it. An answer that is on its way
+    /// is about the drain before. Upgraded connections that have not been closed stay.
     WorkerResume {
         /// The worker.
         worker: WorkerId,
     },
-    /// The upgraded connections of a worker that drains are closed, spread over this time.
+    /// Close the upgraded connections of this worker, and while it drains those that are agreed to later: WebSockets one after the other,
+    /// spread over this time so that their clients do not all come back in one moment, each with a close frame (1012, service
+    /// restart) between two frames of the app; what is no WebSocket at the end of it. Without [`ToProxy::WorkerDrain`] they come back
+    /// to the same worker. Once they are closed [`FromProxy::WorkerDrained`] follows as for requests, at the latest about a second behind the end.
     CloseUpgraded {
         /// The worker.
         worker: WorkerId,
-        /// The time, milliseconds.
+        /// The last one ends after this time, milliseconds.
         within_ms: u32,
     },
     /// The process is gone.
@@ -171,7 +177,8 @@ pub enum FromProxy {
     /// During a drain: the connections that were being accepted have been seen, the client listeners are
     /// closed; what comes now should be refused.
     ListenersClosed,
-    /// No request is in flight in this worker any more.
+    /// No request is in flight in this worker any more, and no upgraded connection is open. Once for each
+    /// [`ToProxy::WorkerDrain`]; not for a worker that is gone by then.
     WorkerDrained {
         /// The drained worker.
         worker: WorkerId,

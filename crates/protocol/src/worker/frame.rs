@@ -65,8 +65,6 @@ frame_types! {
         Window = 6, "WINDOW";
         /// The proxy's first frame.
         Hello = 7, "HELLO";
-        /// No new streams will come.
-        Drain = 8, "DRAIN";
         /// `hostler exec`: an offered connection is served as this stream.
         Open = 9, "OPEN";
         /// `hostler exec`: an offered connection goes back to Node, with what was read from it.

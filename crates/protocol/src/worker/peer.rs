@@ -107,8 +107,6 @@ pub enum PeerBody {
     Window(u32),
     /// HELLO.
     Hello(ProxyHello),
-    /// DRAIN.
-    Drain,
     /// OPEN, with the number of the offer.
     Open(u32),
     /// HOLD.
@@ -215,7 +213,7 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
         ToWorker::GiveBack | ToWorker::Broken => FRAME_PAYLOAD_BYTES_MAX,
         ToWorker::Window | ToWorker::Open | ToWorker::TunnelWindow => 4,
         ToWorker::Close | ToWorker::TunnelClose => CLOSE_BYTES_MAX,
-        ToWorker::HalfClose | ToWorker::Drain | ToWorker::Hold | ToWorker::TunnelEnd => 0,
+        ToWorker::HalfClose | ToWorker::Hold | ToWorker::TunnelEnd => 0,
     };
     let len_min = match kind {
         ToWorker::Window
@@ -229,7 +227,7 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
     if len > len_max || len < len_min {
         return Err(PeerError("payload of a length that its type does not allow"));
     }
-    let on_channel = matches!(kind, ToWorker::Hello | ToWorker::Drain);
+    let on_channel = kind == ToWorker::Hello;
     // A connection that is given back may have been a stream or not.
     let either = kind == ToWorker::GiveBack && tag.generation == 0;
     if (on_channel != (tag.stream == 0) && !either) || (on_channel && tag.generation != 0) {
@@ -266,7 +264,6 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
             let hello = serde_json::from_slice(payload);
             PeerBody::Hello(hello.map_err(|_| PeerError("HELLO is not understood"))?)
         }
-        ToWorker::Drain => PeerBody::Drain,
         ToWorker::Open => PeerBody::Open(offer_number(payload)?),
         ToWorker::Hold => PeerBody::Hold,
         ToWorker::Broken => {

@@ -199,11 +199,6 @@ impl<'a> FrameWriter<'a> {
         self.frame(ToWorker::Window, tag, &bytes.to_le_bytes())
     }
 
-    /// No new streams will come.
-    pub fn drain(&mut self) -> Result<(), NoRoom> {
-        self.frame(ToWorker::Drain, StreamTag::CHANNEL, &[])
-    }
-
     /// A JSON frame on the channel itself (HELLO). Allocates: not for the request path.
     pub fn json<T: Serialize>(&mut self, kind: ToWorker, payload: &T) -> Result<(), NoRoom> {
         let text = serde_json::to_vec(payload).expect("worker payloads always serialize");

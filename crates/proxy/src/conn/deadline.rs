@@ -51,7 +51,7 @@ impl Conn {
             Phase::Lingering => LINGER_MS_MAX,
         };
         let deadline_ms = self.mark_ms.saturating_add(limit_ms);
-        deadline_ms.min(self.request_deadline_ms(settings))
+        deadline_ms.min(self.request_deadline_ms(settings)).min(self.farewell_ms())
     }
 
     /// The moment at which the whole request must be here, if it is not.
@@ -80,6 +80,10 @@ impl Conn {
 
     pub(super) fn deadline_passed(&mut self, cx: &mut Context<'_>) {
         if cx.now.ms < self.deadline_ms(cx.settings) {
+            return;
+        }
+        if cx.now.ms >= self.farewell_ms() {
+            self.farewell_due(cx);
             return;
         }
         match self.phase {

@@ -57,6 +57,15 @@ pub enum Event<'a> {
     Deadline,
     /// An offered connection has waited long enough for a whole request head.
     GiveBackDue,
+    /// An upgraded connection has to end before its worker does.
+    EndUpgraded {
+        /// A good moment, milliseconds of the shard.
+        at_ms: u64,
+        /// The latest one.
+        until_ms: u64,
+    },
+    /// It need not end after all.
+    KeepUpgraded,
     /// The server is stopping.
     Drain,
     /// The server has stopped waiting.
@@ -110,6 +119,16 @@ impl Link {
     /// Bytes pass as they are, in a connection of the request's own: what the worker sends is read as its HTTP text.
     pub fn is_bytes(self) -> bool {
         matches!(self, Self::Tunnel { .. } | Self::Plain { .. })
+    }
+
+    /// Index of the worker in this shard's table.
+    pub fn worker(self) -> Option<u16> {
+        match self {
+            Self::None => None,
+            Self::Stream { worker, .. }
+            | Self::Tunnel { worker, .. }
+            | Self::Plain { worker, .. } => Some(worker),
+        }
     }
 }
 

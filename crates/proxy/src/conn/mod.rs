@@ -24,6 +24,7 @@ mod close;
 mod deadline;
 mod event;
 mod exchange;
+mod farewell;
 mod inbox;
 mod log;
 mod offered;
@@ -46,10 +47,12 @@ use std::collections::VecDeque;
 
 use hostler_driver::{Part, Pool, SocketId};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
+use hostler_protocol::websocket::FrameBounds;
 use smallvec::SmallVec;
 
 pub use self::address::ClientAddress;
 pub use self::event::{Action, Event, Keep, Link, ResponseEnd};
+use self::farewell::Farewell;
 use self::inbox::Inbox;
 pub use self::offered::{Fin, Leaving, Offered};
 use self::outbox::Outbox;
@@ -175,6 +178,10 @@ pub struct Conn {
     must_reset: bool,
     /// An interim response to the request in hand has been forwarded.
     interim_sent: bool,
+    /// Where the worker's frames end, in a WebSocket.
+    websocket: Option<FrameBounds>,
+    /// How far the end of an upgraded connection is that has to end before its worker.
+    farewell: Farewell,
 }
 
 impl std::fmt::Debug for Conn {
@@ -246,6 +253,8 @@ impl Conn {
             must_linger: false,
             must_reset: false,
             interim_sent: false,
+            websocket: None,
+            farewell: Farewell::No,
         }
     }
 
@@ -291,6 +300,8 @@ impl Conn {
             Event::GiveBackDue => self.give_back_due(cx),
             Event::WorkerHeld => self.worker_held(cx),
             Event::GoBackDue => self.go_back(cx),
+            Event::EndUpgraded { at_ms, until_ms } => self.end_upgraded(at_ms, until_ms),
+            Event::KeepUpgraded => self.keep_upgraded(),
             Event::Drain => self.drain(cx),
             Event::Cut => self.cut(cx),
         }

@@ -10,7 +10,9 @@ use std::ops::Range;
 
 use hostler_driver::Buffer;
 use hostler_protocol::http1::{BodyFraming, ChunkLimits, ChunkedDecoder, Method, Parsed, Version};
+use hostler_protocol::websocket::FrameBounds;
 
+use super::farewell::begins_websocket;
 use super::{
     Action, BodyLeft, Conn, Context, Keep, Link, Phase, Reading, Refusal, ResponseEnd, Writing,
 };
@@ -95,6 +97,8 @@ impl Conn {
                 return;
             }
             if status == 101 || connected {
+                self.websocket = (status == 101 && begins_websocket(bytes, cx.response_head))
+                    .then(FrameBounds::default);
                 forward::write_tunnel_head(
                     &mut self.outbox,
                     cx.pool,

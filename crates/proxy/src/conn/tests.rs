@@ -4,6 +4,7 @@
 //! conversation that it is about.
 
 mod deadline;
+mod farewell;
 mod lifecycle;
 mod read_head;
 mod refused;

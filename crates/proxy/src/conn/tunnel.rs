@@ -1,6 +1,7 @@
 //! An upgraded connection: bytes pass in both directions until both sides have ended.
 //!
-//! Owns: one buffer at a time in each direction, half close. Must never know: WebSocket frames. Called by `conn`.
+//! Owns: one buffer at a time in each direction, half close. Must never know: what they mean; where WebSocket frames end matters to
+//! `farewell` alone. Called by `conn`.
 
 use std::ops::Range;
 
@@ -105,7 +106,7 @@ impl Conn {
         self.mark_ms = cx.now.ms;
         match self.request.refusal {
             Refusal::Asked(answer) => self.refusal_answered(answer, buffer, range, cx),
-            Refusal::No | Refusal::Answered => self.outbox.push(cx.pool, buffer, range, scarce),
+            Refusal::No | Refusal::Answered => self.tunnel_to_client(buffer, range, scarce, cx),
         }
     }
 

@@ -105,7 +105,7 @@ fn no_worker_and_full_workers_are_told_apart() {
     assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(only));
     dispatch.get_mut(only).expect("there").in_flight = 1;
     assert_eq!(dispatch.choose(0, None, false, |_| true), Err(Busy::AllFull));
-    dispatch.get_mut(only).expect("there").phase = WorkerPhase::Draining;
+    dispatch.get_mut(only).expect("there").phase = WorkerPhase::Draining(Drain::new(1));
     assert_eq!(dispatch.choose(0, None, false, |_| true), Err(Busy::NoWorker));
 }
 

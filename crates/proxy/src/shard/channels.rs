@@ -142,7 +142,8 @@ impl<D: Driver> Shard<D> {
     }
 
     /// The app destroyed the socket of a connection that has no request in hand there. The stream is free; the client
-    /// goes too if this worker had its last request, unless the app only closes its server: other workers serve on.
+    /// goes too if this worker had its last request, unless the app only closes its server, or the worker drains: other
+    /// workers serve on.
     fn idle_stream_reset(&mut self, index: u16, tag: StreamTag) {
         let Some(channel) = self.channels[usize::from(index)].as_ref() else {
             return;
@@ -164,7 +165,10 @@ impl<D: Driver> Shard<D> {
             Phase::Head => conn.offered.is_some(),
             _ => false,
         };
-        if freed && last && channel.phase == ChannelPhase::Open && idle {
+        let worker = channel.worker.and_then(|id| self.dispatch.find(id));
+        let worker = worker.and_then(|index| self.dispatch.get(index));
+        let drains = worker.is_some_and(|worker| worker.phase.drain().is_some());
+        if freed && last && channel.phase == ChannelPhase::Open && !drains && idle {
             self.step(slot, Event::WorkerReset);
         }
     }

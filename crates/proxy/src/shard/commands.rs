@@ -1,6 +1,6 @@
 //! Orders of the control thread, and news for it.
 //!
-//! Owns: workers coming and going, draining, snapshots. Must never know: who gave the order. Part of the shard.
+//! Owns: workers coming and going, the end of the shard, snapshots. Must never know: who gave the order. Part of the shard.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -8,7 +8,6 @@ use std::sync::mpsc::SyncSender;
 use hostler_driver::Driver;
 use hostler_protocol::control::{ShardStatus, Transport, WorkerAddress};
 
-use super::links::mark_dirty;
 use super::{Draining, Shard};
 use crate::app_settings::in_effect;
 use crate::conn::Event;
@@ -32,6 +31,20 @@ pub enum ShardCommand {
     WorkerDrain {
         /// The supervisor's number.
         worker: u32,
+        /// Which drain this is; the answer says it.
+        drain: u32,
+    },
+    /// It takes requests again; an answer that is still due is not given.
+    WorkerResume {
+        /// The supervisor's number.
+        worker: u32,
+    },
+    /// Its upgraded connections end.
+    CloseUpgraded {
+        /// The supervisor's number.
+        worker: u32,
+        /// Spread over this time.
+        within_ms: u32,
     },
     /// The process is gone.
     WorkerGone {
@@ -57,6 +70,8 @@ pub enum ShardEvent {
     WorkerDrained {
         /// The supervisor's number.
         worker: u32,
+        /// Which drain this is about.
+        drain: u32,
     },
     /// This shard can send requests to the worker.
     WorkerServing {
@@ -97,7 +112,11 @@ impl<D: Driver> Shard<D> {
     pub fn command(&mut self, command: ShardCommand) {
         match command {
             ShardCommand::WorkerReady { address, gauge } => self.worker_ready(address, gauge),
-            ShardCommand::WorkerDrain { worker } => self.worker_drain(worker),
+            ShardCommand::WorkerDrain { worker, drain } => self.worker_drain(worker, drain),
+            ShardCommand::WorkerResume { worker } => self.worker_resume(worker),
+            ShardCommand::CloseUpgraded { worker, within_ms } => {
+                self.close_upgraded(worker, within_ms);
+            }
             ShardCommand::WorkerGone { worker } => self.worker_gone(worker),
             ShardCommand::Drain { deadline_ms } => self.drain(deadline_ms),
             ShardCommand::Snapshot { reply } => {
@@ -126,45 +145,13 @@ impl<D: Driver> Shard<D> {
         self.pump = true;
     }
 
-    fn worker_drain(&mut self, number: u32) {
-        let Some(index) = self.dispatch.find(number) else {
-            // Never heard of it, so nothing is in flight.
-            (self.events)(ShardEvent::WorkerDrained { worker: number });
-            return;
-        };
-        let channel = self.dispatch.get_mut(index).and_then(|worker| {
-            worker.phase = WorkerPhase::Draining;
-            worker.channel
-        });
-        if let Some(channel) = channel
-            && let Some(entry) = self.channels[usize::from(channel)].as_mut()
-        {
-            entry.write_always(self.driver.pool(), |out| out.drain());
-            mark_dirty(&mut self.dirty, entry, channel);
-        }
-        self.report_if_drained(index);
-    }
-
-    pub(super) fn report_if_drained(&mut self, index: u16) {
-        let Some(worker) = self.dispatch.get_mut(index) else {
-            return;
-        };
-        let drained = worker.phase == WorkerPhase::Draining && worker.in_flight == 0;
-        if drained && !worker.drained_reported {
-            worker.drained_reported = true;
-            let number = worker.address.worker.0;
-            (self.events)(ShardEvent::WorkerDrained { worker: number });
-        }
-    }
-
     fn worker_gone(&mut self, number: u32) {
         let Some(index) = self.dispatch.find(number) else {
             return;
         };
         // First out of the table of choices, or its requests would be retried on it.
         if let Some(worker) = self.dispatch.get_mut(index) {
-            worker.phase = WorkerPhase::Draining;
-            worker.drained_reported = true;
+            worker.phase = WorkerPhase::Gone;
         }
         // Two, if it has connected again and the old one's end has not been seen.
         while let Some(channel) = self.channel_of(number) {

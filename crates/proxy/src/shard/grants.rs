@@ -138,6 +138,7 @@ impl<D: Driver> Shard<D> {
             entry.upgraded += 1;
             entry.gauge.upgrade_begin();
             self.pump |= self.dispatch.queued() > 0;
+            self.end_if_closing(slot, worker);
         }
     }
 

@@ -10,6 +10,7 @@ mod bodies;
 mod channels;
 mod clients;
 mod commands;
+mod drains;
 mod grants;
 mod links;
 mod offers;

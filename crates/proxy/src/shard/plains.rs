@@ -16,7 +16,7 @@ use hostler_protocol::control::Transport;
 use super::Shard;
 use super::owner::Owner;
 use crate::conn::{Conn, Event, Keep, ResponseEnd};
-use crate::dispatch::Suspicion;
+use crate::dispatch::{Suspicion, WorkerPhase};
 use crate::worker::plain::{Plain, PlainPhase, peer};
 
 /// Idle connections to one worker: as many as answers that may end in one moment. More than these are closed.
@@ -263,6 +263,9 @@ impl<D: Driver> Shard<D> {
         let idle_ms = self.dispatch.get(plain.worker).map_or(0, |worker| {
             if worker.address.transport == Transport::Frames {
                 // It bears this client's address, and the next refused request is another client's.
+                return 0;
+            }
+            if worker.phase != WorkerPhase::Ready {
                 return 0;
             }
             let full = worker.plain_idle.len() >= IDLE_PER_WORKER_MAX;

@@ -146,11 +146,11 @@ fn a_draining_worker_reports_when_its_last_request_is_over() {
     let mut worker = world.framed(1);
     let client = world.client_with(GET);
     let (tag, _) = worker.head();
-    world.command(ShardCommand::WorkerDrain { worker: 1 });
+    world.command(ShardCommand::WorkerDrain { worker: 1, drain: 1 });
     assert_eq!(world.bad_news(), []);
     worker.answer(tag, "hi");
     world.settle();
-    assert_eq!(world.bad_news(), [ShardEvent::WorkerDrained { worker: 1 }]);
+    assert_eq!(world.bad_news(), [ShardEvent::WorkerDrained { worker: 1, drain: 1 }]);
     client.write(GET);
     world.settle();
     assert!(!worker.frames().iter().any(|frame| frame.tag.stream != 0), "no new request");

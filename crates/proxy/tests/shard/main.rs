@@ -3,11 +3,13 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod drain;
+mod farewells;
 mod loss;
 mod offers;
 mod offers_end;
 mod ordered;
 mod plain;
+mod reload;
 mod reuse;
 mod settings;
 mod streams;

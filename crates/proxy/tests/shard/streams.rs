@@ -15,7 +15,7 @@ fn every_worker_hears_of_the_end_in_the_generation_that_it_knows() {
     first.answer(first_tag, "1");
     world.settle();
     let mut second = world.framed(2);
-    world.command(ShardCommand::WorkerDrain { worker: 1 });
+    world.command(ShardCommand::WorkerDrain { worker: 1, drain: 1 });
     for _ in 0..3 {
         client.write(GET);
         world.settle();
@@ -82,7 +82,7 @@ fn a_reset_of_an_old_worker_does_not_harm_the_exchange_with_another() {
     first.answer(old, "1");
     world.settle();
     let mut second = world.framed(2);
-    world.command(ShardCommand::WorkerDrain { worker: 1 });
+    world.command(ShardCommand::WorkerDrain { worker: 1, drain: 1 });
     client.write(GET);
     world.settle();
     let (tag, _) = second.head();

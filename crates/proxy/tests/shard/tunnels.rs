@@ -181,12 +181,12 @@ fn a_draining_worker_is_drained_when_its_tunnels_have_ended() {
     let mut world = World::new(|_| {});
     let mut worker = world.framed(1);
     let (client, tag) = open(&mut world, &mut worker);
-    world.command(ShardCommand::WorkerDrain { worker: 1 });
+    world.command(ShardCommand::WorkerDrain { worker: 1, drain: 1 });
     assert!(world.bad_news().is_empty(), "{:?}", world.bad_news());
     client.write("still there");
     world.settle();
     let (text, frames) = seen(&mut worker);
-    assert_eq!((text.as_str(), frames), ("still there", vec![PeerBody::Drain]));
+    assert_eq!((text.as_str(), frames), ("still there", vec![]));
     worker.put(FromWorker::TunnelEnd, tag, "");
     world.settle();
     assert!(client.peer.is_closed());

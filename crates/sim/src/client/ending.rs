@@ -32,7 +32,8 @@ impl Client {
             return true;
         }
         if let Some((_, echoed)) = self.tunnel {
-            if echoed == self.habits.tunnel_bytes && self.pending.is_empty() && !self.half_closed {
+            let done = echoed == self.habits.tunnel_bytes && self.pending.is_empty();
+            if done && !self.half_closed && ledger.now_ms >= self.tunnel_until_ms {
                 self.half_close("done with the tunnel", ledger);
                 return true;
             }
@@ -60,7 +61,7 @@ impl Client {
             self.excuse("lost before it was accepted");
         }
         let mut began = self.current.is_some();
-        if let Some((_, echoed)) = self.tunnel {
+        if let Some((id, echoed)) = self.tunnel {
             let calm = ledger.lost_ms.is_none()
                 && ledger.drained_ms.is_none()
                 && ledger.jumped_ms.is_none();
@@ -70,6 +71,7 @@ impl Client {
                 && !self.half_closed
                 && !self.is_frozen()
                 && self.excuse == Some("upgraded")
+                && !ledger.may_end_upgraded(id, self.listener.as_ref())
             {
                 ledger.violation(format!(
                     "client {}: the tunnel ended after {echoed} bytes",

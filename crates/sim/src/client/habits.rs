@@ -36,6 +36,8 @@ pub struct Habits {
     pub freeze_after: Option<usize>,
     /// Bytes sent through an upgraded connection.
     pub tunnel_bytes: usize,
+    /// How long it stays in one at least.
+    pub tunnel_ms: u64,
 }
 
 impl Default for Habits {
@@ -51,6 +53,7 @@ impl Default for Habits {
             half_close: false,
             freeze_after: None,
             tunnel_bytes: 0,
+            tunnel_ms: 0,
         }
     }
 }

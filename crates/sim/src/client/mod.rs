@@ -16,6 +16,7 @@ pub use self::habits::{Abort, Habits, Planned};
 use crate::answer::{AnswerHead, AnswerReader};
 use crate::oracle::{HALF_CLOSED, Ledger};
 use crate::rng::Rng;
+use crate::websocket::Listener;
 
 /// How long a client waits for `100 Continue` before it sends the body all the same.
 const CONTINUE_MS: u64 = 1_000;
@@ -57,6 +58,10 @@ pub struct Client {
     excuse: Option<&'static str>,
     /// The request that opened the tunnel, and bytes that have come back through it.
     tunnel: Option<(usize, usize)>,
+    /// Until when it stays in it.
+    tunnel_until_ms: u64,
+    /// What has come through it, if it is a WebSocket.
+    listener: Option<Listener>,
 }
 
 impl Client {
@@ -88,6 +93,8 @@ impl Client {
             half_closed: false,
             excuse: None,
             tunnel: None,
+            tunnel_until_ms: 0,
+            listener: None,
         }
     }
 
@@ -167,6 +174,9 @@ impl Client {
         if let Some((_, until)) = self.held {
             at = at.min(until);
         }
+        if self.tunnel.is_some() && !self.half_closed {
+            at = at.min(self.tunnel_until_ms);
+        }
         at.min(if self.read_at == 0 { u64::MAX } else { self.read_at })
     }
 
@@ -214,7 +224,12 @@ impl Client {
                 record.begun_ms = Some(ledger.now_ms);
             }
         }
-        if self.rng.chance(self.habits.pause_percent) {
+        if self.tunnel.is_some() && ledger.now_ms < self.tunnel_until_ms {
+            // It has something to say until the end.
+            let left_ms = self.tunnel_until_ms - ledger.now_ms;
+            let writes = self.pending.len() / self.habits.cut_max.clamp(1, 1 << 20) + 1;
+            self.write_at = ledger.now_ms + self.rng.ms(0, left_ms / writes as u64);
+        } else if self.rng.chance(self.habits.pause_percent) {
             self.write_at = ledger.now_ms + self.rng.ms(0, self.habits.pause_ms_max);
         }
         true

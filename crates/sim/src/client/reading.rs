@@ -9,6 +9,7 @@ use crate::answer::{AnswerHead, Piece};
 use crate::oracle::Ledger;
 use crate::request::Request;
 use crate::rng::{body, is_body};
+use crate::websocket::Listener;
 
 impl Client {
     pub(super) fn read(&mut self, ledger: &mut Ledger) -> bool {
@@ -117,17 +118,14 @@ impl Client {
             self.excuse("the server said close");
         }
         if self.reader.is_tunnel() {
-            self.begin_tunnel(id);
+            self.begin_tunnel(id, ledger);
         }
         self.current = Some((head, delivery, 0));
     }
 
     fn body(&mut self, id: usize, bytes: &[u8], ledger: &mut Ledger) {
-        if let Some((_, echoed)) = &mut self.tunnel {
-            if !is_body(Request::body_key(id), *echoed, bytes) {
-                ledger.violation(format!("request {id}: wrong bytes in the tunnel at {echoed}"));
-            }
-            *echoed += bytes.len();
+        if self.tunnel.is_some() {
+            self.tunnel_bytes(id, bytes, ledger);
             return;
         }
         let Some((_, delivery, at)) = &mut self.current else { return };
@@ -164,8 +162,34 @@ impl Client {
         }
     }
 
-    fn begin_tunnel(&mut self, id: usize) {
+    /// The app's echo, and at the end of a WebSocket perhaps a close frame.
+    fn tunnel_bytes(&mut self, id: usize, bytes: &[u8], ledger: &mut Ledger) {
+        let heard = match &mut self.listener {
+            Some(listener) => listener.hear(bytes),
+            None => Ok(bytes.to_vec()),
+        };
+        let (Some((_, echoed)), Ok(bytes)) = (&mut self.tunnel, &heard) else {
+            ledger.violation(format!("request {id}: {heard:?} in the tunnel"));
+            self.give_up();
+            return;
+        };
+        if !is_body(Request::body_key(id), *echoed, bytes) {
+            ledger.violation(format!("request {id}: wrong bytes in the tunnel at {echoed}"));
+        }
+        *echoed += bytes.len();
+        if let Some((code, reason)) = self.listener.as_ref().and_then(Listener::closed) {
+            ledger.close_frame(id, *code, reason);
+            // Whoever does not end it has it ended.
+            if self.rng.chance(50) && !self.half_closed {
+                self.half_close("the server closed the tunnel", ledger);
+            }
+        }
+    }
+
+    fn begin_tunnel(&mut self, id: usize, ledger: &Ledger) {
         self.tunnel = Some((id, 0));
+        self.tunnel_until_ms = ledger.now_ms + self.habits.tunnel_ms;
+        self.listener = ledger.records[id].request.websocket.then(Listener::default);
         self.excuse("upgraded");
         self.pending.extend(body(Request::body_key(id), 0, self.habits.tunnel_bytes));
     }

@@ -96,6 +96,7 @@ impl FramesSide {
             let count = cut.min(stream.credit as usize);
             let piece = &exchange.wire[exchange.written..exchange.written + count];
             exchange.written += count;
+            ledger.records[exchange.id].deliveries[exchange.delivery].wrote = true;
             stream.credit -= count as i64;
             stream.unacknowledged += count as i64;
             *happened = true;

@@ -31,7 +31,6 @@ impl FramesSide {
                 self.greeted = true;
                 return Ok(());
             }
-            PeerBody::Drain => return Ok(()),
             PeerBody::Head(head) => return self.head(tag, &head, ledger),
             PeerBody::Tunnel { .. }
             | PeerBody::TunnelData(_)

@@ -2,7 +2,8 @@
 //!
 //! Owns: the verdict on every answer and on every missing one. Must never know: sockets. Part of `oracle`.
 
-use super::{HALF_CLOSED, Ledger, Record, SLACK_MS};
+use super::{Closing, HALF_CLOSED, Ledger, Record, SLACK_MS};
+use crate::websocket::Listener;
 
 impl Ledger {
     /// The attempt that an answer claims to be, when it is one for request `id`.
@@ -75,7 +76,7 @@ impl Ledger {
             (_, "bad-request") => record.request.refusals.contains(&status),
             (413, "body-too-large") => record.request.body_len as u64 > self.body_max,
             (408, "client-timeout") => jumped || self.is_slow(record),
-            (502, "worker-lost") => lost,
+            (502, "worker-lost") => lost && !self.may_be_repeated(record),
             (502, "worker-broken") => last.is_some_and(|delivery| !delivery.honest),
             (504, "worker-timeout") => jumped || last.is_some_and(|delivery| delivery.too_slow),
             (503, "overload" | "no-worker") => jumped || lost || since(self.short_ms),
@@ -89,6 +90,42 @@ impl Ledger {
             self.violation(format!(
                 "request {id}: own answer {status} {error} without a reason: {record:?}"
             ));
+        }
+    }
+
+    /// Only one worker was lost, and the request does no harm when it is asked again: that is nothing to tell a client.
+    fn may_be_repeated(&self, record: &Record) -> bool {
+        let begun = record.begun_ms.unwrap_or(0);
+        let losses = self.losses_ms.iter().filter(|&&at| at + SLACK_MS >= begun).count();
+        let answered = record.deliveries.iter().any(|delivery| delivery.wrote || delivery.reset);
+        record.request.is_repeatable() && losses <= 1 && !answered
+    }
+
+    /// Does this end of an upgraded connection mean what it should? `heard`: what the client of a WebSocket has heard.
+    pub fn may_end_upgraded(&self, id: usize, heard: Option<&Listener>) -> bool {
+        let Some(delivery) = self.records[id].deliveries.last() else { return false };
+        let due = |closing: &Closing| {
+            closing.worker == delivery.worker && closing.until_ms <= self.now_ms
+        };
+        match heard {
+            Some(heard) if heard.closed().is_some() => true,
+            Some(heard) => heard.is_inside() && self.closings.iter().any(due),
+            None => self.closings.iter().any(due),
+        }
+    }
+
+    /// The client of a WebSocket has got a close frame.
+    pub fn close_frame(&mut self, id: usize, code: u16, reason: &[u8]) {
+        self.note(|| format!("request {id}: close frame {code}"));
+        let delivery = self.records[id].deliveries.last().expect("it was upgraded by an app");
+        let asked = self.closings.iter().any(|closing| closing.worker == delivery.worker);
+        let allowed = match code {
+            1000 => delivery.says_close && reason.is_empty(),
+            1012 => asked && reason == b"service restart",
+            _ => false,
+        };
+        if !allowed {
+            self.violation(format!("request {id}: close frame {code}, and nobody asked for it"));
         }
     }
 
@@ -122,8 +159,10 @@ impl Ledger {
             let broken = !delivery.honest || delivery.lost || delivery.too_slow;
             delivery.reset || (began && broken)
         });
-        // A client that only half-closes still gets what the app was asked for.
-        let proper = last.is_some_and(|delivery| delivery.honest && !delivery.lost);
+        // A client that only half-closes still gets what the app was asked for, unless its request had to go back to the queue
+        // because its worker was lost: FIN leaves it a second there.
+        let proper =
+            last.is_some_and(|delivery| delivery.honest && !delivery.lost) && !since(self.lost_ms);
         let excuse = excuse.filter(|why| *why != HALF_CLOSED || !proper);
         let slow = record.sent_ms.is_none() && self.is_slow(record);
         let excused = excuse.is_some()

@@ -7,8 +7,8 @@
 mod answers;
 mod record;
 
-pub use self::record::{Canary, Delivery, Record, Times};
-use crate::request::{BodyKind, Request};
+pub use self::record::{Canary, Closing, Delivery, Record, Times};
+use crate::request::Request;
 use crate::rng::is_body;
 
 /// Slack for timers: the wheel's tick and the rounds it takes to see an effect.
@@ -36,6 +36,10 @@ pub struct Ledger {
     pub body_max: u64,
     /// When a worker, a channel or a worker's connection was last lost.
     pub lost_ms: Option<u64>,
+    /// When each of them was.
+    pub losses_ms: Vec<u64>,
+    /// When it was asked that upgraded connections end.
+    pub closings: Vec<Closing>,
     /// When an app last destroyed an idle connection.
     pub idle_reset_ms: Option<u64>,
     /// When no worker could last take a request.
@@ -70,6 +74,8 @@ impl Ledger {
             asks: false,
             body_max,
             lost_ms: None,
+            losses_ms: Vec::new(),
+            closings: Vec::new(),
             idle_reset_ms: None,
             short_ms: None,
             jumped_ms: None,
@@ -126,6 +132,7 @@ impl Ledger {
     /// A worker, a channel or a worker's connection is lost.
     pub fn note_loss(&mut self) {
         self.lost_ms = Some(self.now_ms);
+        self.losses_ms.push(self.now_ms);
     }
 
     /// A request head reached app code: checks it, and gives the numbers of request and attempt.
@@ -165,10 +172,7 @@ impl Ledger {
             problems.push(format!("request {id}: {difference}"));
         }
         if let Some(before) = record.deliveries.last() {
-            let bodiless =
-                matches!(request.body, BodyKind::None | BodyKind::Length) && request.body_len == 0;
-            let repeatable = request.is_idempotent() && bodiless;
-            if record.deliveries.len() > 1 || !repeatable || before.seen {
+            if record.deliveries.len() > 1 || !request.is_repeatable() || before.seen {
                 problems.push(format!("request {id} was delivered again after {before:?}"));
             }
             self.retried += 1;

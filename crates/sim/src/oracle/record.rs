@@ -42,6 +42,10 @@ pub struct Delivery {
     pub surplus: bool,
     /// The app destroyed the socket.
     pub reset: bool,
+    /// The app has closed a WebSocket itself.
+    pub says_close: bool,
+    /// The app has begun to write its answer.
+    pub wrote: bool,
     /// The worker, its channel or its connection was lost, or the app destroyed the socket, before or while it answered.
     pub lost: bool,
     /// Its process died while it answered.
@@ -71,6 +75,15 @@ pub struct Record {
     pub answers: u32,
 }
 
+/// The supervisor asked that the upgraded connections of a worker end.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing {
+    /// The worker's number.
+    pub worker: u32,
+    /// The last one ends then.
+    pub until_ms: u64,
+}
+
 /// Promises that a test breaks on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Canary {
@@ -84,4 +97,6 @@ pub struct Canary {
     pub no_answer: bool,
     /// A field is lost.
     pub lost_field: bool,
+    /// Apps say that the server restarts, and nobody has asked for it.
+    pub close_frame: bool,
 }

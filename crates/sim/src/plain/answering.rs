@@ -2,10 +2,13 @@
 //!
 //! Owns: what the small server writes, and how its connection ends. Must never know: how requests are read. Part of `plain`.
 
-use super::{PlainSide, Reading};
+use hostler_protocol::websocket::SERVICE_RESTART;
+
+use super::{PlainSide, Reading, Tunnel};
 use crate::app::{Ending, Exchange};
 use crate::frames::Fate;
 use crate::oracle::Ledger;
+use crate::websocket::Speaker;
 
 impl PlainSide {
     pub(super) fn work(&mut self, ledger: &mut Ledger, happened: &mut bool) -> Fate {
@@ -34,6 +37,7 @@ impl PlainSide {
         };
         self.out.extend_from_slice(&exchange.wire[exchange.written..exchange.written + count]);
         exchange.written += count;
+        ledger.records[exchange.id].deliveries[exchange.delivery].wrote |= count > 0;
         *happened |= count > 0;
         if exchange.written < exchange.wire.len() || exchange.ending == Ending::Silence {
             self.exchange = Some(exchange);
@@ -53,6 +57,14 @@ impl PlainSide {
 
     fn begin_tunnel(&mut self, exchange: &Exchange, ledger: &mut Ledger) -> Fate {
         let record = &mut ledger.records[exchange.id];
+        let websocket = record.request.websocket;
+        self.tunnel = Tunnel {
+            id: exchange.id,
+            delivery: exchange.delivery,
+            arrived: 0,
+            speaker: websocket.then(Speaker::default),
+        };
+        let protocol = record.request.protocol();
         let connect = record.request.method == "CONNECT";
         let delivery = &mut record.deliveries[exchange.delivery];
         delivery.status = if connect { 200 } else { 101 };
@@ -62,10 +74,13 @@ impl PlainSide {
             format!("HTTP/1.1 200 OK\r\n{tag}\r\n")
         } else {
             format!(
-                "HTTP/1.1 101 Switching Protocols\r\n{tag}Connection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+                "HTTP/1.1 101 Switching Protocols\r\n{tag}Connection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
             )
         };
         self.out.extend_from_slice(head.as_bytes());
+        if websocket && ledger.canary.close_frame {
+            self.out.extend_from_slice(SERVICE_RESTART);
+        }
         self.reading = Reading::Tunnel;
         Fate::Lives
     }

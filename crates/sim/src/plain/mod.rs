@@ -12,7 +12,9 @@ use hostler_proxy::forward::REFUSAL_RETURNED;
 use crate::app::{AppWishes, Exchange};
 use crate::frames::Fate;
 use crate::oracle::Ledger;
-use crate::rng::Rng;
+use crate::request::Request;
+use crate::rng::{Rng, is_body};
+use crate::websocket::Speaker;
 use crate::wire::Wire;
 
 /// What the connection is reading.
@@ -32,6 +34,18 @@ enum Reading {
     Tunnel,
 }
 
+/// What an upgraded connection carries.
+#[derive(Debug, Default)]
+struct Tunnel {
+    /// The request that it began with, and its delivery.
+    id: usize,
+    delivery: usize,
+    /// Bytes of the client that have come.
+    arrived: usize,
+    /// How the app says its own, in a WebSocket.
+    speaker: Option<Speaker>,
+}
+
 /// Idle time after which the server closes a connection (Node's default).
 const IDLE_MS: u64 = 5_000;
 
@@ -46,6 +60,7 @@ pub struct PlainSide {
     exchange: Option<Exchange>,
     /// The request asked for an upgrade.
     upgrade: bool,
+    tunnel: Tunnel,
     trailers: Vec<(Vec<u8>, Vec<u8>)>,
     out: Vec<u8>,
     ended: bool,
@@ -73,6 +88,7 @@ impl PlainSide {
             reading: if announced { Reading::Client } else { Reading::Head },
             exchange: None,
             upgrade: false,
+            tunnel: Tunnel::default(),
             trailers: Vec::new(),
             out: Vec::new(),
             ended: false,
@@ -244,13 +260,31 @@ impl PlainSide {
                     self.chunk_line(&line, ledger)?;
                 }
                 Reading::Tunnel => {
-                    // The app echoes.
-                    let bytes = std::mem::take(&mut self.bytes);
-                    self.out.extend_from_slice(&bytes);
-                    return Ok(());
+                    return self.echo(ledger);
                 }
             }
         }
+    }
+
+    /// The app sends back what comes through its upgraded connection.
+    fn echo(&mut self, ledger: &mut Ledger) -> Result<(), String> {
+        let bytes = std::mem::take(&mut self.bytes);
+        let tunnel = &mut self.tunnel;
+        if !is_body(Request::body_key(tunnel.id), tunnel.arrived, &bytes) {
+            return Err(format!("request {}: wrong bytes at {}", tunnel.id, tunnel.arrived));
+        }
+        tunnel.arrived += bytes.len();
+        let Some(speaker) = &mut tunnel.speaker else {
+            self.out.extend_from_slice(&bytes);
+            return Ok(());
+        };
+        speaker.say(&bytes, &mut self.out, &mut self.rng);
+        if !bytes.is_empty() && self.rng.chance(3) && speaker.close(&mut self.out) {
+            ledger.records[tunnel.id].deliveries[tunnel.delivery].says_close = true;
+            self.reading = Reading::Done;
+            self.closes = true;
+        }
+        Ok(())
     }
 
     /// Who the client is, and whether what follows is refused.

@@ -11,6 +11,7 @@ use crate::worker::Worker;
 impl World {
     /// What must hold after every turn.
     pub(super) fn check(&mut self) {
+        self.check_drains();
         let status = self.shard.status();
         let gauges: u32 = self.workers.iter().map(|worker| worker.gauge.in_flight()).sum();
         let limit = self.scenario.setup.worker_requests_max;

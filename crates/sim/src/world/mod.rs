@@ -6,9 +6,11 @@
 //! what must hold after every turn is checked. When nobody has anything to do the clock jumps to the next wish.
 
 mod check;
+mod standby;
 mod supervise;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::{Shard, ShardEvent};
 
+use self::standby::Drained;
 use crate::client::Client;
 use crate::faults::Faults;
 use crate::oracle::Ledger;
@@ -60,6 +63,7 @@ pub struct Outcome {
 enum Plan {
     Announce(u64),
     Running,
+    Standby(u64),
     Draining,
     SayGone(u64),
     Restart(u64),
@@ -78,6 +82,11 @@ pub struct World {
     clients: Vec<Client>,
     workers: Vec<Worker>,
     plans: Vec<Plan>,
+    /// Workers that are drained, by number.
+    drains: BTreeMap<u32, Drained>,
+    drains_begun: u32,
+    /// The time of the shard: that of its last turn.
+    turned_ms: u64,
     faults: Faults,
     worker_numbers: u32,
     restarts: u32,
@@ -135,6 +144,9 @@ impl World {
             clients,
             workers: Vec::new(),
             plans: Vec::new(),
+            drains: BTreeMap::new(),
+            drains_begun: 0,
+            turned_ms: 0,
             faults,
             worker_numbers: 0,
             restarts: 0,
@@ -242,7 +254,8 @@ impl World {
         if self.ended {
             return;
         }
-        let moment = now(self.ledger.now_ms);
+        self.turned_ms = self.ledger.now_ms;
+        let moment = now(self.turned_ms);
         match self.shard.turn(Some(Duration::ZERO), || moment) {
             Ok(on) => self.ended = !on,
             Err(error) => self.ledger.violation(format!("the turn failed: {error}")),
@@ -264,7 +277,9 @@ impl World {
             next = next.min(at);
         }
         for plan in &self.plans {
-            if let Plan::Announce(at) | Plan::SayGone(at) | Plan::Restart(at) = plan {
+            if let Plan::Announce(at) | Plan::Standby(at) | Plan::SayGone(at) | Plan::Restart(at) =
+                plan
+            {
                 next = next.min(*at);
             }
         }

@@ -31,21 +31,7 @@ impl World {
         let events: Vec<ShardEvent> = self.events.borrow_mut().drain(..).collect();
         for event in events {
             match event {
-                ShardEvent::WorkerDrained { worker } => {
-                    let Some(index) = self.workers.iter().position(|entry| entry.number == worker)
-                    else {
-                        continue;
-                    };
-                    if self.workers[index].gauge.in_flight() > 0 {
-                        self.ledger.violation(format!(
-                            "worker {worker} is called drained with requests in flight"
-                        ));
-                    }
-                    if self.plans[index] == Plan::Draining {
-                        self.workers[index].die(&mut self.ledger);
-                        self.plans[index] = Plan::SayGone(self.ledger.now_ms + self.rng.ms(0, 50));
-                    }
-                }
+                ShardEvent::WorkerDrained { worker, drain } => self.hear_drained(worker, drain),
                 ShardEvent::WorkerLost { worker, why } => {
                     self.ledger.note(|| {
                         format!("the proxy says: worker {worker} lost its channel: {why}")
@@ -76,7 +62,8 @@ impl World {
                 self.shard.command(ShardCommand::Drain { deadline_ms });
             }
             Order::Reload(index) => {
-                if self.plans[index] != Plan::Running || self.restarts >= RESTARTS_MAX {
+                let serves = matches!(self.plans[index], Plan::Running | Plan::Standby(_));
+                if !serves || self.restarts >= RESTARTS_MAX {
                     return;
                 }
                 self.restarts += 1;
@@ -86,8 +73,9 @@ impl World {
                 self.workers.push(worker);
                 self.plans.push(Plan::Announce(self.ledger.now_ms));
                 self.plans[index] = Plan::Draining;
-                self.shard.command(ShardCommand::WorkerDrain { worker: old });
+                self.drain_worker(old);
             }
+            Order::Standby(index) => self.standby(index),
         }
     }
 
@@ -99,8 +87,12 @@ impl World {
             let number = self.workers[index].number;
             let alive = self.workers[index].alive;
             let plan = match self.plans[index] {
-                Plan::Announce(_) | Plan::Running | Plan::Draining if !alive => {
+                Plan::Announce(_) | Plan::Running | Plan::Standby(_) | Plan::Draining if !alive => {
                     Plan::SayGone(now_ms + self.rng.ms(0, 300))
+                }
+                Plan::Standby(until) if until <= now_ms => {
+                    self.resume(number);
+                    Plan::Running
                 }
                 Plan::Announce(at) if at <= now_ms => {
                     let address = self.workers[index].address();
@@ -109,6 +101,7 @@ impl World {
                     Plan::Running
                 }
                 Plan::SayGone(at) if at <= now_ms => {
+                    self.drains.remove(&number);
                     self.shard.command(ShardCommand::WorkerGone { worker: number });
                     Plan::Restart(now_ms + self.rng.ms(0, 800))
                 }
