@@ -19,6 +19,11 @@ function open(place) {
   }
 }
 
+/** What the lines are written to; -1 if nobody reads them. */
+function descriptor() {
+  return reportFd;
+}
+
 /**
  * Synchronous, because the last line is written by a process that is about to end. A supervisor
  * that does not read must not stop the app: a full or closed pipe loses the line.
@@ -56,4 +61,4 @@ function text(thrown, key) {
   }
 }
 
-module.exports = { open, report, watchExceptions };
+module.exports = { descriptor, open, report, watchExceptions };

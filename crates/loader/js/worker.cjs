@@ -29,7 +29,8 @@ class Worker {
     };
     const { channels, channel_fds: fds = [] } = settings;
     this.channels = channels.map((/** @type {string} */ path, /** @type {number} */ i) => new Channel(path, fds[i], hello, this));
-    this.heartbeat = new Heartbeat(this.channels);
+    this.watch = settings.hang_ms === undefined ? null : new (require('./hang.cjs').HangWatch)(settings.hang_ms);
+    this.heartbeat = new Heartbeat(this.channels, this.watch);
     this.connected = false;
     this.lastSettings = new Settings();
 
@@ -110,8 +111,10 @@ class Worker {
     this.listening = true;
     if (this.frames) {
       this.handle.setLocal(this.channels[0].listeners[0]);
-      this.heartbeat.start();
     }
+    // Now and not a moment later: then the supervisor pins this thread to a core, and its threads inherit that.
+    if (this.watch !== null) this.watch.start();
+    if (this.frames || this.watch !== null) this.heartbeat.start();
     report({ step: 'ready', transport: this.frames ? 'frames' : 'http' });
     this.scope.runInAsyncScope(this.onListening);
     // Requests can only be read in a later turn: the app has seen 'listening' by then.
@@ -171,9 +174,13 @@ class Worker {
     return false;
   }
 
-  /** Called once per batch of frames. */
-  batch() {
+  /** Called in front of each batch of frames. */
+  begins() {
     this.heartbeat.work();
+  }
+
+  /** Called behind it. */
+  batch() {
     if (this.listening && this.lastSettings.changed(this.server)) {
       for (const channel of this.channels) if (channel.ready) channel.send(this.lastSettings.frame());
     }

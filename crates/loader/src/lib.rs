@@ -25,6 +25,8 @@ pub const FILES: &[(&str, &str)] = &[
     ("face.cjs", include_str!("../js/face.cjs")),
     ("frame.cjs", include_str!("../js/frame.cjs")),
     ("handover.cjs", include_str!("../js/handover.cjs")),
+    ("hang.cjs", include_str!("../js/hang.cjs")),
+    ("hang_thread.cjs", include_str!("../js/hang_thread.cjs")),
     ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
     ("leave.cjs", include_str!("../js/leave.cjs")),
     ("listen.cjs", include_str!("../js/listen.cjs")),
