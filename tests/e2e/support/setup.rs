@@ -25,6 +25,7 @@ pub(crate) struct Setup {
     /// Folders in front of `PATH`.
     search: Vec<PathBuf>,
     is_command: bool,
+    env: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -45,6 +46,7 @@ impl Setup {
             runtime_dir: None,
             search: Vec::new(),
             is_command: false,
+            env: Vec::new(),
         }
     }
 
@@ -52,6 +54,12 @@ impl Setup {
     pub(crate) fn command(variant: Variant, folder: &str, line: &str) -> Self {
         let setup = Self::path(variant, super::fixtures().join(folder));
         Self { is_command: true, ..setup }.option("--command").option(line)
+    }
+
+    /// A variable of Hostler's own environment, which workers inherit.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Programs are looked for in this folder first.
@@ -178,9 +186,18 @@ impl Setup {
         if !self.app_args.is_empty() {
             command.arg("--").args(&self.app_args);
         }
-        for name in ["PORT", "HOST", "WEB_CONCURRENCY", "NODE_ENV", "HOSTLER_RUNTIME_DIR"] {
+        for name in [
+            "PORT",
+            "HOST",
+            "WEB_CONCURRENCY",
+            "NODE_ENV",
+            "HOSTLER_RUNTIME_DIR",
+            "HOSTLER_HANG_MS",
+            "HOSTLER_READY",
+        ] {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if !self.search.is_empty() {
             let own = std::env::var_os("PATH").unwrap_or_default();
             let folders = self.search.iter().cloned().chain(std::env::split_paths(&own));

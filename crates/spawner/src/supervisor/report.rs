@@ -46,11 +46,60 @@ pub(crate) enum Report {
         /// What was wrong.
         why: String,
     },
+    /// The event loop does not turn.
+    Stuck(Stuck),
+    /// It turns again.
+    Unstuck {
+        /// How long it did not, milliseconds.
+        silent_ms: u64,
+    },
+    /// Something that was asked for cannot be had; the worker does without.
+    Warning {
+        /// What, and why.
+        why: String,
+    },
     /// An uncaught exception ends the process.
     Error {
         /// Its message.
         message: String,
     },
+}
+
+/// An event loop that does not turn.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Stuck {
+    /// At least so long, milliseconds.
+    pub(crate) silent_ms: u64,
+    /// Where in JavaScript: `function (file:line:column)`, the innermost call first.
+    #[serde(default)]
+    pub(crate) stack: Vec<String>,
+    /// Why there is no stack.
+    #[serde(default)]
+    pub(crate) why: Option<String>,
+    /// A debugger may have halted it.
+    #[serde(default)]
+    pub(crate) debugged: bool,
+}
+
+/// Calls of a stack that are told in one line of the log.
+const SHOWN_FRAMES_MAX: usize = 8;
+
+impl Stuck {
+    /// What happened, for one line of the log.
+    pub(crate) fn sentence(&self) -> String {
+        let mut text = format!("has not turned its event loop for {} ms", self.silent_ms);
+        if self.debugged {
+            text.push_str(", an inspector port is open");
+        }
+        let frames: Vec<&str> =
+            self.stack.iter().take(SHOWN_FRAMES_MAX).map(String::as_str).collect();
+        match (frames.is_empty(), &self.why) {
+            (false, _) => text.push_str(&format!("; it is in {}", frames.join(" < "))),
+            (true, Some(why)) => text.push_str(&format!("; no stack: {why}")),
+            (true, None) => {}
+        }
+        text
+    }
 }
 
 impl Report {
@@ -75,6 +124,10 @@ mod tests {
             r#"{"step":"listen","requested":{"port":3000,"host":null,"path":null}}"#,
             r#"{"step":"ready","transport":"frames"}"#,
             r#"{"step":"other_listen","what":"https","requested":{}}"#,
+            r#"{"step":"stuck","silent_ms":5000,"stack":["spin (/srv/app.js:3:1)"]}"#,
+            r#"{"step":"stuck","silent_ms":5000,"debugged":true,"stack":[],"why":"..."}"#,
+            r#"{"step":"unstuck","silent_ms":9000}"#,
+            r#"{"step":"warning","why":"..."}"#,
             r#"{"step":"error","message":"boom","stack":"..."}"#,
         ];
         for line in lines {
@@ -82,5 +135,23 @@ mod tests {
         }
         assert_eq!(Report::parse(b"{\"step\":\"new\"}"), None);
         assert_eq!(Report::parse(b"hello"), None);
+    }
+
+    #[test]
+    fn a_silence_is_told_in_one_line() {
+        let stuck = |line: &str| match Report::parse(line.as_bytes()) {
+            Some(Report::Stuck(stuck)) => stuck.sentence(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            stuck(
+                r#"{"step":"stuck","silent_ms":5000,"stack":["spin (/a.js:3:1)","run (/a.js:9:2)"]}"#
+            ),
+            "has not turned its event loop for 5000 ms; it is in spin (/a.js:3:1) < run (/a.js:9:2)"
+        );
+        assert_eq!(
+            stuck(r#"{"step":"stuck","silent_ms":70,"debugged":true,"stack":[],"why":"native"}"#),
+            "has not turned its event loop for 70 ms, an inspector port is open; no stack: native"
+        );
     }
 }

@@ -161,6 +161,17 @@ impl Machine {
                 let text = format!("{name} closed its connection to the proxy: {why}");
                 actions.push(Action::Log(Level::Warn, text));
             }
+            Report::Stuck(stuck) => {
+                actions.push(Action::Log(Level::Warn, format!("{name} {}", stuck.sentence())));
+            }
+            Report::Unstuck { silent_ms } => {
+                let text = format!("{name} turns its event loop again, after {silent_ms} ms");
+                actions.push(Action::Log(Level::Info, text));
+            }
+            Report::Warning { why } => {
+                let why: String = why.chars().take(REMARK_CHARS_MAX).collect();
+                actions.push(Action::Log(Level::Warn, format!("{name}: {why}")));
+            }
             Report::Error { message } => {
                 let first_line = message.lines().next().unwrap_or_default();
                 process.exception = Some(first_line.chars().take(REMARK_CHARS_MAX).collect());
