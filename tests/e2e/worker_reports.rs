@@ -1,8 +1,11 @@
 //! What a worker tells of itself: an event loop that does not turn, that the app is ready, how it ended.
 
-use crate::support::{Setup, Variant, matrix};
+use hostler_protocol::control::WorkerState;
+use rustix::process::Signal;
 
-matrix!(all: a_stuck_loop_is_told_with_its_stack);
+use crate::support::{Instance, Setup, Variant, matrix, signal};
+
+matrix!(all: a_stuck_loop_is_told_with_its_stack, ready_is_what_the_app_says);
 
 fn a_stuck_loop_is_told_with_its_stack(variant: Variant) {
     block(Setup::new(variant, "basic.js"));
@@ -34,6 +37,51 @@ fn block(setup: Setup) {
 fn a_setting_that_is_no_number_is_told() {
     let instance = Setup::new(Variant::PLAIN, "basic.js").env("HOSTLER_HANG_MS", "soon").start();
     instance.wait_output("the warning", |line| line.contains("HOSTLER_HANG_MS must be"));
+    instance.assert_serves();
+    instance.finish();
+}
+
+fn ready_is_what_the_app_says(variant: Variant) {
+    let setup = Setup::new(variant, "says-ready.js").env("HOSTLER_READY", "message");
+    says_ready(setup.spawn());
+}
+
+#[test]
+fn so_it_is_for_an_app_below_a_command() {
+    let setup = Setup::command(Variant::PLAIN, "apps", "node says-ready.js");
+    says_ready(setup.env("HOSTLER_READY", "message").spawn());
+}
+
+fn says_ready(mut instance: Instance) {
+    let line = instance.wait_output("its pid", |line| line.contains("listens, pid "));
+    let pid: String = line.split("listens, pid ").nth(1).into_iter().flat_map(str::chars).collect();
+    let pid = pid.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let state = instance.status().workers[0].state;
+    assert_eq!(state, WorkerState::Starting, "{}", instance.printed());
+    signal(pid.parse().expect("a pid"), Signal::USR2);
+    instance.wait_ready();
+    instance.assert_serves();
+    let printed = instance.printed();
+    let (said, ready) = (printed.find("now it says so"), printed.find("is ready after"));
+    assert!(said.expect("said") < ready.expect("told"), "{printed}");
+    instance.finish();
+}
+
+#[test]
+fn an_app_that_never_says_it_has_not_started() {
+    let command = Setup::command(Variant::PLAIN, "apps", "node says-ready.js");
+    for setup in [Setup::new(Variant::PLAIN, "says-ready.js"), command] {
+        setup
+            .env("HOSTLER_READY", "message")
+            .options("--start-timeout 2s")
+            .spawn_and_fail()
+            .expect(1, &["has not called process.send('ready') within 2 s", "HOSTLER_READY"]);
+    }
+}
+
+#[test]
+fn without_the_setting_its_word_changes_nothing() {
+    let instance = Setup::new(Variant::PLAIN, "says-ready.js").app_args(&["at-once"]).start();
     instance.assert_serves();
     instance.finish();
 }

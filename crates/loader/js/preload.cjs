@@ -8,7 +8,7 @@ const NODE_MIN = 20;
 const NODE_MAX = 25;
 
 /** What an app must not see. */
-const VARIABLES = ['HOSTLER_WORKER', 'HOSTLER_HANG_MS'];
+const VARIABLES = ['HOSTLER_WORKER', 'HOSTLER_HANG_MS', 'HOSTLER_READY'];
 
 const major = Number.parseInt(process.versions.node, 10);
 const tested = major >= NODE_MIN && major <= NODE_MAX;
@@ -25,7 +25,8 @@ function take() {
   const text = process.env.HOSTLER_WORKER;
   if (text === undefined) return null;
   try {
-    const settings = { ...JSON.parse(text), hang_ms: process.env.HOSTLER_HANG_MS };
+    const { HOSTLER_HANG_MS, HOSTLER_READY } = process.env;
+    const settings = { ...JSON.parse(text), hang_ms: HOSTLER_HANG_MS, ready: HOSTLER_READY };
     // Below a command any process may turn out to be the worker, and what it starts too.
     if (settings.claim !== undefined) return require('worker_threads').isMainThread ? settings : null;
     forget();

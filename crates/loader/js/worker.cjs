@@ -43,8 +43,12 @@ class Worker {
     this.plain = null;
     this.plainOpen = false;
     this.wanted = null;
-    /** The proxy may send requests. */
+    /** The app believes that it listens. */
     this.listening = false;
+    /** The proxy may send requests. */
+    this.serving = false;
+    /** False: the app is to say so first. */
+    this.saidReady = true;
     this.onListening = () => {};
   }
 
@@ -100,25 +104,49 @@ class Worker {
 
   /** A channel got the proxy's HELLO. @param {Channel} channel */
   ready(channel) {
-    if (this.listening) this.announce(channel);
+    if (this.serving) this.announce(channel);
     else this.proceed();
+  }
+
+  /** Requests are held back until the app has called `process.send('ready')`. */
+  awaitReady() {
+    this.saidReady = false;
+    require('./ready.cjs').install(() => {
+      if (this.saidReady) return;
+      this.saidReady = true;
+      outside(() => this.proceed());
+    });
   }
 
   /** @private */
   proceed() {
-    if (this.handle === null || this.listening || !this.plainOpen) return;
+    if (this.handle === null || this.serving || !this.plainOpen) return;
     if (this.frames && !this.channels.every((channel) => channel.ready)) return;
-    this.listening = true;
-    if (this.frames) {
-      this.handle.setLocal(this.channels[0].listeners[0]);
+    if (this.saidReady) {
+      this.serve();
+    } else if (!this.listening) {
+      report({ step: 'awaits_ready' });
+      this.tellApp();
     }
+  }
+
+  /** @private */
+  serve() {
+    this.serving = true;
     // Now and not a moment later: then the supervisor pins this thread to a core, and its threads inherit that.
     if (this.watch !== null) this.watch.start();
     if (this.frames || this.watch !== null) this.heartbeat.start();
     report({ step: 'ready', transport: this.frames ? 'frames' : 'http' });
-    this.scope.runInAsyncScope(this.onListening);
+    if (!this.listening) this.tellApp();
     // Requests can only be read in a later turn: the app has seen 'listening' by then.
     if (this.frames) for (const channel of this.channels) this.announce(channel);
+  }
+
+  /** @private */
+  tellApp() {
+    this.listening = true;
+    if (this.frames) this.handle.setLocal(this.channels[0].listeners[0]);
+    this.scope.runInAsyncScope(this.onListening);
   }
 
   /** @private @param {Channel} channel */
@@ -145,7 +173,7 @@ class Worker {
     this.scope = root;
     this.plain = null;
     this.plainOpen = false;
-    this.listening = false;
+    this.listening = this.serving = false;
     this.changed();
   }
 
@@ -181,7 +209,7 @@ class Worker {
 
   /** Called behind it. */
   batch() {
-    if (this.listening && this.lastSettings.changed(this.server)) {
+    if (this.serving && this.lastSettings.changed(this.server)) {
       for (const channel of this.channels) if (channel.ready) channel.send(this.lastSettings.frame());
     }
   }

@@ -36,6 +36,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("plain.cjs", include_str!("../js/plain.cjs")),
     ("preload.cjs", include_str!("../js/preload.cjs")),
     ("reader.cjs", include_str!("../js/reader.cjs")),
+    ("ready.cjs", include_str!("../js/ready.cjs")),
     ("refusal.cjs", include_str!("../js/refusal.cjs")),
     ("report.cjs", include_str!("../js/report.cjs")),
     ("response.cjs", include_str!("../js/response.cjs")),

@@ -30,6 +30,8 @@ pub(crate) enum Report {
     },
     /// The app called `listen` on the server that is taken over.
     Listen {},
+    /// The app listens and has yet to say that it is ready.
+    AwaitsReady {},
     /// Requests may come.
     Ready {
         /// The way they come.
@@ -122,6 +124,7 @@ mod tests {
             r#"{"step":"self_test","ok":false,"why":"..."}"#,
             r#"{"step":"self_test","ok":false,"untested":true,"why":"..."}"#,
             r#"{"step":"listen","requested":{"port":3000,"host":null,"path":null}}"#,
+            r#"{"step":"awaits_ready"}"#,
             r#"{"step":"ready","transport":"frames"}"#,
             r#"{"step":"other_listen","what":"https","requested":{}}"#,
             r#"{"step":"stuck","silent_ms":5000,"stack":["spin (/srv/app.js:3:1)"]}"#,

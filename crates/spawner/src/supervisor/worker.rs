@@ -21,6 +21,9 @@ const HEALTHY_MS: u64 = 60_000;
 /// A remark must not tear the table of steps apart.
 const NOTE_CHARS_MAX: usize = 120;
 
+/// What is still missing when everything is open.
+pub(super) const AWAITS_READY: &str = "the app listens and has not called process.send('ready')";
+
 /// Enough to tell a person what an app does instead of serving.
 const OTHER_SERVERS_MAX: usize = 8;
 
@@ -145,6 +148,10 @@ impl Machine {
                 }
             }
             Report::Listen {} => process.journey.done(Step::AppLoad, now_ms),
+            Report::AwaitsReady {} => {
+                let step = process.journey.current();
+                process.journey.note(step, AWAITS_READY.to_owned());
+            }
             Report::Ready { transport } => {
                 if matches!(process.phase, ProcessPhase::Starting { .. }) {
                     process.transport = transport;
