@@ -86,11 +86,11 @@ function start(settings) {
 
 /** This process is the worker. @param {any} settings @param {() => any} test */
 function begin(settings, test) {
-  const { open, report, watchExceptions } = require('./report.cjs');
+  const { open, report } = require('./report.cjs');
   open(settings.report_fd ?? settings.report);
   const pid = settings.claim === undefined ? undefined : process.pid; // else the supervisor knows it
   report({ step: 'preload', node: process.versions.node, pid });
-  watchExceptions();
+  require('./last_words.cjs').watchExceptions();
   if (settings.born === false) require('./born.cjs').disallow();
   if (settings.transport === 'frames') {
     const result = test();

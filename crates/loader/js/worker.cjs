@@ -10,6 +10,7 @@ const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
 const { jsonFrame } = require('./frame.cjs');
 const { Heartbeat } = require('./heartbeat.cjs');
+const { tellExit } = require('./last_words.cjs');
 const { outside, root } = require('./natives.cjs');
 const { PlainPath } = require('./plain.cjs');
 const { report } = require('./report.cjs');
@@ -32,6 +33,7 @@ class Worker {
     this.watch = settings.hang_ms === undefined ? null : new (require('./hang.cjs').HangWatch)(settings.hang_ms);
     this.heartbeat = new Heartbeat(this.channels, this.watch);
     this.connected = false;
+    this.exitIsWatched = false;
     this.lastSettings = new Settings();
 
     /** The server that is taken over, and its virtual handle. @type {any} */
@@ -66,6 +68,7 @@ class Worker {
     this.onListening = onListening;
     report({ step: 'listen', requested: wanted });
     this.frames = this.transport === 'frames' && readsByNode(server);
+    this.watchExit();
     outside(() => {
       this.openPlainPath(server, handle, onError);
       startThreadPool();
@@ -91,14 +94,25 @@ class Worker {
   }
 
   /** @private */
+  watchExit() {
+    if (this.exitIsWatched) return;
+    this.exitIsWatched = true;
+    process.on('exit', (code) => {
+      let inFlight = 0;
+      for (const channel of this.channels) {
+        // Node writes an answer at once, so that `res.end(); process.exit()` and `server.close(exit)`
+        // still answer. Here the batch is written then.
+        channel.flush();
+        inFlight += channel.inFlight;
+      }
+      tellExit(code, inFlight);
+    });
+  }
+
+  /** @private */
   connect() {
     if (this.connected) return;
     this.connected = true;
-    // Node writes an answer at once, so that `res.end(); process.exit()` and `server.close(exit)`
-    // still answer. Here the batch is written then. (The other listener on `process`: report.cjs.)
-    process.on('exit', () => {
-      for (const channel of this.channels) channel.flush();
-    });
     for (const channel of this.channels) channel.connect();
   }
 

@@ -28,6 +28,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("hang.cjs", include_str!("../js/hang.cjs")),
     ("hang_thread.cjs", include_str!("../js/hang_thread.cjs")),
     ("heartbeat.cjs", include_str!("../js/heartbeat.cjs")),
+    ("last_words.cjs", include_str!("../js/last_words.cjs")),
     ("leave.cjs", include_str!("../js/leave.cjs")),
     ("listen.cjs", include_str!("../js/listen.cjs")),
     ("natives.cjs", include_str!("../js/natives.cjs")),

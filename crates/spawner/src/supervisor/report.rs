@@ -5,6 +5,8 @@
 use hostler_protocol::control::Transport;
 use serde::Deserialize;
 
+use super::death::REMARK_CHARS_MAX;
+
 /// One report line.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -61,10 +63,83 @@ pub(crate) enum Report {
         why: String,
     },
     /// An uncaught exception ends the process.
-    Error {
-        /// Its message.
-        message: String,
-    },
+    Error(AppError),
+    /// The app ends the process by `process.exit`.
+    Exit(AppExit),
+}
+
+/// What was thrown.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct AppError {
+    /// `TypeError`; for what is no error, its type.
+    #[serde(default)]
+    pub(crate) name: String,
+    /// Its message, which may have several lines.
+    pub(crate) message: String,
+    /// Its stack, cut to a few KiB.
+    #[serde(default)]
+    pub(crate) stack: String,
+    /// How it came to end the process.
+    #[serde(default)]
+    pub(crate) origin: Origin,
+}
+
+/// How an exception came to end the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum Origin {
+    /// It was thrown.
+    #[default]
+    #[serde(rename = "uncaughtException")]
+    UncaughtException,
+    /// A promise was rejected with it.
+    #[serde(rename = "unhandledRejection")]
+    UnhandledRejection,
+    /// What a newer Node calls it.
+    #[serde(other)]
+    Other,
+}
+
+impl AppError {
+    /// One line: what it is, and where it was made if the stack says so.
+    pub(crate) fn sentence(&self) -> String {
+        let first_line = self.message.lines().next().unwrap_or_default();
+        let message: String = first_line.chars().take(REMARK_CHARS_MAX).collect();
+        let mut text = match self.name.as_str() {
+            "" => message,
+            name => format!("{name}: {message}"),
+        };
+        if self.origin == Origin::UnhandledRejection {
+            text = format!("unhandled rejection: {text}");
+        }
+        if let Some(frame) = self.stack.lines().find_map(|line| line.trim().strip_prefix("at ")) {
+            let frame: String = frame.chars().take(REMARK_CHARS_MAX).collect();
+            text.push_str(&format!(" (at {frame})"));
+        }
+        text
+    }
+}
+
+/// A call of `process.exit`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct AppExit {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// Requests that are left unanswered.
+    #[serde(default)]
+    pub(crate) in_flight: u32,
+    /// Who called: `file:line:column`.
+    pub(crate) at: String,
+}
+
+impl AppExit {
+    /// One line.
+    pub(crate) fn sentence(&self) -> String {
+        let mut text = format!("process.exit({}) was called at {}", self.code, self.at);
+        if self.in_flight > 0 {
+            text.push_str(&format!(", with {} request(s) unanswered", self.in_flight));
+        }
+        text
+    }
 }
 
 /// An event loop that does not turn.
@@ -131,7 +206,9 @@ mod tests {
             r#"{"step":"stuck","silent_ms":5000,"debugged":true,"stack":[],"why":"..."}"#,
             r#"{"step":"unstuck","silent_ms":9000}"#,
             r#"{"step":"warning","why":"..."}"#,
-            r#"{"step":"error","message":"boom","stack":"..."}"#,
+            r#"{"step":"error","name":"Error","message":"boom","stack":"...","origin":"uncaughtException"}"#,
+            r#"{"step":"error","name":"string","message":"boom","origin":"unhandledRejection"}"#,
+            r#"{"step":"exit","code":1,"in_flight":3,"at":"/srv/app.js:3:1"}"#,
         ];
         for line in lines {
             assert!(Report::parse(line.as_bytes()).is_some(), "{line}");
@@ -156,5 +233,35 @@ mod tests {
             stuck(r#"{"step":"stuck","silent_ms":70,"debugged":true,"stack":[],"why":"native"}"#),
             "has not turned its event loop for 70 ms, an inspector port is open; no stack: native"
         );
+    }
+
+    #[test]
+    fn the_ends_are_told_in_one_line() {
+        let sentence = |line: &str| match Report::parse(line.as_bytes()) {
+            Some(Report::Error(error)) => error.sentence(),
+            Some(Report::Exit(exit)) => exit.sentence(),
+            other => panic!("{other:?}"),
+        };
+        for (line, expected) in [
+            (
+                r#"{"step":"error","name":"TypeError","message":"no\nlist","stack":"TypeError: no\nlist\n    at f (/a.js:1:2)\n    at g","origin":"uncaughtException"}"#,
+                "TypeError: no (at f (/a.js:1:2))",
+            ),
+            (
+                r#"{"step":"error","name":"string","message":"x","origin":"unhandledRejection"}"#,
+                "unhandled rejection: string: x",
+            ),
+            (r#"{"step":"error","message":"x","origin":"of a newer Node"}"#, "x"),
+            (
+                r#"{"step":"exit","code":1,"at":"/a.js:3:1"}"#,
+                "process.exit(1) was called at /a.js:3:1",
+            ),
+            (
+                r#"{"step":"exit","code":0,"in_flight":3,"at":"/a.js:3:1"}"#,
+                "process.exit(0) was called at /a.js:3:1, with 3 request(s) unanswered",
+            ),
+        ] {
+            assert_eq!(sentence(line), expected);
+        }
     }
 }

@@ -179,9 +179,10 @@ impl Machine {
                 let why: String = why.chars().take(REMARK_CHARS_MAX).collect();
                 actions.push(Action::Log(Level::Warn, format!("{name}: {why}")));
             }
-            Report::Error { message } => {
-                let first_line = message.lines().next().unwrap_or_default();
-                process.exception = Some(first_line.chars().take(REMARK_CHARS_MAX).collect());
+            Report::Error(error) => process.exception = Some(error.sentence()),
+            // Behind an exception that the app handles by an exit, the exception says more.
+            Report::Exit(exit) => {
+                process.exception.get_or_insert_with(|| exit.sentence());
             }
         }
     }
