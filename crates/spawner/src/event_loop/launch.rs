@@ -20,6 +20,9 @@ use crate::runtime_dir::{command_socket, plain_socket};
 use crate::supervisor::{SpawnFailure, Target};
 use crate::worker_command::{self, Claim, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
 
+/// There is one release of an app in the life of an instance.
+const GENERATION: u32 = 1;
+
 /// How often a port is asked for that no other command was given.
 const PORT_TRIES_MAX: u32 = 32;
 
@@ -90,6 +93,7 @@ impl EventLoop<'_> {
             &WorkerFacts {
                 worker,
                 slot,
+                generation: GENERATION,
                 parent_pid: std::process::id(),
                 channels: &self.listeners.channels,
                 channels_connected: connected.len(),
