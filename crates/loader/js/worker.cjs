@@ -126,7 +126,6 @@ class Worker {
   awaitReady() {
     this.saidReady = false;
     require('./ready.cjs').install(() => {
-      if (this.saidReady) return;
       this.saidReady = true;
       outside(() => this.proceed());
     });

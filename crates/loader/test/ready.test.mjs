@@ -68,6 +68,7 @@ test('a channel that is lost while the app thinks is there again when it has spo
   worker.child.kill('SIGUSR2');
   await second.until((one) => one.type === 'LISTEN');
   assert.equal((await second.client().request()).end, 'END');
+  assert.equal(second.frames.filter((one) => one.type === 'LISTEN').length, 1, 'not when the channel came back');
 });
 
 test('what stands for a parent: send, connected, disconnect', async () => {

@@ -110,7 +110,6 @@ impl EventLoop<'_> {
             },
         );
         let args = worker_command::args(app, &self.loader_dir);
-        let env_removed = if is_command { ENV_REMOVED_COMMAND } else { ENV_REMOVED };
         let (report, child_report): (OwnedFd, OwnedFd) = match &folder {
             Some(folder) => open_fifo(&folder.report())?,
             None => pipe()?,
@@ -122,7 +121,7 @@ impl EventLoop<'_> {
                 program: worker_command::program(app),
                 args,
                 env,
-                env_removed,
+                env_removed: if is_command { ENV_REMOVED_COMMAND } else { ENV_REMOVED },
                 cwd: Some(app.cwd.clone()),
                 stdout,
                 stderr,
