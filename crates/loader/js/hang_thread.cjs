@@ -50,18 +50,21 @@ function sleep(ms) {
 }
 
 async function watch() {
-  let due = 0n;
-  let asleep = 0;
+  let due = Atomics.load(shared, DUE);
+  /** For how long this thread did not watch since the loop turned, and how much of it was in the last sleep. */
+  let asleep = due === 0n ? 0 : Math.max(0, now() - Number(due) / 1e6);
+  let last = 0;
   while (true) {
     const next = Atomics.load(shared, DUE);
-    if (next !== due) asleep = 0;
+    if (next !== due) asleep = last; // it may have turned before or behind that
     due = next;
     const silent = due === 0n ? -Infinity : now() - Number(due) / 1e6 - asleep;
     // Once more, a little later: both threads may just have been woken, this one first.
     const looksStuck = silent >= hangMs;
     const late = sleep(looksStuck ? LOOK_MS : Math.min(SLEEP_MS, Math.max(1, Math.ceil(hangMs - silent))));
-    if (late > LATE_MS) asleep += late;
-    else if (looksStuck && Atomics.load(shared, DUE) === due) await stuck(due, silent + LOOK_MS);
+    last = late > LATE_MS ? late : 0;
+    asleep += last;
+    if (looksStuck && last === 0 && Atomics.load(shared, DUE) === due) await stuck(due, silent + LOOK_MS);
   }
 }
 

@@ -33,7 +33,7 @@ test('a loop that does not turn: once its stack, once that it turns again', asyn
   assert.ok(stuck.silent_ms >= HANG_MS && stuck.silent_ms < 1500, JSON.stringify(stuck));
   assert.ok(stuck.stack[0].startsWith('spinHere (') && /fixtures\/hangs\.cjs:(18|19):\d+\)$/.test(stuck.stack[0]), stuck.stack[0]);
   assert.ok(stuck.stack.some((frame) => /fixtures\/control\.cjs:8:/.test(frame)));
-  assert.ok(!stuck.stack.some((frame) => frame.includes('loader/js/')), 'our own frames are nobody’s');
+  assert.ok(!stuck.stack.some((frame) => frame.includes(path.join(import.meta.dirname, '../js/'))), 'our own frames are of no use');
   assert.equal(stuck.why, undefined);
   assert.equal(stuck.debugged, undefined);
   assert.equal(unstuck.step, 'unstuck');
@@ -101,6 +101,22 @@ test('a process that was stopped has not hung', async () => {
   const all = await silence(worker, 2);
   assert.match(all[0].stack[0], /^spinHere/, 'the first silence is the first hang');
 });
+
+for (const when of ['while the thread begins', 'later']) {
+  test(`nor has one that was stopped in the middle of its work, ${when}`, async () => {
+    const { worker, channel } = await watched({ env: { HOSTLER_HANG_MS: '3000' } });
+    if (when === 'later') await channel.until((one) => one.type === 'HEARTBEAT');
+    const answer = run(channel, 'note("works"), workHere(500)');
+    await worker.line('works');
+    worker.child.kill('SIGSTOP');
+    await new Promise((resolve) => setTimeout(resolve, 4500));
+    worker.child.kill('SIGCONT');
+    assert.equal(await answer, '"worked"');
+    await run(channel, '1');
+    await channel.until((one) => one.type === 'HEARTBEAT', channel.frames.length);
+    assert.deepEqual(silences(worker), []);
+  });
+}
 
 test('a breakpoint is no hang: the report says so, and it stays', async () => {
   const { worker, channel } = await watched();
