@@ -32,3 +32,4 @@ mod start_failures;
 mod status;
 mod websocket;
 mod worker_death;
+mod worker_reports;

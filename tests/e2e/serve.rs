@@ -359,3 +359,28 @@ fn app_gets_its_arguments_and_a_clean_environment() {
     assert_eq!(seen["env"]["NODE_APP_INSTANCE"], "0");
     instance.finish();
 }
+
+#[test]
+fn one_worker_leads_and_all_know_their_number() {
+    let instance = Setup::new(Variant::PLAIN, "basic.js")
+        .options("--workers 3")
+        .env("HOSTLER_LEADER", "1")
+        .env("HOSTLER_GENERATION", "77")
+        .start();
+    let mut leaders: Vec<(String, bool)> = Vec::new();
+    for slot in 0..3 {
+        let path = format!("/proc/{}/environ", instance.worker_pid(slot));
+        let text = std::fs::read(path).expect("a live worker");
+        let text = String::from_utf8_lossy(&text);
+        let value = |name: &str| {
+            let found = text.split('\0').filter_map(|entry| entry.split_once('='));
+            found.rev().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+        };
+        assert_eq!(value("HOSTLER_WORKERS").as_deref(), Some("3"));
+        assert_eq!(value("HOSTLER_GENERATION").as_deref(), Some("1"));
+        leaders.push((value("NODE_APP_INSTANCE").expect("set"), value("HOSTLER_LEADER").is_some()));
+    }
+    let expected = [("0", true), ("1", false), ("2", false)];
+    assert_eq!(leaders, expected.map(|(slot, leads)| (slot.to_owned(), leads)));
+    instance.finish();
+}

@@ -3,7 +3,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Instance, Setup, Variant, eventually, fixtures, matrix, signal};
+use crate::support::{Instance, Setup, Transport, Variant, eventually, fixtures, matrix, signal};
 
 matrix!(all:
     dies_before_its_answer, dies_during_its_answer, dies_after_its_answer, idle_death,
@@ -33,7 +33,12 @@ fn dies_before_its_answer(variant: Variant) {
     assert_eq!(response.status, 502, "{response:?}");
     wait_restarted(&instance, 1);
     let death = instance.status().workers[0].last_death.clone().expect("a reason");
-    assert!(death.contains('3'), "the exit code is told: {death}");
+    assert!(death.contains("exited with code 3"), "{death}");
+    let place = "last words: process.exit(3) was called at ";
+    assert!(death.contains(place) && death.contains("basic.js:"), "{death}");
+    if variant.transport == Transport::Frames {
+        assert!(death.contains(", with 1 request(s) unanswered"), "{death}");
+    }
     drop(client);
     instance.finish();
 }
@@ -142,6 +147,9 @@ fn uncaught_exception(variant: Variant) {
     assert_eq!(client.response().status, 502);
     wait_restarted(&instance, 1);
     instance.wait_output("the stack", |line| line.contains("thrown by the fixture"));
+    let death = instance.status().workers[0].last_death.clone().expect("a reason");
+    assert!(death.contains("last words: Error: thrown by the fixture (at "), "{death}");
+    assert!(death.contains("basic.js:"), "{death}");
     drop(client);
     instance.finish();
 }

@@ -155,6 +155,7 @@ class Channel extends Outbox {
   batch(reader, length) {
     this.reading = true;
     this.batchStart = now();
+    this.owner.begins();
     let done = false;
     try {
       if (length === 0) reader.resume();

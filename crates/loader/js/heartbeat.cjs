@@ -1,6 +1,6 @@
 'use strict';
 
-// Owns what the proxy hears about this worker's event loop: HEARTBEAT frames.
+// Owns what the proxy hears about this worker's event loop: HEARTBEAT frames; and the watch (hang.cjs) of its turns.
 // Must never know: requests, frames of streams.
 
 const v8 = require('v8');
@@ -14,9 +14,10 @@ const IDLE_MS = 1000;
 const PREFIX = prefix(20, C.FRAMES_TO_PROXY.HEARTBEAT, u24(0), 0);
 
 class Heartbeat {
-  /** @param {import('./channel.cjs').Channel[]} channels */
-  constructor(channels) {
+  /** @param {import('./channel.cjs').Channel[]} channels @param {import('./hang.cjs').HangWatch | null} watch */
+  constructor(channels, watch) {
     this.channels = channels;
+    this.watch = watch;
     this.timer = null;
     this.busy = false;
     this.due = 0;
@@ -31,6 +32,7 @@ class Heartbeat {
   stop() {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
+    if (this.watch !== null) this.watch.pause();
   }
 
   /** Called once per batch of frames: an idle worker that gets work beats faster from now on. */
@@ -44,6 +46,7 @@ class Heartbeat {
   /** @private */
   arm(ms) {
     this.due = now() + ms;
+    if (this.watch !== null) this.watch.turns(ms);
     this.timer = setTimeout(() => this.beat(), ms);
     this.timer.unref();
   }

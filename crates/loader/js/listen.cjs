@@ -63,8 +63,17 @@ function install(settings, begin) {
   const worker = new Worker(settings);
   /** @type {boolean | undefined} */
   let begun;
+  // Below a command the process that becomes the worker, and no other.
+  const mayAwait = () => {
+    if (settings.ready === 'message') worker.awaitReady();
+    else if ((settings.ready ?? 'listen') !== 'listen') report({ step: 'warning', why: 'HOSTLER_READY must be listen or message: the worker is ready when it listens' });
+  };
+  if (settings.claim === undefined) mayAwait();
   worker.begin = () => {
-    begun ??= begin();
+    if (begun === undefined) {
+      begun = begin();
+      if (begun && settings.claim !== undefined) mayAwait();
+    }
     worker.transport = settings.transport; // the self-test may have changed it
     return begun;
   };

@@ -7,6 +7,9 @@
 const NODE_MIN = 20;
 const NODE_MAX = 25;
 
+/** What an app must not see. */
+const VARIABLES = ['HOSTLER_WORKER', 'HOSTLER_HANG_MS', 'HOSTLER_READY'];
+
 const major = Number.parseInt(process.versions.node, 10);
 const tested = major >= NODE_MIN && major <= NODE_MAX;
 
@@ -22,17 +25,23 @@ function take() {
   const text = process.env.HOSTLER_WORKER;
   if (text === undefined) return null;
   try {
-    const settings = JSON.parse(text);
+    const { HOSTLER_HANG_MS, HOSTLER_READY } = process.env;
+    const settings = { ...JSON.parse(text), hang_ms: HOSTLER_HANG_MS, ready: HOSTLER_READY };
     // Below a command any process may turn out to be the worker, and what it starts too.
     if (settings.claim !== undefined) return require('worker_threads').isMainThread ? settings : null;
-    delete process.env.HOSTLER_WORKER;
+    forget();
     // A grandchild or a thread with an inherited environment is not the worker.
     const isWorker = settings.parent_pid === process.ppid && require('worker_threads').isMainThread;
     return isWorker ? settings : null;
   } catch {
-    delete process.env.HOSTLER_WORKER;
+    forget();
     return null;
   }
+}
+
+/** The worker's children are none of ours. */
+function forget() {
+  for (const name of VARIABLES) delete process.env[name];
 }
 
 /** `hostler exec`: the variable stays, for the processes that this one starts. @param {string} text */
@@ -68,16 +77,20 @@ function start(settings) {
   // Now, although few of the processes below a command become the worker: `listen` may be called in a microtask (any ES
   // module is one), where no other microtasks can be run to their end.
   const result = selfTest(settings);
-  install(settings, () => require('./claim.cjs').claim(settings) && begin(settings, () => result));
+  install(settings, () => {
+    if (!require('./claim.cjs').claim(settings)) return false;
+    forget();
+    return begin(settings, () => result);
+  });
 }
 
 /** This process is the worker. @param {any} settings @param {() => any} test */
 function begin(settings, test) {
-  const { open, report, watchExceptions } = require('./report.cjs');
+  const { open, report } = require('./report.cjs');
   open(settings.report_fd ?? settings.report);
   const pid = settings.claim === undefined ? undefined : process.pid; // else the supervisor knows it
   report({ step: 'preload', node: process.versions.node, pid });
-  watchExceptions();
+  require('./last_words.cjs').watchExceptions();
   if (settings.born === false) require('./born.cjs').disallow();
   if (settings.transport === 'frames') {
     const result = test();

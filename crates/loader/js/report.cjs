@@ -19,6 +19,11 @@ function open(place) {
   }
 }
 
+/** What the lines are written to; -1 if nobody reads them. */
+function descriptor() {
+  return reportFd;
+}
+
 /**
  * Synchronous, because the last line is written by a process that is about to end. A supervisor
  * that does not read must not stop the app: a full or closed pipe loses the line.
@@ -33,27 +38,4 @@ function report(line) {
   }
 }
 
-/**
- * The one listener on `process` of the loader. `uncaughtExceptionMonitor` is Node's way to look at
- * an uncaught exception without changing what happens to it (exit code 1, the print on stderr, the
- * app's own handlers), and nothing else tells its stack.
- */
-function watchExceptions() {
-  process.on('uncaughtExceptionMonitor', (error) => {
-    // With a handler the process goes on; nothing ended.
-    if (process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback()) return;
-    report({ step: 'error', message: text(error, 'message'), stack: text(error, 'stack') });
-  });
-}
-
-/** Anything can be thrown. @param {any} thrown @param {'message' | 'stack'} key */
-function text(thrown, key) {
-  try {
-    const value = thrown instanceof Error ? thrown[key] : thrown;
-    return String(value).slice(0, 16384);
-  } catch {
-    return '';
-  }
-}
-
-module.exports = { open, report, watchExceptions };
+module.exports = { descriptor, open, report };

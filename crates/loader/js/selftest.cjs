@@ -99,7 +99,7 @@ function exercise() {
   const events = [];
   const server = new http.Server({ keepAliveTimeout: 5000 }, listener(events));
   const channel = new Channel('', undefined, {}, {
-    ready() {}, changed() {}, batch() {}, virtual() { return []; }, ownsTimeouts: false,
+    ready() {}, changed() {}, begins() {}, batch() {}, virtual() { return []; }, ownsTimeouts: false,
     failed(_channel, error) { throw error; },
   });
   channel.server = server;

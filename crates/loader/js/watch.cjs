@@ -123,6 +123,8 @@ class Exec {
     this.channel.hold(this.channel.hanging > 0);
   }
 
+  begins() {}
+
   batch() {
     this.report();
   }

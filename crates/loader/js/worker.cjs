@@ -10,6 +10,7 @@ const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
 const { jsonFrame } = require('./frame.cjs');
 const { Heartbeat } = require('./heartbeat.cjs');
+const { tellExit } = require('./last_words.cjs');
 const { outside, root } = require('./natives.cjs');
 const { PlainPath } = require('./plain.cjs');
 const { report } = require('./report.cjs');
@@ -29,8 +30,10 @@ class Worker {
     };
     const { channels, channel_fds: fds = [] } = settings;
     this.channels = channels.map((/** @type {string} */ path, /** @type {number} */ i) => new Channel(path, fds[i], hello, this));
-    this.heartbeat = new Heartbeat(this.channels);
+    this.watch = settings.hang_ms === undefined ? null : new (require('./hang.cjs').HangWatch)(settings.hang_ms);
+    this.heartbeat = new Heartbeat(this.channels, this.watch);
     this.connected = false;
+    this.exitIsWatched = false;
     this.lastSettings = new Settings();
 
     /** The server that is taken over, and its virtual handle. @type {any} */
@@ -42,8 +45,12 @@ class Worker {
     this.plain = null;
     this.plainOpen = false;
     this.wanted = null;
-    /** The proxy may send requests. */
+    /** The app believes that it listens. */
     this.listening = false;
+    /** The proxy may send requests. */
+    this.serving = false;
+    /** False: the app is to say so first. */
+    this.saidReady = true;
     this.onListening = () => {};
   }
 
@@ -61,6 +68,7 @@ class Worker {
     this.onListening = onListening;
     report({ step: 'listen', requested: wanted });
     this.frames = this.transport === 'frames' && readsByNode(server);
+    this.watchExit();
     outside(() => {
       this.openPlainPath(server, handle, onError);
       startThreadPool();
@@ -86,36 +94,72 @@ class Worker {
   }
 
   /** @private */
+  watchExit() {
+    if (this.exitIsWatched) return;
+    this.exitIsWatched = true;
+    process.on('exit', (code) => {
+      let inFlight = 0;
+      for (const channel of this.channels) {
+        // Node writes an answer at once, so that `res.end(); process.exit()` and `server.close(exit)`
+        // still answer. Here the batch is written then.
+        channel.flush();
+        inFlight += channel.inFlight;
+      }
+      tellExit(code, inFlight);
+    });
+  }
+
+  /** @private */
   connect() {
     if (this.connected) return;
     this.connected = true;
-    // Node writes an answer at once, so that `res.end(); process.exit()` and `server.close(exit)`
-    // still answer. Here the batch is written then. (The other listener on `process`: report.cjs.)
-    process.on('exit', () => {
-      for (const channel of this.channels) channel.flush();
-    });
     for (const channel of this.channels) channel.connect();
   }
 
   /** A channel got the proxy's HELLO. @param {Channel} channel */
   ready(channel) {
-    if (this.listening) this.announce(channel);
+    if (this.serving) this.announce(channel);
     else this.proceed();
+  }
+
+  /** Requests are held back until the app has called `process.send('ready')`. */
+  awaitReady() {
+    this.saidReady = false;
+    require('./ready.cjs').install(() => {
+      this.saidReady = true;
+      outside(() => this.proceed());
+    });
   }
 
   /** @private */
   proceed() {
-    if (this.handle === null || this.listening || !this.plainOpen) return;
+    if (this.handle === null || this.serving || !this.plainOpen) return;
     if (this.frames && !this.channels.every((channel) => channel.ready)) return;
-    this.listening = true;
-    if (this.frames) {
-      this.handle.setLocal(this.channels[0].listeners[0]);
-      this.heartbeat.start();
+    if (this.saidReady) {
+      this.serve();
+    } else if (!this.listening) {
+      report({ step: 'awaits_ready' });
+      this.tellApp();
     }
+  }
+
+  /** @private */
+  serve() {
+    this.serving = true;
+    // Now and not a moment later: then the supervisor pins this thread to a core, and its threads inherit that.
+    if (this.watch !== null) this.watch.start();
+    if (this.frames || this.watch !== null) this.heartbeat.start();
     report({ step: 'ready', transport: this.frames ? 'frames' : 'http' });
-    this.scope.runInAsyncScope(this.onListening);
+    if (!this.listening) this.tellApp();
     // Requests can only be read in a later turn: the app has seen 'listening' by then.
     if (this.frames) for (const channel of this.channels) this.announce(channel);
+  }
+
+  /** @private */
+  tellApp() {
+    this.listening = true;
+    if (this.frames) this.handle.setLocal(this.channels[0].listeners[0]);
+    this.scope.runInAsyncScope(this.onListening);
   }
 
   /** @private @param {Channel} channel */
@@ -142,7 +186,7 @@ class Worker {
     this.scope = root;
     this.plain = null;
     this.plainOpen = false;
-    this.listening = false;
+    this.listening = this.serving = false;
     this.changed();
   }
 
@@ -171,10 +215,14 @@ class Worker {
     return false;
   }
 
-  /** Called once per batch of frames. */
-  batch() {
+  /** Called in front of each batch of frames. */
+  begins() {
     this.heartbeat.work();
-    if (this.listening && this.lastSettings.changed(this.server)) {
+  }
+
+  /** Called behind it. */
+  batch() {
+    if (this.serving && this.lastSettings.changed(this.server)) {
       for (const channel of this.channels) if (channel.ready) channel.send(this.lastSettings.frame());
     }
   }

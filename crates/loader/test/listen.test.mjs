@@ -266,6 +266,18 @@ test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () 
   assert.ok(beat.payload.readUInt32LE(16) > beat.payload.readUInt32LE(12));
 });
 
+test('HEARTBEAT tells heap and memory as they are', async () => {
+  const proxy = await start();
+  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  await run(channel, 'globalThis.kept = Array.from({ length: 500_000 }, (_, i) => ({ i })), 1');
+  const beat = await channel.until((one) => one.type === 'HEARTBEAT', channel.frames.length);
+  const heap = JSON.parse(await run(channel, 'process.memoryUsage().heapUsed')) / 1024;
+  const rss = Number(/^VmRSS:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${worker.child.pid}/status`, 'latin1'))[1]);
+  for (const [told, is] of [[beat.payload.readUInt32LE(12), heap], [beat.payload.readUInt32LE(16), rss]]) {
+    assert.ok(told > 0.8 * is && told < 1.25 * is, `${told} KiB for ${is} KiB`);
+  }
+});
+
 for (const name of ['state.mjs', 'state.cjs']) {
   test(`what the app sees of its process: ${name}`, async () => {
     const proxy = await start();

@@ -45,7 +45,7 @@ pub struct AppSpec {
     /// Working directory of the workers.
     pub cwd: PathBuf,
     /// Variables on top of the supervisor's own environment; they win over everything but
-    /// `HOSTLER_WORKER` and `NODE_APP_INSTANCE`.
+    /// `HOSTLER_WORKER`, `NODE_APP_INSTANCE`, `HOSTLER_WORKERS`, `HOSTLER_GENERATION` and `HOSTLER_LEADER`.
     pub env: Vec<(String, String)>,
     /// Number of worker processes at the start, at least 1.
     pub workers: u32,

@@ -23,6 +23,15 @@ const CHANNEL_FD: u32 = 4;
 /// What runs a command line.
 const SHELL: &str = "/bin/sh";
 
+/// Number of workers of the app.
+const WORKERS: &str = "HOSTLER_WORKERS";
+
+/// Number of the worker's generation.
+const GENERATION: &str = "HOSTLER_GENERATION";
+
+/// Set for one worker of the app, for what must be done once.
+const LEADER: &str = "HOSTLER_LEADER";
+
 /// Variables that speak about our own process and would mislead a child: Node would take itself for
 /// a cluster worker, or speak to systemd in our name.
 pub(crate) const ENV_REMOVED: &[&str] =
@@ -32,6 +41,9 @@ pub(crate) const ENV_REMOVED: &[&str] =
 /// would start as many processes as there are workers.
 pub(crate) const ENV_REMOVED_COMMAND: &[&str] = &[
     "HOSTLER_WORKER",
+    WORKERS,
+    GENERATION,
+    LEADER,
     "NODE_UNIQUE_ID",
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
@@ -76,6 +88,8 @@ impl Claim<'_> {
 pub(crate) struct WorkerFacts<'a> {
     pub(crate) worker: WorkerId,
     pub(crate) slot: u32,
+    /// Which release of the app it is of: counts the generations of this instance, from 1.
+    pub(crate) generation: u32,
     pub(crate) parent_pid: u32,
     pub(crate) channels: &'a [PathBuf],
     /// How many of them, from the first one on, are connected already.
@@ -156,8 +170,14 @@ pub(crate) fn env(app: &AppSpec, facts: &WorkerFacts<'_>) -> Vec<(OsString, OsSt
         }
         _ => env.extend(facts.port.map(|port| ("PORT".into(), port.to_string().into()))),
     }
-    env.extend(app.env.iter().map(|(name, value)| (name.into(), value.into())));
+    let own = app.env.iter().filter(|(name, _)| name != LEADER);
+    env.extend(own.map(|(name, value)| (name.into(), value.into())));
     env.push(("NODE_APP_INSTANCE".into(), facts.slot.to_string().into()));
+    env.push((WORKERS.into(), app.workers.to_string().into()));
+    env.push((GENERATION.into(), facts.generation.to_string().into()));
+    if facts.slot == 0 {
+        env.push((LEADER.into(), "1".into()));
+    }
     if let Some(claim) = &facts.claim {
         let set_by_app = env.iter().rev().find(|(name, _)| name == "NODE_OPTIONS");
         let own = set_by_app.map(|(_, value)| value).or(claim.node_options.as_ref());

@@ -225,7 +225,8 @@ impl Instance {
         });
     }
 
-    pub(super) fn wait_ready(&mut self) {
+    /// For an instance that was only spawned.
+    pub(crate) fn wait_ready(&mut self) {
         let line = self
             .output
             .wait_or_exit(&mut self.child, PATIENCE * 2, |line| !addresses_in(line).is_empty());

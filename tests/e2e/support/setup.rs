@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     is_command: bool,
     /// A configuration file says everything that the options would.
     by_file: bool,
+    env: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -48,6 +49,7 @@ impl Setup {
             search: Vec::new(),
             is_command: false,
             by_file: false,
+            env: Vec::new(),
         }
     }
 
@@ -62,6 +64,12 @@ impl Setup {
         let setup = Self::path(variant, PathBuf::new());
         let setup = Self { by_file: true, runtime_dir: Some(runtime_dir.to_owned()), ..setup };
         setup.option("-c").option(file.to_str().expect("UTF-8"))
+    }
+
+    /// A variable of Hostler's own environment, which workers inherit.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Programs are looked for in this folder first.
@@ -195,9 +203,18 @@ impl Setup {
         if !self.app_args.is_empty() {
             command.arg("--").args(&self.app_args);
         }
-        for name in ["PORT", "HOST", "WEB_CONCURRENCY", "NODE_ENV", "HOSTLER_RUNTIME_DIR"] {
+        for name in [
+            "PORT",
+            "HOST",
+            "WEB_CONCURRENCY",
+            "NODE_ENV",
+            "HOSTLER_RUNTIME_DIR",
+            "HOSTLER_HANG_MS",
+            "HOSTLER_READY",
+        ] {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if !self.search.is_empty() {
             let own = std::env::var_os("PATH").unwrap_or_default();
             let folders = self.search.iter().cloned().chain(std::env::split_paths(&own));

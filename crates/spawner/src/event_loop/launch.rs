@@ -13,7 +13,7 @@ use super::children::{Pipes, explain, pipe};
 use super::proxy_link::ProxyLink;
 use super::streams::Kind;
 use super::{ClaimSide, EventLoop, Kept, probe};
-use crate::config::{AppSpec, Launch};
+use crate::config::Launch;
 use crate::exec::ProcessSpec;
 use crate::output::{Channel, Label};
 use crate::runtime_dir::{command_socket, plain_socket};
@@ -66,7 +66,7 @@ impl EventLoop<'_> {
         release: &Release,
     ) -> Result<(u32, Option<Offer>), SpawnFailure> {
         let app = &release.spec;
-        self.try_launch_worker(slot, worker, app)
+        self.try_launch_worker(slot, worker, release)
             .map_err(|error| explain(&error, &worker_command::program(app), Some(&app.cwd)))
     }
 
@@ -74,8 +74,9 @@ impl EventLoop<'_> {
         &mut self,
         slot: u32,
         worker: WorkerId,
-        app: &AppSpec,
+        release: &Release,
     ) -> io::Result<(u32, Option<Offer>)> {
+        let app = &release.spec;
         let target = Target::Worker(worker);
         let plain = plain_socket(self.dir.path(), &app.name, slot, worker.0);
         let is_command = matches!(app.launch, Launch::Command { .. });
@@ -90,6 +91,7 @@ impl EventLoop<'_> {
             &WorkerFacts {
                 worker,
                 slot,
+                generation: release.generation,
                 parent_pid: std::process::id(),
                 channels: &self.listeners.channels,
                 channels_connected: connected.len(),
@@ -106,7 +108,6 @@ impl EventLoop<'_> {
             },
         );
         let args = worker_command::args(app, &self.loader_dir);
-        let env_removed = if is_command { ENV_REMOVED_COMMAND } else { ENV_REMOVED };
         let (report, child_report): (OwnedFd, OwnedFd) = match &folder {
             Some(folder) => open_fifo(&folder.report())?,
             None => pipe()?,
@@ -118,7 +119,7 @@ impl EventLoop<'_> {
                 program: worker_command::program(app),
                 args,
                 env,
-                env_removed,
+                env_removed: if is_command { ENV_REMOVED_COMMAND } else { ENV_REMOVED },
                 cwd: Some(app.cwd.clone()),
                 stdout,
                 stderr,

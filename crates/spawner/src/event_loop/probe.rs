@@ -77,7 +77,13 @@ mod tests {
 
     #[test]
     fn nobody_there() {
-        assert_eq!(accepts(&offer()), None);
+        // Bound, so that nobody else takes it meanwhile, and not listening.
+        let held = socket_with(AddressFamily::INET, SocketType::STREAM, FLAGS, None).expect("made");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        rustix::net::bind(&held, &any).expect("bound");
+        let address = rustix::net::getsockname(&held).expect("bound");
+        let address = SocketAddr::try_from(address).expect("an internet address");
+        assert_eq!(accepts(&Offer { port: address.port(), ..offer() }), None);
     }
 
     #[test]

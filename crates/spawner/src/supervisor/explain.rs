@@ -6,6 +6,7 @@ use super::command;
 use super::death::{Death, HowDied};
 use super::health::explain_health;
 use super::process::Process;
+use super::worker::AWAITS_READY;
 use crate::journey::Step;
 
 /// What happened, and what to do, when a worker dies before it is ready.
@@ -14,8 +15,12 @@ pub(super) fn explain_start(process: &Process, death: &Death) -> (String, Option
         return command::explain_start(process, death);
     }
     if let Some(condemned) = &process.condemned {
-        let hint = "if the app needs longer, raise the start time-out; if it serves by https, http2 or a \
-                    net server, it cannot be taken over yet";
+        let hint = if awaits_ready(process) {
+            "if the app never says so, leave HOSTLER_READY out: it is ready when it listens then"
+        } else {
+            "if the app needs longer, raise the start time-out; if it serves by https, http2 or a \
+             net server, it cannot be taken over yet"
+        };
         return (condemned.clone(), Some(hint.to_owned()));
     }
     let words = process.exception.clone().or_else(|| death.last_words());
@@ -61,8 +66,16 @@ pub(super) fn explain_slow_start(process: &Process, limit_s: u32) -> String {
             "the app did not call listen() on an http.Server within {limit_s} s, only on: {}",
             process.other_servers.join(", ")
         ),
+        Step::Connect | Step::Accept if awaits_ready(process) => {
+            format!("{AWAITS_READY} within {limit_s} s")
+        }
         Step::Connect | Step::Accept | Step::Answer => {
             format!("the app could not be connected to the proxy within {limit_s} s")
         }
     }
+}
+
+fn awaits_ready(process: &Process) -> bool {
+    let notes = process.journey.steps().iter().filter_map(|record| record.note.as_deref());
+    notes.into_iter().any(|note| note == AWAITS_READY)
 }

@@ -52,10 +52,11 @@ fn a_first_start_that_dies_ends_the_instance_with_a_report() {
     }
     bench.report(1, Report::Preload { node: "20.20.2".into(), pid: None });
     bench.report(1, Report::SelfTest { ok: true, why: None, untested: false });
-    bench.report(1, Report::Error { message: "no database".into() });
+    let line = br#"{"step":"error","name":"Error","message":"no database"}"#;
+    bench.report(1, Report::parse(line).expect("a report"));
     bench.exit(1, HowDied::Exit(1));
     let why = &bench.failure().why;
-    assert_eq!(why, "the app exited with code 1 before it called listen(): no database");
+    assert_eq!(why, "the app exited with code 1 before it called listen(): Error: no database");
     assert_eq!(bench.failure().journey.current(), crate::journey::Step::AppLoad);
     let expected = [(Target::Proxy, StopSignal::Kill), (worker(2), StopSignal::Term)];
     assert_eq!(signals(&bench.last), expected);

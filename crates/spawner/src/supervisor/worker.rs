@@ -20,6 +20,9 @@ const HEALTHY_MS: u64 = 60_000;
 /// A remark must not tear the table of steps apart.
 const NOTE_CHARS_MAX: usize = 120;
 
+/// What is still missing when everything is open.
+pub(super) const AWAITS_READY: &str = "the app listens and has not called process.send('ready')";
+
 /// Enough to tell a person what an app does instead of serving.
 const OTHER_SERVERS_MAX: usize = 8;
 
@@ -59,6 +62,10 @@ impl Machine {
                 }
             }
             Report::Listen {} => process.journey.done(Step::AppLoad, now_ms),
+            Report::AwaitsReady {} => {
+                let step = process.journey.current();
+                process.journey.note(step, AWAITS_READY.to_owned());
+            }
             Report::Ready { transport } => {
                 if matches!(process.phase, ProcessPhase::Starting { .. }) {
                     process.transport = transport;
@@ -75,9 +82,21 @@ impl Machine {
                 let text = format!("{name} closed its connection to the proxy: {why}");
                 actions.push(Action::Log(Level::Warn, text));
             }
-            Report::Error { message } => {
-                let first_line = message.lines().next().unwrap_or_default();
-                process.exception = Some(first_line.chars().take(REMARK_CHARS_MAX).collect());
+            Report::Stuck(stuck) => {
+                actions.push(Action::Log(Level::Warn, format!("{name} {}", stuck.sentence())));
+            }
+            Report::Unstuck { silent_ms } => {
+                let text = format!("{name} turns its event loop again, after {silent_ms} ms");
+                actions.push(Action::Log(Level::Info, text));
+            }
+            Report::Warning { why } => {
+                let why: String = why.chars().take(REMARK_CHARS_MAX).collect();
+                actions.push(Action::Log(Level::Warn, format!("{name}: {why}")));
+            }
+            Report::Error(error) => process.exception = Some(error.sentence()),
+            // Behind an exception that the app handles by an exit, the exception says more.
+            Report::Exit(exit) => {
+                process.exception.get_or_insert_with(|| exit.sentence());
             }
         }
     }

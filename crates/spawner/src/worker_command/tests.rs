@@ -37,6 +37,7 @@ fn facts(offer: Option<Offer>) -> WorkerFacts<'static> {
     WorkerFacts {
         worker: WorkerId(7),
         slot: 0,
+        generation: 3,
         parent_pid: 41,
         channels: &*CHANNELS,
         channels_connected: 1,
@@ -83,6 +84,24 @@ fn the_worker_variable_is_as_documented() {
     assert_eq!(last(&env, "NODE_APP_INSTANCE").as_deref(), Some("0"), "except for the slot");
     assert_eq!(last(&env, "NODE_ENV").as_deref(), Some("production"));
     assert_eq!(last(&env, "SOCKET"), None);
+}
+
+#[test]
+fn every_worker_knows_how_many_there_are_and_one_leads() {
+    let mut app = script();
+    app.workers = 4;
+    let names = ["HOSTLER_WORKERS", "HOSTLER_GENERATION", "HOSTLER_LEADER"];
+    app.env = names.map(|name| (name.to_owned(), "9".to_owned())).into();
+    for slot in 0..4 {
+        let env = env(&app, &WorkerFacts { slot, ..facts(None) });
+        let told = names.map(|name| last(&env, name));
+        let leader = (slot == 0).then(|| "1".to_owned());
+        assert_eq!(told, [Some("4".to_owned()), Some("3".to_owned()), leader], "slot {slot}");
+    }
+    // A worker that is a supervisor itself must not pass on what it was told.
+    for name in names {
+        assert!(ENV_REMOVED.contains(&name) && ENV_REMOVED_COMMAND.contains(&name), "{name}");
+    }
 }
 
 #[test]
