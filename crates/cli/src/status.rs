@@ -132,6 +132,7 @@ fn shards(proxy: &ProxyStatus) -> String {
         ("REQUESTS", Align::Right),
         ("OWN 4XX", Align::Right),
         ("OWN 5XX", Align::Right),
+        ("SHED", Align::Right),
         ("RETRIED", Align::Right),
         ("NO BUFFER", Align::Right),
     ];
@@ -148,6 +149,7 @@ fn shards(proxy: &ProxyStatus) -> String {
                 shard.requests,
                 shard.refused,
                 shard.failed,
+                shard.shed,
                 shard.retried,
                 shard.starved,
             ];
@@ -303,7 +305,10 @@ mod tests {
         );
         assert!(text.contains("io_uring: the self-test passed\n"));
         assert_eq!(line(&text, "proxy"), ["proxy", "4212", "12.1", "MiB"]);
-        assert_eq!(line(&text, "0 "), ["0", "64", "0", "5", "0", "120,344", "0", "0", "0", "0"]);
+        assert_eq!(
+            line(&text, "0 "),
+            ["0", "64", "0", "5", "0", "120,344", "0", "0", "0", "0", "0"]
+        );
         let web = line(&text, "web.1").join(" ");
         assert_eq!(
             web,

@@ -1,6 +1,6 @@
 //! Stage dispatch: which worker gets a request.
 //!
-//! Owns: the shard's table of workers, the choice among them, the queue in front of them. Must never know: sockets,
+//! Owns: the shard's table of workers, the choice among them; [`queue`] is what waits in front of them. Must never know: sockets,
 //! frames. Called by the shard.
 //!
 //! Requests are balanced, not connections. A shard prefers the workers that are at home with it: on its own core, because the
@@ -8,11 +8,13 @@
 //! workers. It looks elsewhere as soon as a request would wait noticeably longer there than at the least busy worker, or the
 //! event loop there is not ticking.
 
-use std::collections::VecDeque;
+pub mod queue;
+
 use std::sync::Arc;
 
 use hostler_protocol::control::{Transport, WorkerAddress};
 
+use self::queue::Queue;
 use crate::stats::WorkerGauge;
 
 /// How much longer a request may wait at home than elsewhere. Less would tear batches apart for nothing; more would be
@@ -133,8 +135,8 @@ pub enum Busy {
 pub struct Dispatch {
     /// Slots are kept while requests refer to them.
     workers: Vec<Option<Worker>>,
-    queue: VecDeque<u32>,
-    queue_max: usize,
+    /// The requests that wait for one of them.
+    pub queue: Queue,
     requests_max: u32,
     home: Home,
 }
@@ -162,14 +164,8 @@ impl Home {
 
 impl Dispatch {
     /// No workers yet.
-    pub fn new(home: Home, requests_max: u32, queue_max: u32) -> Self {
-        Self {
-            workers: Vec::new(),
-            queue: VecDeque::new(),
-            queue_max: queue_max as usize,
-            requests_max,
-            home,
-        }
+    pub fn new(home: Home, requests_max: u32, queue: Queue) -> Self {
+        Self { workers: Vec::new(), queue, requests_max, home }
     }
 
     /// Adds a worker and gives its index.
@@ -296,35 +292,9 @@ impl Dispatch {
         waits.filter(|until| *until > now_ms).map(|until| until - now_ms).min()
     }
 
-    /// Puts a connection at the end of the queue; false when it is full.
-    pub fn enqueue(&mut self, conn: u32) -> bool {
-        if self.queue.len() >= self.queue_max {
-            return false;
-        }
-        self.queue.push_back(conn);
-        true
-    }
-
-    /// The connection that has waited longest.
-    pub fn dequeue(&mut self) -> Option<u32> {
-        self.queue.pop_front()
-    }
-
-    /// Puts a connection back to the front.
-    pub fn requeue_first(&mut self, conn: u32) {
-        self.queue.push_front(conn);
-    }
-
-    /// Takes a connection out of the queue, wherever it is.
-    pub fn leave_queue(&mut self, conn: u32) {
-        if let Some(at) = self.queue.iter().position(|waiting| *waiting == conn) {
-            self.queue.remove(at);
-        }
-    }
-
-    /// Requests that wait.
-    pub fn queued(&self) -> usize {
-        self.queue.len()
+    /// Would any worker take requests, if it had room?
+    pub fn is_served(&self, now_ms: u64) -> bool {
+        self.iter().any(|(_, worker)| worker.takes_requests() && worker.suspect_until_ms <= now_ms)
     }
 
     /// Requests of this shard at workers.

@@ -284,7 +284,7 @@ impl<D: Driver> Shard<D> {
             }
         }
         self.owners = owners;
-        self.pump |= self.dispatch.queued() > 0;
+        self.pump |= !self.dispatch.queue.is_empty();
     }
 
     /// The end of a channel: its requests are lost or go elsewhere.

@@ -148,7 +148,7 @@ impl<D: Driver> Shard<D> {
                 let fresh = conn.request.retries == 0;
                 self.dispatch_request(slot, fresh);
             }
-            Action::Undispatch => self.dispatch.leave_queue(slot),
+            Action::Undispatch => self.dispatch.queue.leave(slot),
             Action::WorkerHead => self.worker_head(slot),
             Action::WorkerBody(part) => self.worker_body(slot, part),
             Action::WorkerEnd(trailers) => self.worker_end(slot, &trailers),

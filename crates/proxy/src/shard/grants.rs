@@ -11,6 +11,7 @@ use super::Shard;
 use super::links::HEAD_FRAME_EXTRA;
 use crate::conn::{Event, Link, Phase, Refusal};
 use crate::dispatch::Busy;
+use crate::dispatch::queue::Place;
 use crate::respond::OwnAnswer;
 
 impl<D: Driver> Shard<D> {
@@ -29,17 +30,37 @@ impl<D: Driver> Shard<D> {
             }
             return;
         }
-        if self.dispatch.queued() == 0 && self.grant(slot, fresh).is_ok() {
+        if self.dispatch.queue.is_empty() && self.grant(slot, fresh).is_ok() {
             return;
         }
-        if self.dispatch.enqueue(slot) {
-            self.pump = true;
+        match self.dispatch.queue.enqueue(slot, self.now.ms) {
+            Place::Waiting => self.pump = true,
+            // It hears of it in a moment.
+            Place::Shed => {}
+            Place::Full => {
+                let answer = self.refusal();
+                self.step_only(slot, Event::Refused(answer));
+            }
+        }
+    }
+
+    /// Our answer to a request that no worker takes.
+    fn refusal(&mut self) -> OwnAnswer {
+        self.stats.shed += 1;
+        if self.draining.is_some() {
+            OwnAnswer::Draining
+        } else if self.dispatch.is_served(self.now.ms) {
+            OwnAnswer::Overload
         } else {
-            let answer = match self.choose(slot) {
-                Err(Busy::NoWorker) => OwnAnswer::NoWorker,
-                _ => OwnAnswer::Overload,
-            };
-            self.step_only(slot, Event::Refused(answer));
+            OwnAnswer::NoWorker
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn expire_queue(&mut self) {
+        while let Some(slot) = self.dispatch.queue.expire(self.now.ms) {
+            let answer = self.refusal();
+            self.step(slot, Event::Refused(answer));
         }
     }
 
@@ -114,14 +135,15 @@ impl<D: Driver> Shard<D> {
     /// Serves waiting requests while workers have room.
     pub(super) fn serve_queue(&mut self) {
         self.pump = false;
-        while let Some(slot) = self.dispatch.dequeue() {
+        while let Some(slot) = self.dispatch.queue.get(0) {
             if self.conns.get(slot).is_none_or(|conn| conn.phase() != Phase::Queued) {
+                self.dispatch.queue.leave(slot);
                 continue;
             }
             if self.grant(slot, false).is_err() {
-                self.dispatch.requeue_first(slot);
                 return;
             }
+            self.dispatch.queue.serve(0, self.now.ms);
             self.settle(slot);
         }
     }
@@ -137,7 +159,7 @@ impl<D: Driver> Shard<D> {
             conn.upgraded = true;
             entry.upgraded += 1;
             entry.gauge.upgrade_begin();
-            self.pump |= self.dispatch.queued() > 0;
+            self.pump |= !self.dispatch.queue.is_empty();
         }
     }
 

@@ -278,7 +278,7 @@ impl<D: Driver> Shard<D> {
                 self.unload(worker);
             }
         }
-        self.pump |= self.dispatch.queued() > 0;
+        self.pump |= !self.dispatch.queue.is_empty();
     }
 }
 

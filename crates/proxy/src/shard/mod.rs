@@ -36,6 +36,7 @@ use self::slab::Slab;
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::conn::{Action, Conn};
+use crate::dispatch::queue::Queue;
 use crate::dispatch::{Dispatch, Home};
 use crate::request_id::RequestIds;
 use crate::settings::{PLAIN_CONNS_PER_CLIENT, Settings};
@@ -142,7 +143,7 @@ impl<D: Driver> Shard<D> {
             dispatch: Dispatch::new(
                 Home { core: settings.core, shard: settings.shard, shards: settings.shards },
                 settings.worker_requests_max,
-                settings.queue_requests_max,
+                Queue::new(settings.queue_requests_max, settings.queue_ms_max),
             ),
             timers: Wheel::new(settings.conns_max + plains_max),
             request_head: Box::new(RequestHead::new()),
@@ -214,9 +215,13 @@ impl<D: Driver> Shard<D> {
         }
         self.completions = completions;
         self.end_leaving();
-        self.expire();
         // A wait for a suspected worker may be over; looking is cheap and happens only while requests wait.
         self.pump |= waited_for_suspect;
+        if self.pump {
+            self.serve_queue();
+        }
+        self.expire_queue();
+        self.expire();
         if self.pump {
             self.serve_queue();
         }
@@ -246,8 +251,9 @@ impl<D: Driver> Shard<D> {
         let drain = self.draining.map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
         let log = self.log.as_ref().and_then(|log| log.wait_ms(self.now.ms));
         let suspect = self.dispatch.suspect_wait_ms(self.now.ms);
+        let queue = self.dispatch.queue.expires_in_ms(self.now.ms);
         let head = self.head_wait_ms();
-        [timers, accept, drain, log, suspect, head]
+        [timers, accept, drain, log, suspect, queue, head]
             .into_iter()
             .flatten()
             .min()

@@ -7,6 +7,7 @@ mod loss;
 mod offers;
 mod offers_end;
 mod ordered;
+mod overload;
 mod plain;
 mod reuse;
 mod settings;
