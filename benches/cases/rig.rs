@@ -38,6 +38,7 @@ pub(super) fn settings() -> Settings {
         idle_ms_max: 75_000,
         client_silence_ms_max: 60_000,
         worker_silence_ms_max: 60_000,
+        hang_ms_max: Some(10_000),
         head_bytes_max: 16_384,
         body_bytes_max: None,
         access_log: None,
@@ -88,7 +89,7 @@ impl Rig {
         Self {
             conn: Conn::new(socket(0), address, 0, 0, Now::default()),
             way,
-            channel: Channel::new(socket(1), 1, 0),
+            channel: Channel::new(socket(1), 1),
             plain: Outbox::default(),
             pool: driver.pool().clone(),
             settings,

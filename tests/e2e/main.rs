@@ -19,6 +19,7 @@ mod exhaustion;
 mod frameworks;
 mod headers;
 mod node_versions;
+mod overload;
 mod own_settings;
 mod serve;
 mod shutdown;

@@ -245,6 +245,13 @@ pub(crate) struct TimeArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) worker_timeout: Option<String>,
 
+    /// Silence of a worker's event loop after which it hangs. off, or 2s to 1h. Default: 10s.
+    ///
+    /// Its clients get 504, or are cut off in the middle of an answer. Requests avoid a silent worker long before, after 0.35s. Only
+    /// over frames. off is for debuggers.
+    #[arg(long, value_name = "TIME|off")]
+    pub(crate) hang_after: Option<String>,
+
     /// Time for a worker to start and listen. 100ms to 1h. Default: 60s.
     #[arg(long, value_name = "TIME")]
     pub(crate) start_timeout: Option<String>,

@@ -53,6 +53,8 @@ pub struct Control {
     drains: HashMap<u32, u32>,
     /// Shards in which a worker serves.
     serving: HashMap<u32, u32>,
+    /// Shards that say of a worker that it hangs.
+    silent: HashMap<u32, u32>,
     closed_shards: u32,
     drained_shards: u32,
     cut: u32,
@@ -83,6 +85,7 @@ impl Control {
             gauges: HashMap::new(),
             drains: HashMap::new(),
             serving: HashMap::new(),
+            silent: HashMap::new(),
             closed_shards: 0,
             drained_shards: 0,
             cut: 0,
@@ -203,6 +206,7 @@ impl Control {
                 self.gauges.remove(&worker.0);
                 self.serving.remove(&worker.0);
                 self.drains.remove(&worker.0);
+                self.silent.remove(&worker.0);
                 self.tell_all(|| ShardCommand::WorkerGone { worker: worker.0 });
                 None
             }
@@ -250,6 +254,24 @@ impl Control {
                 *shards += 1;
                 (*shards == self.shards.len() as u32)
                     .then_some(FromProxy::WorkerServing { worker: WorkerId(worker) })
+            }
+            ShardEvent::WorkerSilent { worker, silent_ms, in_flight } => {
+                let shards = self.silent.entry(worker).or_default();
+                *shards += 1;
+                (*shards == 1).then_some(FromProxy::WorkerSilent {
+                    worker: WorkerId(worker),
+                    silent_ms: u32::try_from(silent_ms).unwrap_or(u32::MAX),
+                    in_flight,
+                })
+            }
+            ShardEvent::WorkerBack { worker } => {
+                let shards = self.silent.get_mut(&worker)?;
+                *shards -= 1;
+                if *shards > 0 {
+                    return None;
+                }
+                self.silent.remove(&worker);
+                Some(FromProxy::WorkerBack { worker: WorkerId(worker) })
             }
             ShardEvent::ListenersClosed => {
                 self.closed_shards += 1;

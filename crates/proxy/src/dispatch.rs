@@ -8,12 +8,14 @@
 //! workers. It looks elsewhere as soon as a request would wait noticeably longer there than at the least busy worker, or the
 //! event loop there is not ticking.
 
+pub mod pulse;
 pub mod queue;
 
 use std::sync::Arc;
 
 use hostler_protocol::control::{Transport, WorkerAddress};
 
+use self::pulse::Pulse;
 use self::queue::Queue;
 use crate::stats::WorkerGauge;
 
@@ -24,8 +26,6 @@ const PREFERENCE_US: u32 = 100;
 const PREFERENCE: u32 = 4;
 /// Requests by which a worker at home may be ahead, however short they are.
 const PREFERENCE_MAX: u32 = 32;
-/// A worker with requests in flight that has said nothing for this long (three missed heartbeats) is avoided.
-const SILENCE_MS: u64 = 350;
 
 /// What makes a worker suspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +77,8 @@ pub struct Worker {
     pub gauge: Arc<WorkerGauge>,
     /// Idle plain connections, most recently used last.
     pub plain_idle: Vec<u32>,
-    /// When its channel last said anything, milliseconds.
-    pub heard_ms: u64,
+    /// Whether its event loop turns.
+    pub pulse: Pulse,
     /// It is at home with this shard.
     at_home: bool,
     /// Requests by which it may be ahead of the least busy worker, if it is.
@@ -112,12 +112,6 @@ impl Worker {
             self.ahead = (PREFERENCE_US / service_us).min(PREFERENCE_MAX);
         }
         self.measured = (now_ms, self.gauge.requests());
-    }
-
-    fn is_stuck(&self, now_ms: u64) -> bool {
-        self.address.transport == Transport::Frames
-            && self.gauge.busy() > 0
-            && now_ms.saturating_sub(self.heard_ms) > SILENCE_MS
     }
 }
 
@@ -180,7 +174,7 @@ impl Dispatch {
             upgraded: 0,
             gauge,
             plain_idle: Vec::new(),
-            heard_ms: now_ms,
+            pulse: Pulse::none(),
             ahead: PREFERENCE,
             measured: (now_ms, 0),
             suspect_until_ms: 0,
@@ -217,6 +211,11 @@ impl Dispatch {
         self.iter().find(|(_, entry)| entry.address.worker.0 == worker).map(|(index, _)| index)
     }
 
+    /// One more than the highest index.
+    pub fn end(&self) -> u16 {
+        self.workers.len() as u16
+    }
+
     /// All workers with their indexes.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Worker)> {
         self.workers
@@ -234,7 +233,7 @@ impl Dispatch {
         upgrade: bool,
         open: impl Fn(&Worker) -> bool,
     ) -> Result<u16, Busy> {
-        let mut best: Option<(u16, (bool, u32))> = None;
+        let mut best: Option<(u16, u32)> = None;
         let mut preferred: Option<(u16, u32, u32)> = None;
         let mut busy = Busy::NoWorker;
         for (index, worker) in self.iter() {
@@ -242,29 +241,28 @@ impl Dispatch {
                 continue;
             }
             busy = Busy::AllFull;
-            if worker.in_flight - worker.upgraded >= self.requests_max || !open(worker) {
+            let full = worker.in_flight - worker.upgraded >= self.requests_max;
+            // What a stuck loop is given it cannot take, and in the queue it may still go elsewhere.
+            if full || worker.pulse.is_stuck(now_ms) || !open(worker) {
                 continue;
             }
             if Some(worker.address.worker.0) == wanted {
                 return Ok(index);
             }
-            let stuck = worker.is_stuck(now_ms);
             // Upgraded connections are spread by their own number too.
             let gauge = &worker.gauge;
-            let load = (stuck, if upgrade { gauge.in_flight() } else { gauge.busy() });
-            if worker.at_home && !stuck && preferred.is_none_or(|(_, least, _)| load.1 < least) {
+            let load = if upgrade { gauge.in_flight() } else { gauge.busy() };
+            if worker.at_home && preferred.is_none_or(|(_, least, _)| load < least) {
                 // Whoever stays for hours is no short request.
                 let ahead = if upgrade { worker.ahead.min(PREFERENCE) } else { worker.ahead };
-                preferred = Some((index, load.1, ahead));
+                preferred = Some((index, load, ahead));
             }
             if best.is_none_or(|(_, least)| load < least) {
                 best = Some((index, load));
             }
         }
         match (preferred, best) {
-            (Some((index, load, ahead)), Some((_, (_, least)))) if load <= least + ahead => {
-                Ok(index)
-            }
+            (Some((index, load, ahead)), Some((_, least))) if load <= least + ahead => Ok(index),
             (_, Some((index, _))) => Ok(index),
             (_, None) => Err(busy),
         }
@@ -294,7 +292,11 @@ impl Dispatch {
 
     /// Would any worker take requests, if it had room?
     pub fn is_served(&self, now_ms: u64) -> bool {
-        self.iter().any(|(_, worker)| worker.takes_requests() && worker.suspect_until_ms <= now_ms)
+        self.iter().any(|(_, worker)| {
+            worker.takes_requests()
+                && worker.suspect_until_ms <= now_ms
+                && !worker.pulse.is_stuck(now_ms)
+        })
     }
 
     /// Requests of this shard at workers.

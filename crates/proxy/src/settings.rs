@@ -56,6 +56,8 @@ pub struct Settings {
     pub client_silence_ms_max: u64,
     /// Silence of the worker while it owes an answer.
     pub worker_silence_ms_max: u64,
+    /// Silence of a worker's event loop after which it hangs; `u64::MAX` if it may be silent for ever.
+    pub hang_ms_max: u64,
     /// Silence of both sides of an upgraded connection.
     pub tunnel_idle_ms_max: u64,
     /// Time for a whole request, its body included; `u64::MAX` unless the app has a limit.
@@ -122,6 +124,7 @@ impl Settings {
             idle_ms_max: setup.idle_ms_max.into(),
             client_silence_ms_max: setup.client_silence_ms_max.into(),
             worker_silence_ms_max: setup.worker_silence_ms_max.into(),
+            hang_ms_max: setup.hang_ms_max.map_or(u64::MAX, u64::from),
             tunnel_idle_ms_max: TUNNEL_IDLE_MS_MAX,
             request_ms_max: u64::MAX,
             announces_idle: false,
@@ -160,6 +163,7 @@ impl Settings {
             idle_ms_max: u64::MAX,
             client_silence_ms_max: EXEC_CLOSING_MS_MAX,
             worker_silence_ms_max: u64::MAX,
+            hang_ms_max: u64::MAX,
             tunnel_idle_ms_max: u64::MAX,
             request_ms_max: u64::MAX,
             announces_idle: false,

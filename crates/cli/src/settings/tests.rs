@@ -95,6 +95,14 @@ fn the_help_tells_the_true_defaults() {
         ("--idle-timeout", ms(&settings.times.idle_ms_max)),
         ("--client-timeout", ms(&settings.times.client_silence_ms_max)),
         ("--worker-timeout", ms(&settings.times.worker_silence_ms_max)),
+        (
+            "--hang-after",
+            settings
+                .times
+                .hang_ms_max
+                .value
+                .map_or("off".to_owned(), |ms| crate::units::show_duration_ms(u64::from(ms))),
+        ),
         ("--start-timeout", ms(&settings.times.start_ms_max)),
         ("--stop-timeout", ms(&settings.times.stop_ms_max)),
         ("--queue-timeout", ms(&settings.limits.queue_ms_max)),

@@ -2,7 +2,7 @@
 //!
 //! Owns: their defaults and ranges. Must never know: what happens when one ends. Used by `settings`.
 
-use super::value::{Setting, SettingsError, read_or};
+use super::value::{Named, Setting, SettingsError, read_or};
 use crate::args::TimeArgs;
 
 /// Anything shorter is a slip of the unit.
@@ -10,6 +10,8 @@ pub(crate) const SHORTEST_MS: u32 = 100;
 /// Longest time for what somebody waits for.
 pub(crate) const HOUR_MS: u32 = 3_600_000;
 const DAY_MS: u32 = 24 * HOUR_MS;
+/// An idle worker says something once a second.
+const HANG_MS_LEAST: u32 = 2_000;
 
 /// The time-outs, in milliseconds.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Times {
     pub(crate) idle_ms_max: Setting<u32>,
     pub(crate) client_silence_ms_max: Setting<u32>,
     pub(crate) worker_silence_ms_max: Setting<u32>,
+    /// `None` is never.
+    pub(crate) hang_ms_max: Setting<Option<u32>>,
     pub(crate) start_ms_max: Setting<u32>,
     pub(crate) stop_ms_max: Setting<u32>,
 }
@@ -29,6 +33,11 @@ impl Times {
                 text.duration_ms(&(SHORTEST_MS..=longest))
             })
         };
+        let hang_after = |text: Named<'_>| match text.text.trim() {
+            "off" => Ok(None),
+            _ => text.duration_ms(&(HANG_MS_LEAST..=HOUR_MS)).map(Some),
+        };
+        let hang = typed.hang_after.as_deref();
         let start_default = hostler_spawner::START_MS_MAX;
         let stop_default = hostler_spawner::STOP_MS_MAX;
         Ok(Self {
@@ -36,6 +45,7 @@ impl Times {
             idle_ms_max: read("--idle-timeout", &typed.idle_timeout, 75_000, DAY_MS)?,
             client_silence_ms_max: read("--client-timeout", &typed.client_timeout, 60_000, DAY_MS)?,
             worker_silence_ms_max: read("--worker-timeout", &typed.worker_timeout, 60_000, DAY_MS)?,
+            hang_ms_max: read_or("--hang-after", hang, Some(10_000), hang_after)?,
             start_ms_max: read("--start-timeout", &typed.start_timeout, start_default, HOUR_MS)?,
             stop_ms_max: read("--stop-timeout", &typed.stop_timeout, stop_default, HOUR_MS)?,
         })

@@ -45,6 +45,8 @@ pub enum Event<'a> {
         /// The request had not left this process.
         unsent: bool,
     },
+    /// The worker's event loop hangs.
+    WorkerHangs,
     /// The worker takes this many more request body bytes.
     WorkerWindow(u32),
     /// The worker writes no more to an offered connection: it is wanted back, or may go back as we asked.

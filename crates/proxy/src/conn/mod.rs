@@ -285,6 +285,7 @@ impl Conn {
             Event::WorkerEnded => self.worker_ended(cx),
             Event::WorkerReset => self.worker_reset(cx),
             Event::WorkerLost { unsent } => self.worker_lost(unsent, cx),
+            Event::WorkerHangs => self.worker_hangs(cx),
             Event::WorkerWindow(bytes) => self.worker_window(bytes, cx),
             Event::BodySent => self.body_sent(cx),
             Event::Deadline => self.deadline_passed(cx),

@@ -44,6 +44,7 @@ fn settings() -> Settings {
         idle_ms_max: 75_000,
         client_silence_ms_max: 30_000,
         worker_silence_ms_max: 60_000,
+        hang_ms_max: Some(10_000),
         head_bytes_max: 16_384,
         body_bytes_max: Some(1_000_000),
         access_log: None,

@@ -110,16 +110,18 @@ fn no_worker_and_full_workers_are_told_apart() {
 }
 
 #[test]
-fn a_stuck_loop_is_the_last_choice_but_still_one() {
+fn a_stuck_loop_gets_nothing_even_if_there_is_no_other() {
     let mut dispatch = Dispatch::new(home(None), 100, Queue::new(10, 1_000));
     let stuck = worker(&mut dispatch, 1, None);
-    let worker_stuck = dispatch.get_mut(stuck).expect("there");
-    worker_stuck.address.transport = Transport::Frames;
-    worker_stuck.channel = Some(0);
-    load(&dispatch, stuck, 1);
+    dispatch.get_mut(stuck).expect("there").pulse.beat(1, 0);
     let free = worker(&mut dispatch, 2, None);
     load(&dispatch, free, 50);
-    assert_eq!(dispatch.choose(SILENCE_MS + 1, None, false, |_| true), Ok(free));
+    assert_eq!(dispatch.choose(350, None, false, |_| true), Ok(stuck));
+    assert_eq!(dispatch.choose(351, None, false, |_| true), Ok(free));
+    assert_eq!(dispatch.choose(351, Some(1), false, |_| true), Ok(free));
     dispatch.remove(free);
-    assert_eq!(dispatch.choose(SILENCE_MS + 1, None, false, |_| true), Ok(stuck));
+    assert_eq!(dispatch.choose(351, None, false, |_| true), Err(Busy::AllFull));
+    assert!(!dispatch.is_served(351));
+    dispatch.get_mut(stuck).expect("there").pulse.hear(360);
+    assert_eq!(dispatch.choose(360, None, false, |_| true), Ok(stuck));
 }

@@ -58,6 +58,20 @@ pub enum ShardEvent {
         /// The supervisor's number.
         worker: u32,
     },
+    /// The worker's event loop seems to hang; it has nothing of this shard's in flight any more.
+    WorkerSilent {
+        /// The supervisor's number.
+        worker: u32,
+        /// How long nothing has been heard of it, milliseconds.
+        silent_ms: u64,
+        /// Requests that it had in flight, of all shards.
+        in_flight: u32,
+    },
+    /// It has spoken again.
+    WorkerBack {
+        /// The supervisor's number.
+        worker: u32,
+    },
     /// This shard can send requests to the worker.
     WorkerServing {
         /// The supervisor's number.

@@ -102,10 +102,7 @@ impl<D: Driver> Shard<D> {
         let Some(worker) = self.dispatch.get_mut(index) else {
             return Err(Busy::NoWorker);
         };
-        if worker.in_flight == worker.upgraded {
-            // An idle worker beats once a second only: its silence counts from now on.
-            worker.heard_ms = self.now.ms;
-        }
+        worker.pulse.ask(self.now.ms);
         worker.in_flight += 1;
         worker.gauge.begin();
         conn.request.worker = Some(worker.address.worker.0);

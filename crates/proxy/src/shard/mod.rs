@@ -15,6 +15,7 @@ mod links;
 mod offers;
 mod owner;
 mod plains;
+mod silence;
 mod slab;
 mod tunnels;
 
@@ -75,6 +76,8 @@ pub struct Shard<D: Driver> {
     listeners: Vec<ListenerId>,
     /// Listeners that wait for descriptors, and until when.
     accept_paused: Vec<(ListenerId, u64)>,
+    /// When to look for workers that hang.
+    look_ms: u64,
     /// Client listeners are off because all connection slots are taken.
     accept_full: bool,
     /// Connections that were accepted in the same turn as the last free slot was taken; the next free slots are
@@ -152,6 +155,7 @@ impl<D: Driver> Shard<D> {
             stats: Stats::default(),
             listeners,
             accept_paused: Vec::new(),
+            look_ms: u64::MAX,
             accept_full: false,
             bodies_asked: 0,
             accepted: VecDeque::new(),
@@ -253,7 +257,8 @@ impl<D: Driver> Shard<D> {
         let suspect = self.dispatch.suspect_wait_ms(self.now.ms);
         let queue = self.dispatch.queue.expires_in_ms(self.now.ms);
         let head = self.head_wait_ms();
-        [timers, accept, drain, log, suspect, queue, head]
+        let look = (self.look_ms < u64::MAX).then(|| self.look_ms.saturating_sub(self.now.ms));
+        [timers, accept, drain, log, suspect, queue, head, look]
             .into_iter()
             .flatten()
             .min()
@@ -336,6 +341,7 @@ impl<D: Driver> Shard<D> {
 
     fn expire(&mut self) {
         self.end_head_waits();
+        self.look_for_silence();
         while let Some(timer) = self.timers.expire(self.now.ms) {
             if timer < self.settings.conns_max {
                 self.client_deadline(timer);

@@ -11,6 +11,7 @@ mod overload;
 mod plain;
 mod reuse;
 mod settings;
+mod silence;
 mod streams;
 mod tunnels;
 mod world;

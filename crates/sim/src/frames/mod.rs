@@ -164,6 +164,8 @@ impl FramesSide {
         match self.peer.read_at_most(most, &mut bytes) {
             FakeRead::Bytes => {
                 happened = true;
+                // Work makes an idle worker beat faster.
+                self.beat_ms = self.beat_ms.min(ledger.now_ms + 100);
                 self.reader.push(&bytes);
                 if let Err(why) = self.frames(ledger) {
                     ledger.violation(format!(

@@ -38,6 +38,8 @@ pub struct Ledger {
     pub lost_ms: Option<u64>,
     /// When an app last destroyed an idle connection.
     pub idle_reset_ms: Option<u64>,
+    /// When the event loop of a worker last stood still.
+    pub frozen_ms: Option<u64>,
     /// When no worker could last take a request.
     pub short_ms: Option<u64>,
     /// When the clock last jumped.
@@ -71,6 +73,7 @@ impl Ledger {
             body_max,
             lost_ms: None,
             idle_reset_ms: None,
+            frozen_ms: None,
             short_ms: None,
             jumped_ms: None,
             drained_ms: None,

@@ -3,11 +3,11 @@
 //! Owns: the state of the proxy and the machine's decisions about it. Its listeners live in the
 //! supervisor, so while it is being restarted clients wait in the kernel and are not refused.
 
-use hostler_protocol::control::{FromProxy, IoChoice, ToProxy};
+use hostler_protocol::control::{FromProxy, IoChoice, ToProxy, WorkerId};
 
 use super::death::Death;
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
-use super::{Machine, Phase, backoff_ms, lower};
+use super::{Machine, Phase, backoff_ms, duration_text, lower};
 use crate::outcome::ExitReason;
 
 /// From its start until all shards accept.
@@ -163,9 +163,20 @@ impl Machine {
                 }
             }
             FromProxy::WorkerLost { worker, why } => {
-                let name = self.slot_of(worker).map(|index| self.worker_name(index));
-                let name = name.unwrap_or_else(|| format!("worker {}", worker.0));
+                let name = self.name_of(worker);
                 let text = format!("the proxy lost its connection to {name}: {why}");
+                actions.push(Action::Log(Level::Warn, text));
+            }
+            FromProxy::WorkerSilent { worker, silent_ms, in_flight } => {
+                let name = self.name_of(worker);
+                let silent = duration_text(silent_ms.into());
+                let text = format!(
+                    "{name} hangs: its event loop has not turned for {silent}, with {in_flight} requests in flight"
+                );
+                actions.push(Action::Log(Level::Warn, text));
+            }
+            FromProxy::WorkerBack { worker } => {
+                let text = format!("{} does not hang any more", self.name_of(worker));
                 actions.push(Action::Log(Level::Warn, text));
             }
             FromProxy::WorkerServing { worker } => self.worker_serving(worker),
@@ -173,6 +184,11 @@ impl Machine {
             FromProxy::ListenersClosed | FromProxy::Status { .. } => {}
             FromProxy::WorkerDrained { .. } => {}
         }
+    }
+
+    fn name_of(&self, worker: WorkerId) -> String {
+        let name = self.slot_of(worker).map(|index| self.worker_name(index));
+        name.unwrap_or_else(|| format!("worker {}", worker.0))
     }
 
     pub(super) fn proxy_hung_up(&mut self, now_ms: u64) {
