@@ -56,7 +56,7 @@ fn choose(workers: u32) -> Case {
     let prepare = move || {
         let mut dispatch = Dispatch::new(
             Home { core: Some(0), shard: 0, shards: 1 },
-            4_096,
+            None,
             Queue::new(1_024, 10_000),
         );
         for number in 0..workers {

@@ -31,7 +31,7 @@ pub(super) fn settings() -> Settings {
         listeners: vec!["127.0.0.1:3000".into()],
         io: IoChoice::Epoll,
         conns_max: 64,
-        worker_requests_max: 64,
+        worker_requests_max: Some(64),
         queue_requests_max: 64,
         queue_ms_max: 5_000,
         head_ms_max: 10_000,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Instance, Setup, Variant, eventually, matrix};
 
 matrix!(all: standing_overload);
-matrix!(frames: who_leaves_the_queue, blocked_loop, all_loops_blocked);
+matrix!(frames: a_saturated_loop_has_its_queue_here, idle_loops_have_no_limit, who_leaves_the_queue, blocked_loop, all_loops_blocked);
 
 /// What a client saw of one request.
 struct Seen {
@@ -61,6 +61,39 @@ fn standing_overload(variant: Variant) {
     assert!(longest < Some(Duration::from_secs(4)), "{longest:?}");
     assert_eq!(instance.shards().shed, refused.len() as u64);
     instance.assert_serves();
+    instance.finish();
+}
+
+fn a_saturated_loop_has_its_queue_here(variant: Variant) {
+    // So patient a queue refuses nobody.
+    let options = "--queue-timeout 1h";
+    let instance = Setup::new(variant, "basic.js").options(options).start();
+    wait_beats(&instance);
+    std::thread::scope(|scope| {
+        let load =
+            scope.spawn(|| closed_loop(&instance, 48, "/block?ms=10", Duration::from_secs(12)));
+        // 48 of them take the loop for half a second, and a tenth is meant to wait there.
+        eventually("most wait in the queue", || {
+            let shards = instance.shards();
+            (shards.in_flight <= 30 && shards.queued >= 10).then_some(())
+        });
+        assert!(load.join().expect("no panic").iter().all(|seen| seen.status == 200));
+    });
+    instance.assert_serves();
+    instance.finish();
+}
+
+fn idle_loops_have_no_limit(variant: Variant) {
+    let instance = Setup::new(variant, "basic.js").start();
+    let mut clients: Vec<_> = (0..400).map(|_| instance.client()).collect();
+    for client in &mut clients {
+        client.send("GET /slow?ms=2000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    eventually("all are at the worker", || (instance.shards().in_flight == 400).then_some(()));
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "slow answer");
+    }
+    drop(clients);
     instance.finish();
 }
 

@@ -292,11 +292,11 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) queue_timeout: Option<String>,
 
-    /// Requests in flight per worker and shard before others are preferred. 1 to 100000. Default: 4096.
+    /// Requests in flight per worker and shard before others are preferred. auto, or 1 to 100000. Default: auto.
     ///
-    /// Lower it (to 100, say) for apps with heavy requests, so that overload is answered with 503 early
-    /// instead of late. Leave it high for long polling and server-sent events. An open WebSocket
-    /// takes no place here; --max-connections bounds those.
+    /// auto follows the worker's event loop: no limit while it has time left, however many wait for a database or an event; while
+    /// it is saturated, what it does in about a tenth of a second. The rest waits in the queue, where it can be refused. Over http
+    /// nothing is known of the loop, and auto is no limit. An open WebSocket takes no place here; --max-connections bounds those.
     #[arg(long, value_name = "N")]
     pub(crate) worker_requests: Option<String>,
 }

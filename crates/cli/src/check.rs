@@ -156,7 +156,7 @@ fn limit_rows(limits: &Limits) -> [Vec<String>; 6] {
         row("max-queue", &limits.queue_requests_max, |n| format!("{n} per shard")),
         row("queue-timeout", &limits.queue_ms_max, show_ms),
         row("worker-requests", &limits.worker_requests_max, |n| {
-            format!("{n} per worker and shard")
+            n.map_or_else(|| "auto".to_owned(), |n| format!("{n} per worker and shard"))
         }),
     ]
 }

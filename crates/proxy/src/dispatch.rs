@@ -8,6 +8,7 @@
 //! workers. It looks elsewhere as soon as a request would wait noticeably longer there than at the least busy worker, or the
 //! event loop there is not ticking.
 
+pub mod limit;
 pub mod pulse;
 pub mod queue;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use hostler_protocol::control::{Transport, WorkerAddress};
 
+use self::limit::{Beat, Limit};
 use self::pulse::Pulse;
 use self::queue::Queue;
 use crate::stats::WorkerGauge;
@@ -77,6 +79,8 @@ pub struct Worker {
     pub gauge: Arc<WorkerGauge>,
     /// Idle plain connections, most recently used last.
     pub plain_idle: Vec<u32>,
+    /// How many requests it may have.
+    pub limit: Limit,
     /// Whether its event loop turns.
     pub pulse: Pulse,
     /// It is at home with this shard.
@@ -98,11 +102,12 @@ impl Worker {
             && (self.address.transport == Transport::Http || self.channel.is_some())
     }
 
-    /// Its loop was busy for that share (in 1/1000) of the time since the last heartbeat.
-    pub fn measure(&mut self, utilisation_permille: u32, now_ms: u64) {
+    /// Its loop was busy for that share (in 1/1000) of the time since the last heartbeat, and that much late with this one.
+    pub fn measure(&mut self, utilisation_permille: u32, late_us: u32, now_ms: u64) {
         let (since_ms, before) = self.measured;
         let answered = self.gauge.requests().saturating_sub(before);
         let elapsed_ms = now_ms.saturating_sub(since_ms);
+        self.limit.beat(Beat { utilisation_permille, late_us, elapsed_ms }, now_ms);
         // A worker that has nothing to do says nothing about requests; one that answers none has long ones.
         if answered > 0 || self.gauge.busy() > 0 {
             // Milliseconds times 1/1000 are microseconds.
@@ -131,7 +136,7 @@ pub struct Dispatch {
     workers: Vec<Option<Worker>>,
     /// The requests that wait for one of them.
     pub queue: Queue,
-    requests_max: u32,
+    requests_max: Option<u32>,
     home: Home,
 }
 
@@ -157,8 +162,8 @@ impl Home {
 }
 
 impl Dispatch {
-    /// No workers yet.
-    pub fn new(home: Home, requests_max: u32, queue: Queue) -> Self {
+    /// No workers yet. `requests_max` is for each of them; `None` is as many as its loop can take.
+    pub fn new(home: Home, requests_max: Option<u32>, queue: Queue) -> Self {
         Self { workers: Vec::new(), queue, requests_max, home }
     }
 
@@ -174,6 +179,7 @@ impl Dispatch {
             upgraded: 0,
             gauge,
             plain_idle: Vec::new(),
+            limit: Limit::new(self.requests_max),
             pulse: Pulse::none(),
             ahead: PREFERENCE,
             measured: (now_ms, 0),
@@ -241,9 +247,9 @@ impl Dispatch {
                 continue;
             }
             busy = Busy::AllFull;
-            let full = worker.in_flight - worker.upgraded >= self.requests_max;
+            let has_room = worker.limit.has_room(worker.in_flight - worker.upgraded, now_ms);
             // What a stuck loop is given it cannot take, and in the queue it may still go elsewhere.
-            if full || worker.pulse.is_stuck(now_ms) || !open(worker) {
+            if !has_room || worker.pulse.is_stuck(now_ms) || !open(worker) {
                 continue;
             }
             if Some(worker.address.worker.0) == wanted {

@@ -42,8 +42,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerInfo>,
     /// Client connections at one time.
     pub conns_max: u32,
-    /// Requests in flight per worker.
-    pub worker_requests_max: u32,
+    /// Requests in flight per worker; `None`: as many as its loop can take.
+    pub worker_requests_max: Option<u32>,
     /// Requests waiting for a worker.
     pub queue_requests_max: u32,
     /// Longest wait for a worker.
@@ -156,7 +156,7 @@ impl Settings {
             core: None,
             listeners: vec![ListenerInfo::parse("exec")],
             conns_max: EXEC_CONNS_MAX,
-            worker_requests_max: u32::MAX,
+            worker_requests_max: None,
             queue_requests_max: 0,
             queue_ms_max: u64::MAX,
             head_ms_max: u64::MAX,

@@ -129,7 +129,7 @@ impl Fuzz {
             listeners: vec!["127.0.0.1:3000".into()],
             io: IoChoice::Epoll,
             conns_max: 1 + u32::from(size & 7),
-            worker_requests_max: 1 + u32::from(size >> 3 & 3),
+            worker_requests_max: Some(1 + u32::from(size >> 3 & 3)),
             queue_requests_max: u32::from(size >> 5 & 3),
             queue_ms_max: 1_000,
             head_ms_max: 2_000,

@@ -224,7 +224,7 @@ fn setup(rng: &mut Rng) -> ProxySetup {
         listeners: vec![format!("127.0.0.1:{PORT}")],
         io: IoChoice::Epoll,
         conns_max: rng.pick(&[2, 5, 20, 64]),
-        worker_requests_max: rng.pick(&[1, 3, 16, 256]),
+        worker_requests_max: rng.pick(&[Some(1), Some(3), Some(16), Some(256), None]),
         queue_requests_max: rng.pick(&[0, 2, 100]),
         queue_ms_max: 3_000,
         head_ms_max: 5_000,

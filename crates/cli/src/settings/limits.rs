@@ -24,7 +24,8 @@ pub(crate) struct Limits {
     pub(crate) body_bytes_max: Setting<Option<u64>>,
     pub(crate) queue_requests_max: Setting<u32>,
     pub(crate) queue_ms_max: Setting<u32>,
-    pub(crate) worker_requests_max: Setting<u32>,
+    /// `None` is as many as a worker's event loop can take.
+    pub(crate) worker_requests_max: Setting<Option<u32>>,
 }
 
 impl Limits {
@@ -56,7 +57,12 @@ impl Limits {
                 10_000,
                 queue_time,
             )?,
-            worker_requests_max: count("--worker-requests", &typed.worker_requests, 4_096, 1)?,
+            worker_requests_max: read_or(
+                "--worker-requests",
+                typed.worker_requests.as_deref(),
+                None,
+                |text| text.count_or_auto(&(1..=100_000)),
+            )?,
         })
     }
 }

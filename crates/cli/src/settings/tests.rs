@@ -112,7 +112,14 @@ fn the_help_tells_the_true_defaults() {
             crate::units::show_size_bytes(settings.limits.head_bytes_max.value.into()),
         ),
         ("--max-queue", settings.limits.queue_requests_max.value.to_string()),
-        ("--worker-requests", settings.limits.worker_requests_max.value.to_string()),
+        (
+            "--worker-requests",
+            settings
+                .limits
+                .worker_requests_max
+                .value
+                .map_or("auto".to_owned(), |many| many.to_string()),
+        ),
     ] {
         let at =
             help.find(&format!("{option} <")).unwrap_or_else(|| panic!("no {option} in {help}"));

@@ -25,8 +25,9 @@ pub struct ProxySetup {
     pub io: IoChoice,
     /// Client connections per shard.
     pub conns_max: u32,
-    /// Requests in flight per worker and shard before dispatch looks elsewhere or queues.
-    pub worker_requests_max: u32,
+    /// Requests in flight per worker and shard before dispatch looks elsewhere or queues; `None`: as many as the worker's event
+    /// loop can take.
+    pub worker_requests_max: Option<u32>,
     /// Requests waiting for a worker, per shard.
     pub queue_requests_max: u32,
     /// Longest wait in that queue, milliseconds.

@@ -37,7 +37,7 @@ fn settings() -> Settings {
         listeners: vec!["127.0.0.1:3000".into()],
         io: IoChoice::Epoll,
         conns_max: 8,
-        worker_requests_max: 8,
+        worker_requests_max: Some(8),
         queue_requests_max: 8,
         queue_ms_max: 5_000,
         head_ms_max: 10_000,

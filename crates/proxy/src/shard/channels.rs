@@ -171,9 +171,11 @@ impl<D: Driver> Shard<D> {
         let Some(worker) = id.and_then(|id| self.dispatch.find(id)) else {
             return;
         };
+        // The limit may have grown.
+        self.pump |= !self.dispatch.queue.is_empty();
         if let Some(worker) = self.dispatch.get_mut(worker) {
             worker.pulse.beat(beat.in_flight, self.now.ms);
-            worker.measure(beat.utilisation_permille, self.now.ms);
+            worker.measure(beat.utilisation_permille, beat.loop_delay_us, self.now.ms);
             worker.gauge.heartbeat(
                 beat.loop_delay_us,
                 beat.utilisation_permille,

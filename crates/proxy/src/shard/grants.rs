@@ -11,6 +11,7 @@ use super::Shard;
 use super::links::HEAD_FRAME_EXTRA;
 use crate::conn::{Event, Link, Phase, Refusal};
 use crate::dispatch::Busy;
+use crate::dispatch::limit::Began;
 use crate::dispatch::queue::Place;
 use crate::respond::OwnAnswer;
 
@@ -105,6 +106,7 @@ impl<D: Driver> Shard<D> {
         worker.pulse.ask(self.now.ms);
         worker.in_flight += 1;
         worker.gauge.begin();
+        conn.began = worker.limit.begin(self.now.ms);
         conn.request.worker = Some(worker.address.worker.0);
         conn.last_worker = conn.request.worker;
         let refused = conn.request.refusal.is_with_app();
@@ -118,7 +120,7 @@ impl<D: Driver> Shard<D> {
             _ => match self.plain_for(index, slot) {
                 Some(plain) => Link::Plain { worker: index, plain },
                 None => {
-                    self.unload(index);
+                    self.unload(index, slot);
                     return Err(Busy::AllFull);
                 }
             },
@@ -154,6 +156,7 @@ impl<D: Driver> Shard<D> {
             && let Some(entry) = self.dispatch.get_mut(worker)
         {
             conn.upgraded = true;
+            entry.limit.end(std::mem::replace(&mut conn.began, Began::LONG_AGO), self.now.ms);
             entry.upgraded += 1;
             entry.gauge.upgrade_begin();
             self.pump |= !self.dispatch.queue.is_empty();
@@ -171,8 +174,11 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    pub(super) fn unload(&mut self, index: u16) {
+    /// The request of `slot` is no longer at the worker.
+    pub(super) fn unload(&mut self, index: u16, slot: u32) {
+        let began = self.conns.get(slot).map_or(Began::LONG_AGO, |conn| conn.began);
         if let Some(worker) = self.dispatch.get_mut(index) {
+            worker.limit.end(began, self.now.ms);
             worker.in_flight -= 1;
             worker.gauge.end();
         }

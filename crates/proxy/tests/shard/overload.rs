@@ -12,7 +12,7 @@ fn busy(world: &mut World) -> (Framed, Client) {
 
 fn one_at_a_time(queue_ms_max: u32) -> World {
     World::new(|setup| {
-        setup.worker_requests_max = 1;
+        setup.worker_requests_max = Some(1);
         setup.queue_requests_max = 100;
         setup.queue_ms_max = queue_ms_max;
         setup.conns_max = 200;

@@ -239,8 +239,8 @@ impl FramesSide {
         put_heartbeat(
             &mut bytes,
             &Heartbeat {
-                loop_delay_us: 5,
-                utilisation_permille: 1,
+                loop_delay_us: self.rng.pick(&[5, 5_000, 300_000]),
+                utilisation_permille: self.rng.pick(&[1, 500, 1_000]),
                 in_flight: 0,
                 heap_kib: 1,
                 rss_kib: 1,

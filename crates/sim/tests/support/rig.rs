@@ -28,7 +28,7 @@ pub(crate) fn setup() -> ProxySetup {
         listeners: vec!["127.0.0.1:3000".into()],
         io: IoChoice::Epoll,
         conns_max: 256,
-        worker_requests_max: 256,
+        worker_requests_max: Some(256),
         queue_requests_max: 256,
         queue_ms_max: 10_000,
         head_ms_max: 10_000,

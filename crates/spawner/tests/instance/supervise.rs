@@ -84,7 +84,7 @@ fn proxy_setup(shards: u32) -> ProxySetup {
         listeners: Vec::new(),
         io: IoChoice::Auto,
         conns_max: 100,
-        worker_requests_max: 10,
+        worker_requests_max: Some(10),
         queue_requests_max: 10,
         queue_ms_max: 1_000,
         head_ms_max: 1_000,
