@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Instance, Setup, Variant, eventually, matrix};
 
-matrix!(all: standing_overload);
+matrix!(all: standing_overload, request_timeout);
 matrix!(frames: a_saturated_loop_has_its_queue_here, idle_loops_have_no_limit, who_leaves_the_queue, blocked_loop, all_loops_blocked);
 
 /// What a client saw of one request.
@@ -167,5 +167,28 @@ fn all_loops_blocked(variant: Variant) {
     assert_eq!(waiting.response().status, 200);
     assert_eq!(blocker.response().text(), "blocked");
     drop((blocker, waiting));
+    instance.finish();
+}
+
+fn request_timeout(variant: Variant) {
+    let options = "--request-timeout 500ms";
+    let instance = Setup::new(variant, "basic.js").options(options).start();
+    let mut client = instance.client();
+    let response = client.get("/hang?id=late");
+    assert_eq!(
+        (response.status, response.field("x-hostler-error")),
+        (504, Some("request-timeout"))
+    );
+    assert_eq!(client.get("/hello").status, 200, "its connection is kept");
+    eventually("the app sees its client leave", || {
+        instance.get("/closed").text().contains("/hang").then_some(())
+    });
+    // The head is out in time, and the rest may take as long as it likes.
+    client.send("GET /half?id=stream HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(client.read_head().expect("a head").status, 200);
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(instance.get("/release?id=stream").status, 200);
+    assert_eq!(client.read_exact(11).expect("the whole"), b"first,later");
+    drop(client);
     instance.finish();
 }

@@ -245,6 +245,12 @@ pub(crate) struct TimeArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) worker_timeout: Option<String>,
 
+    /// Time from a whole request head to the end of the answer's head; then 504. none, or 100ms to 24h. Default: none.
+    ///
+    /// The app sees the client leave. Streams whose head is out may go on. A request that has only waited in the queue gets 503.
+    #[arg(long, value_name = "TIME|none")]
+    pub(crate) request_timeout: Option<String>,
+
     /// Silence of a worker's event loop after which it hangs. off, or 2s to 1h. Default: 10s.
     ///
     /// Its clients get 504, or are cut off in the middle of an answer. Requests avoid a silent worker long before, after 0.35s. Only

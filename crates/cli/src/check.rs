@@ -130,12 +130,15 @@ fn row_of_both<T>(
     plain(name, show(&setting.value), &why)
 }
 
-fn time_rows(times: &Times) -> [Vec<String>; 7] {
+fn time_rows(times: &Times) -> [Vec<String>; 8] {
     [
         row_of_both("head-timeout", &times.head_ms_max, "headersTimeout", show_ms),
         row_of_both("idle-timeout", &times.idle_ms_max, "keepAliveTimeout", show_ms),
         row("client-timeout", &times.client_silence_ms_max, show_ms),
         row("worker-timeout", &times.worker_silence_ms_max, show_ms),
+        row("request-timeout", &times.answer_ms_max, |ms| {
+            ms.map_or_else(|| "none".to_owned(), |ms| show_ms(&ms))
+        }),
         row("hang-after", &times.hang_ms_max, |ms| {
             ms.map_or_else(|| "off".to_owned(), |ms| show_ms(&ms))
         }),

@@ -28,6 +28,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         idle_ms_max: settings.times.idle_ms_max.value,
         client_silence_ms_max: settings.times.client_silence_ms_max.value,
         worker_silence_ms_max: settings.times.worker_silence_ms_max.value,
+        answer_ms_max: settings.times.answer_ms_max.value,
         hang_ms_max: settings.times.hang_ms_max.value,
         head_bytes_max: settings.limits.head_bytes_max.value,
         body_bytes_max: settings.limits.body_bytes_max.value,

@@ -98,7 +98,7 @@ fn app_limits(app: &AppLimits) -> Option<String> {
     let all = [
         time("idle-timeout", app.idle_ms_max),
         time("head-timeout", app.head_ms_max),
-        time("request-timeout", app.request_ms_max),
+        time("requestTimeout", app.request_ms_max),
         app.head_bytes_max.map(|bytes| format!("max-head-size {}", show_size_bytes(bytes.into()))),
         app.requests_per_connection_max.map(|max| format!("{max} requests per connection")),
         app.client_error.then(|| "answers to client errors".to_owned()),

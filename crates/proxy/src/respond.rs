@@ -27,6 +27,8 @@ pub enum OwnAnswer {
     WorkerBroken,
     /// The worker did not answer in time.
     WorkerTimeout,
+    /// The request has taken longer than any may.
+    RequestTimeout,
     /// The worker's event loop does not turn any more.
     WorkerHangs,
     /// The queue is full or the wait in it was too long.
@@ -49,7 +51,7 @@ impl OwnAnswer {
             Self::BodyTooLarge => 413,
             Self::ClientTimeout => 408,
             Self::WorkerLost | Self::WorkerBroken => 502,
-            Self::WorkerTimeout | Self::WorkerHangs => 504,
+            Self::WorkerTimeout | Self::RequestTimeout | Self::WorkerHangs => 504,
             Self::Overload | Self::NoWorker | Self::Draining => 503,
         }
     }
@@ -63,6 +65,7 @@ impl OwnAnswer {
             Self::WorkerLost => "worker-lost",
             Self::WorkerBroken => "worker-broken",
             Self::WorkerTimeout => "worker-timeout",
+            Self::RequestTimeout => "request-timeout",
             Self::WorkerHangs => "worker-hangs",
             Self::Overload => "overload",
             Self::NoWorker => "no-worker",
@@ -78,6 +81,7 @@ impl OwnAnswer {
             Self::WorkerLost => "The app process went away before it answered.",
             Self::WorkerBroken => "The app sent an invalid response.",
             Self::WorkerTimeout => "The app did not answer in time.",
+            Self::RequestTimeout => "The app took too long to answer.",
             Self::WorkerHangs => "The app process does not react.",
             Self::Overload => "The server is busy. Please try again.",
             Self::NoWorker => "The app is not running at the moment. Please try again.",

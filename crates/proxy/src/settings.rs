@@ -56,6 +56,8 @@ pub struct Settings {
     pub client_silence_ms_max: u64,
     /// Silence of the worker while it owes an answer.
     pub worker_silence_ms_max: u64,
+    /// From a whole request head to the end of the answer's head; `u64::MAX` is no limit.
+    pub answer_ms_max: u64,
     /// Silence of a worker's event loop after which it hangs; `u64::MAX` if it may be silent for ever.
     pub hang_ms_max: u64,
     /// Silence of both sides of an upgraded connection.
@@ -124,6 +126,7 @@ impl Settings {
             idle_ms_max: setup.idle_ms_max.into(),
             client_silence_ms_max: setup.client_silence_ms_max.into(),
             worker_silence_ms_max: setup.worker_silence_ms_max.into(),
+            answer_ms_max: setup.answer_ms_max.map_or(u64::MAX, u64::from),
             hang_ms_max: setup.hang_ms_max.map_or(u64::MAX, u64::from),
             tunnel_idle_ms_max: TUNNEL_IDLE_MS_MAX,
             request_ms_max: u64::MAX,
@@ -163,6 +166,7 @@ impl Settings {
             idle_ms_max: u64::MAX,
             client_silence_ms_max: EXEC_CLOSING_MS_MAX,
             worker_silence_ms_max: u64::MAX,
+            answer_ms_max: u64::MAX,
             hang_ms_max: u64::MAX,
             tunnel_idle_ms_max: u64::MAX,
             request_ms_max: u64::MAX,

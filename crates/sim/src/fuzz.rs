@@ -136,6 +136,7 @@ impl Fuzz {
             idle_ms_max: 5_000,
             client_silence_ms_max: 3_000,
             worker_silence_ms_max: 3_000,
+            answer_ms_max: None,
             hang_ms_max: Some(10_000),
             head_bytes_max: 4_096,
             body_bytes_max: Some(200_000),

@@ -231,6 +231,7 @@ fn setup(rng: &mut Rng) -> ProxySetup {
         idle_ms_max: 8_000,
         client_silence_ms_max: 6_000,
         worker_silence_ms_max: 7_000,
+        answer_ms_max: None,
         hang_ms_max: Some(2_000),
         head_bytes_max: 16_384,
         body_bytes_max: rng.chance(15).then_some(30_000),

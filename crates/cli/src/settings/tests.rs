@@ -96,6 +96,14 @@ fn the_help_tells_the_true_defaults() {
         ("--client-timeout", ms(&settings.times.client_silence_ms_max)),
         ("--worker-timeout", ms(&settings.times.worker_silence_ms_max)),
         (
+            "--request-timeout",
+            settings
+                .times
+                .answer_ms_max
+                .value
+                .map_or("none".to_owned(), |ms| crate::units::show_duration_ms(u64::from(ms))),
+        ),
+        (
             "--hang-after",
             settings
                 .times

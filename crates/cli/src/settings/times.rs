@@ -20,6 +20,8 @@ pub(crate) struct Times {
     pub(crate) idle_ms_max: Setting<u32>,
     pub(crate) client_silence_ms_max: Setting<u32>,
     pub(crate) worker_silence_ms_max: Setting<u32>,
+    /// `None` is no limit.
+    pub(crate) answer_ms_max: Setting<Option<u32>>,
     /// `None` is never.
     pub(crate) hang_ms_max: Setting<Option<u32>>,
     pub(crate) start_ms_max: Setting<u32>,
@@ -33,6 +35,11 @@ impl Times {
                 text.duration_ms(&(SHORTEST_MS..=longest))
             })
         };
+        let request_timeout = |text: Named<'_>| match text.text.trim() {
+            "none" => Ok(None),
+            _ => text.duration_ms(&(SHORTEST_MS..=DAY_MS)).map(Some),
+        };
+        let request = typed.request_timeout.as_deref();
         let hang_after = |text: Named<'_>| match text.text.trim() {
             "off" => Ok(None),
             _ => text.duration_ms(&(HANG_MS_LEAST..=HOUR_MS)).map(Some),
@@ -45,6 +52,7 @@ impl Times {
             idle_ms_max: read("--idle-timeout", &typed.idle_timeout, 75_000, DAY_MS)?,
             client_silence_ms_max: read("--client-timeout", &typed.client_timeout, 60_000, DAY_MS)?,
             worker_silence_ms_max: read("--worker-timeout", &typed.worker_timeout, 60_000, DAY_MS)?,
+            answer_ms_max: read_or("--request-timeout", request, None, request_timeout)?,
             hang_ms_max: read_or("--hang-after", hang, Some(10_000), hang_after)?,
             start_ms_max: read("--start-timeout", &typed.start_timeout, start_default, HOUR_MS)?,
             stop_ms_max: read("--stop-timeout", &typed.stop_timeout, stop_default, HOUR_MS)?,

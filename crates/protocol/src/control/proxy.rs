@@ -40,6 +40,9 @@ pub struct ProxySetup {
     pub client_silence_ms_max: u32,
     /// Silence of the worker while a response is due, milliseconds.
     pub worker_silence_ms_max: u32,
+    /// From a whole request head to the end of the answer's head, milliseconds; `None` = no limit.
+    #[serde(default)]
+    pub answer_ms_max: Option<u32>,
     /// Silence of a worker's event loop after which it hangs, milliseconds; `None` = never.
     #[serde(default)]
     pub hang_ms_max: Option<u32>,

@@ -156,6 +156,8 @@ pub enum Action {
         /// Those, then what was read from it.
         read: Vec<u8>,
     },
+    /// The worker has had its time for this request, which has waited for so many milliseconds.
+    TimedOut(u64),
     /// Response bytes were consumed: let the worker send on.
     WorkerCredit(u32),
     /// The request left the worker; `Keep` says whether the link is sound.

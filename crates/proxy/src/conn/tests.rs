@@ -44,6 +44,7 @@ fn settings() -> Settings {
         idle_ms_max: 75_000,
         client_silence_ms_max: 30_000,
         worker_silence_ms_max: 60_000,
+        answer_ms_max: None,
         hang_ms_max: Some(10_000),
         head_bytes_max: 16_384,
         body_bytes_max: Some(1_000_000),
@@ -138,6 +139,7 @@ impl World {
             Action::Receive(ReceiveMode::Stream) => "stream".into(),
             Action::Receive(ReceiveMode::Once(PoolClass::Body)) => "once body".into(),
             Action::Receive(ReceiveMode::Once(class)) => format!("once {class:?}"),
+            Action::TimedOut(_) => "timed out".into(),
             Action::ShutdownWrite => {
                 assert!(self.in_flight.is_empty() && self.conn.outbox.is_empty());
                 "fin".into()

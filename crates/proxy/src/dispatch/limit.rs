@@ -99,6 +99,9 @@ impl Limit {
 
     /// A request begins.
     pub fn begin(&mut self, now_ms: u64) -> Began {
+        if !self.adapts {
+            return Began::LONG_AGO;
+        }
         let second = Began::at(now_ms);
         self.roll(second.0);
         self.began[0] += 1;
@@ -107,6 +110,9 @@ impl Limit {
 
     /// A request that began then has ended, or counts no more.
     pub fn end(&mut self, began: Began, now_ms: u64) {
+        if !self.adapts {
+            return;
+        }
         self.roll(Began::at(now_ms).0);
         self.ended += 1;
         let age = self.second.wrapping_sub(began.0);

@@ -20,7 +20,9 @@ enum Silence {
     No,
     /// It is long. If we slept ourselves, the worker's words are on their way and will be seen before the next look.
     Doubted { since_ms: u64 },
-    /// It is too long, and that was told.
+    /// It is too long.
+    Due,
+    /// And that was told.
     Told,
 }
 
@@ -94,6 +96,10 @@ impl Pulse {
         match self.silence {
             _ if self.speaks_by_ms == u64::MAX || hang_ms == u64::MAX => Look::Never,
             Silence::Told => Look::Never,
+            Silence::Due => {
+                self.silence = Silence::Told;
+                Look::Hangs
+            }
             Silence::No if now_ms < doubted_at_ms => Look::Again(doubted_at_ms),
             Silence::No => {
                 self.silence = Silence::Doubted { since_ms: now_ms };
@@ -104,15 +110,18 @@ impl Pulse {
                 if now_ms < told_at_ms {
                     return Look::Again(told_at_ms);
                 }
-                self.silence = Silence::Told;
-                Look::Hangs
+                self.silence = Silence::Due;
+                self.look(hang_ms, now_ms)
             }
         }
     }
 
-    /// It hangs, whatever the time says. False if that has been told already.
-    pub fn hang(&mut self) -> bool {
-        std::mem::replace(&mut self.silence, Silence::Told) != Silence::Told
+    /// Nothing may take so long, and it has been silent all the time: it hangs, if it is stuck at all.
+    pub fn time_out(&mut self, waited_ms: u64, now_ms: u64) {
+        let silent = self.is_stuck(now_ms) && self.silent_ms(now_ms) >= waited_ms;
+        if silent && self.silence != Silence::Told {
+            self.silence = Silence::Due;
+        }
     }
 }
 
@@ -161,7 +170,20 @@ mod tests {
         assert_eq!((pulse.look(10_000, 20_000), pulse.silent_ms(20_000)), (Look::Never, 20_000));
         assert!(pulse.hear(21_000) && !pulse.hear(21_001));
         assert_eq!(pulse.look(10_000, 21_001), Look::Again(28_501));
-        assert!(pulse.hang() && !pulse.hang());
+    }
+
+    #[test]
+    fn a_request_that_waited_in_silence_for_too_long_tells_it_sooner() {
+        let mut pulse = beating();
+        pulse.time_out(900, 1_000);
+        assert_eq!(pulse.look(10_000, 1_000), Look::Again(7_500), "it is not even stuck");
+        pulse.time_out(2_001, 2_000);
+        assert_eq!(pulse.look(10_000, 2_000), Look::Again(7_500), "it has spoken meanwhile");
+        pulse.time_out(2_000, 2_000);
+        let looks = [pulse.look(10_000, 2_000), pulse.look(10_000, 2_000)];
+        assert_eq!(looks, [Look::Hangs, Look::Never]);
+        pulse.time_out(2_000, 2_100);
+        assert_eq!(pulse.look(10_000, 2_100), Look::Never, "once");
     }
 
     #[test]

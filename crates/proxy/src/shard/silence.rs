@@ -36,6 +36,19 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    /// The request of `slot` has taken longer than any may. If its worker has said nothing meanwhile, nobody else need wait for it.
+    pub(super) fn timed_out(&mut self, slot: u32, waited_ms: u64) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        let (Link::Stream { worker, .. } | Link::Tunnel { worker, .. }) = conn.link else {
+            return;
+        };
+        if let Some(worker) = self.dispatch.get_mut(worker) {
+            worker.pulse.time_out(waited_ms, self.now.ms);
+            // Not here: this step's other wishes come first.
+            self.look_ms = self.look_ms.min(self.now.ms);
+        }
+    }
+
     /// Looks for workers that hang, when it is time.
     pub(super) fn look_for_silence(&mut self) {
         if self.now.ms < self.look_ms {

@@ -145,3 +145,36 @@ fn a_proxy_that_slept_itself_blames_nobody() {
     world.later(5_000);
     assert_eq!(world.bad_news(), []);
 }
+
+#[test]
+fn a_request_that_times_out_in_silence_tells_of_it_at_once() {
+    let mut world = World::new(|setup| setup.answer_ms_max = Some(3_000));
+    let mut worker = world.framed(1);
+    let client = world.client_with(GET);
+    let other = world.client_with(GET);
+    assert_eq!(tags(&mut worker).len(), 2);
+    world.block(1);
+    // One that waits for a database is no news; but this loop stands still.
+    world.later(3_200);
+    for client in [&client, &other] {
+        let answer = client.read();
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    }
+    let news = world.bad_news();
+    assert!(matches!(news[..], [ShardEvent::WorkerSilent { worker: 1, .. }]), "{news:?}");
+}
+
+#[test]
+fn a_request_that_times_out_at_a_turning_loop_is_cancelled_and_no_more() {
+    let mut world = World::new(|setup| setup.answer_ms_max = Some(3_000));
+    let mut worker = world.framed(1);
+    let client = world.client_with(GET);
+    let tag = tags(&mut worker)[0];
+    world.later(3_200);
+    assert!(client.read().contains("X-Hostler-Error: request-timeout\r\n"));
+    let close = worker.frames().into_iter().any(|frame| {
+        frame.tag == tag && matches!(frame.body, hostler_protocol::worker::peer::PeerBody::Close(_))
+    });
+    assert!(close, "the app sees its client leave");
+    assert_eq!(world.bad_news(), []);
+}

@@ -35,6 +35,7 @@ pub(crate) fn setup() -> ProxySetup {
         idle_ms_max: 75_000,
         client_silence_ms_max: 60_000,
         worker_silence_ms_max: 60_000,
+        answer_ms_max: None,
         hang_ms_max: Some(10_000),
         head_bytes_max: 16_384,
         body_bytes_max: None,

@@ -91,6 +91,7 @@ fn proxy_setup(shards: u32) -> ProxySetup {
         idle_ms_max: 1_000,
         client_silence_ms_max: 1_000,
         worker_silence_ms_max: 1_000,
+        answer_ms_max: None,
         hang_ms_max: Some(10_000),
         head_bytes_max: 16_384,
         body_bytes_max: None,
