@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hostler_protocol::control::{PlainAddress, Transport, WorkerAddress, WorkerId};
 use hostler_proxy::access_log::{AccessLog, Record};
+use hostler_proxy::dispatch::queue::Queue;
 use hostler_proxy::dispatch::{Dispatch, Home, WorkerPhase};
 use hostler_proxy::request_id::RequestIds;
 use hostler_proxy::stats::WorkerGauge;
@@ -53,7 +54,11 @@ fn fire_and_arm_again() -> impl FnMut() {
 
 fn choose(workers: u32) -> Case {
     let prepare = move || {
-        let mut dispatch = Dispatch::new(Home { core: Some(0), shard: 0, shards: 1 }, 4_096, 1_024);
+        let mut dispatch = Dispatch::new(
+            Home { core: Some(0), shard: 0, shards: 1 },
+            None,
+            Queue::new(1_024, 10_000),
+        );
         for number in 0..workers {
             let address = WorkerAddress {
                 worker: WorkerId(number),

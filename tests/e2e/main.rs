@@ -21,6 +21,7 @@ mod exhaustion;
 mod frameworks;
 mod headers;
 mod node_versions;
+mod overload;
 mod own_settings;
 mod ready;
 mod recycle;

@@ -28,6 +28,6 @@ fn a_command_is_asked(variant: Variant) {
 fn mistakes(variant: Variant) {
     for text in ["health", "/a b", ""] {
         let setup = Setup::new(variant, "warming.js").option("--ready").option(text);
-        setup.spawn_and_fail().expect(78, &["--ready", "listen, or a path like /health"]);
+        setup.spawn_and_fail().expect(78, &["--ready", "listen, message, or a path like /health"]);
     }
 }

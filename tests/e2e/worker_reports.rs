@@ -17,12 +17,12 @@ fn so_it_is_below_a_command() {
 }
 
 fn block(setup: Setup) {
-    let instance = setup.env("HOSTLER_HANG_MS", "300").start();
+    let instance = setup.options("--hang-after 6s").start();
     let mut client = instance.client();
     let told = client.get("/env").json();
     assert_eq!(told["env"]["HOSTLER_HANG_MS"], serde_json::Value::Null);
     // Over http the first beat may be a second away.
-    assert_eq!(client.get("/block?ms=2500").text(), "blocked");
+    assert_eq!(client.get("/block?ms=5000").text(), "blocked");
     let line =
         instance.wait_output("a stack", |line| line.contains("has not turned its event loop"));
     assert!(line.contains("/block (") && line.contains("basic.js:"), "{line}");
@@ -33,23 +33,15 @@ fn block(setup: Setup) {
     instance.finish();
 }
 
-#[test]
-fn a_setting_that_is_no_number_is_told() {
-    let instance = Setup::new(Variant::PLAIN, "basic.js").env("HOSTLER_HANG_MS", "soon").start();
-    instance.wait_output("the warning", |line| line.contains("HOSTLER_HANG_MS must be"));
-    instance.assert_serves();
-    instance.finish();
-}
-
 fn ready_is_what_the_app_says(variant: Variant) {
-    let setup = Setup::new(variant, "says-ready.js").env("HOSTLER_READY", "message");
+    let setup = Setup::new(variant, "says-ready.js").options("--ready message");
     says_ready(setup.spawn());
 }
 
 #[test]
 fn so_it_is_for_an_app_below_a_command() {
     let setup = Setup::command(Variant::PLAIN, "apps", "node says-ready.js");
-    says_ready(setup.env("HOSTLER_READY", "message").spawn());
+    says_ready(setup.options("--ready message").spawn());
 }
 
 fn says_ready(mut instance: Instance) {
@@ -72,10 +64,10 @@ fn an_app_that_never_says_it_has_not_started() {
     let command = Setup::command(Variant::PLAIN, "apps", "node says-ready.js");
     for setup in [Setup::new(Variant::PLAIN, "says-ready.js"), command] {
         setup
-            .env("HOSTLER_READY", "message")
+            .options("--ready message")
             .options("--start-timeout 2s")
             .spawn_and_fail()
-            .expect(1, &["has not called process.send('ready') within 2 s", "HOSTLER_READY"]);
+            .expect(1, &["has not called process.send('ready') within 2 s", "--ready message"]);
     }
 }
 

@@ -249,12 +249,19 @@ pub(crate) struct ProcessArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) node: Option<PathBuf>,
 
-    /// When a worker gets requests: listen, or a path.
+    /// When a worker gets requests: listen, message, or a path.
     ///
-    /// listen: as soon as it accepts connections. A path like /health: when it answers GET with success (200 to 399); it is
+    /// listen: as soon as it accepts connections. message: when the app has called process.send('ready') as well (PM2's
+    /// wait_ready). A path like /health: when it answers GET with success (200 to 399); it is
     /// asked again and again until --start-timeout. Default: listen.
-    #[arg(long, value_name = "listen|/PATH")]
+    #[arg(long, value_name = "listen|message|/PATH")]
     pub(crate) ready: Option<String>,
+
+    /// Find out where a worker hangs, before it is killed for that (--hang-after).
+    ///
+    /// A thread in each worker watches its event loop and tells the JavaScript stack; it takes 10 to 20 MiB. Default: on.
+    #[arg(long, value_name = "on|off")]
+    pub(crate) hang_stack: Option<Switch>,
 
     /// New workers that a reload starts beside the old ones at a time: 1 to 512, or all.
     ///
@@ -288,6 +295,19 @@ pub(crate) struct TimeArgs {
     /// Raise it for long polling and for slow reports.
     #[arg(long, value_name = "TIME")]
     pub(crate) worker_timeout: Option<String>,
+
+    /// Time from a whole request head to the end of the answer's head; then 504. none, or 100ms to 24h. Default: none.
+    ///
+    /// The app sees the client leave. Streams whose head is out may go on. A request that has only waited in the queue gets 503.
+    #[arg(long, value_name = "TIME|none")]
+    pub(crate) request_timeout: Option<String>,
+
+    /// Silence of a worker's event loop after which it hangs. off, or 2s to 1h. Default: 10s.
+    ///
+    /// Its clients get 504, or are cut off in the middle of an answer. Requests avoid a silent worker long before, after 0.35s. Only
+    /// over frames. off is for debuggers.
+    #[arg(long, value_name = "TIME|off")]
+    pub(crate) hang_after: Option<String>,
 
     /// Time for a worker to start and listen. 100ms to 1h. Default: 60s.
     #[arg(long, value_name = "TIME")]
@@ -345,11 +365,11 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) queue_timeout: Option<String>,
 
-    /// Requests in flight per worker and shard before others are preferred. 1 to 100000. Default: 4096.
+    /// Requests in flight per worker and shard before others are preferred. auto, or 1 to 100000. Default: auto.
     ///
-    /// Lower it (to 100, say) for apps with heavy requests, so that overload is answered with 503 early
-    /// instead of late. Leave it high for long polling and server-sent events. An open WebSocket
-    /// takes no place here; --max-connections bounds those.
+    /// auto follows the worker's event loop: no limit while it has time left, however many wait for a database or an event; while
+    /// it is saturated, what it does in about a tenth of a second. The rest waits in the queue, where it can be refused. Over http
+    /// nothing is known of the loop, and auto is no limit. An open WebSocket takes no place here; --max-connections bounds those.
     #[arg(long, value_name = "N")]
     pub(crate) worker_requests: Option<String>,
 }

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use hostler_protocol::control::{ProxySetup, Typed};
-use hostler_spawner::{AppSpec, RecycleSpec, ReloadSpec, SupervisorConfig};
+use hostler_spawner::{AppSpec, HangSpec, RecycleSpec, ReloadSpec, SupervisorConfig};
 
 use crate::app_entry::Start;
 use crate::args::LogFormat;
@@ -28,6 +28,8 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         idle_ms_max: settings.times.idle_ms_max.value,
         client_silence_ms_max: settings.times.client_silence_ms_max.value,
         worker_silence_ms_max: settings.times.worker_silence_ms_max.value,
+        answer_ms_max: settings.times.answer_ms_max.value,
+        hang_ms_max: settings.times.hang_ms_max.value,
         head_bytes_max: settings.limits.head_bytes_max.value,
         body_bytes_max: settings.limits.body_bytes_max.value,
         access_log: settings.access_log.value.clone(),
@@ -72,6 +74,11 @@ pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
         range: settings.worker_range,
         transport: settings.transport.value,
         ready: settings.ready.value.clone(),
+        hang: settings
+            .times
+            .hang_ms_max
+            .value
+            .map(|after_ms| HangSpec { after_ms, stack: settings.hang_stack.value }),
         reload: ReloadSpec {
             surge_max: settings.surge_max.value,
             probation_ms: settings.times.probation_ms.value,

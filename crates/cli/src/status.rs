@@ -115,7 +115,7 @@ fn app_limits(app: &AppLimits) -> Option<String> {
     let all = [
         time("idle-timeout", app.idle_ms_max),
         time("head-timeout", app.head_ms_max),
-        time("request-timeout", app.request_ms_max),
+        time("requestTimeout", app.request_ms_max),
         app.head_bytes_max.map(|bytes| format!("max-head-size {}", show_size_bytes(bytes.into()))),
         app.requests_per_connection_max.map(|max| format!("{max} requests per connection")),
         app.client_error.then(|| "answers to client errors".to_owned()),
@@ -149,6 +149,7 @@ fn shards(proxy: &ProxyStatus) -> String {
         ("REQUESTS", Align::Right),
         ("OWN 4XX", Align::Right),
         ("OWN 5XX", Align::Right),
+        ("SHED", Align::Right),
         ("RETRIED", Align::Right),
         ("NO BUFFER", Align::Right),
     ];
@@ -165,6 +166,7 @@ fn shards(proxy: &ProxyStatus) -> String {
                 shard.requests,
                 shard.refused,
                 shard.failed,
+                shard.shed,
                 shard.retried,
                 shard.starved,
             ];
@@ -324,7 +326,10 @@ mod tests {
         );
         assert!(text.contains("io_uring: the self-test passed\n"));
         assert_eq!(line(&text, "proxy"), ["proxy", "4212", "12.1", "MiB"]);
-        assert_eq!(line(&text, "0 "), ["0", "64", "0", "5", "0", "120,344", "0", "0", "0", "0"]);
+        assert_eq!(
+            line(&text, "0 "),
+            ["0", "64", "0", "5", "0", "120,344", "0", "0", "0", "0", "0"]
+        );
         let web = line(&text, "web.1").join(" ");
         assert_eq!(
             web,

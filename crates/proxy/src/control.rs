@@ -51,6 +51,8 @@ pub struct Control {
     shards: Vec<ShardHandle>,
     gauges: HashMap<u32, Arc<WorkerGauge>>,
     agreement: Agreement,
+    /// Shards that say of a worker that it hangs.
+    silent: HashMap<u32, u32>,
     closed_shards: u32,
     cut: u32,
     io: IoChoice,
@@ -79,6 +81,7 @@ impl Control {
             agreement: Agreement::new(shards.len() as u32),
             shards,
             gauges: HashMap::new(),
+            silent: HashMap::new(),
             closed_shards: 0,
             cut: 0,
             io,
@@ -206,6 +209,7 @@ impl Control {
             ToProxy::WorkerGone { worker } => {
                 self.gauges.remove(&worker.0);
                 self.agreement.forget(worker.0);
+                self.silent.remove(&worker.0);
                 self.tell_all(|| ShardCommand::WorkerGone { worker: worker.0 });
                 None
             }
@@ -236,6 +240,17 @@ impl Control {
         }
     }
 
+    /// No shard says any more that it hangs.
+    fn speaks_again(&mut self, worker: u32) -> bool {
+        let Some(shards) = self.silent.get_mut(&worker) else { return false };
+        *shards -= 1;
+        let none = *shards == 0;
+        if none {
+            self.silent.remove(&worker);
+        }
+        none
+    }
+
     fn shard_event(&mut self, shard: u32, event: ShardEvent) -> Vec<FromProxy> {
         let message = match event {
             ShardEvent::WorkerDrained { worker, drain } => self
@@ -246,6 +261,18 @@ impl Control {
                 .agreement
                 .serving(shard, worker)
                 .then_some(FromProxy::WorkerServing { worker: WorkerId(worker) }),
+            ShardEvent::WorkerSilent { worker, silent_ms, in_flight } => {
+                let shards = self.silent.entry(worker).or_default();
+                *shards += 1;
+                (*shards == 1).then_some(FromProxy::WorkerSilent {
+                    worker: WorkerId(worker),
+                    silent_ms: u32::try_from(silent_ms).unwrap_or(u32::MAX),
+                    in_flight,
+                })
+            }
+            ShardEvent::WorkerBack { worker } => self
+                .speaks_again(worker)
+                .then_some(FromProxy::WorkerBack { worker: WorkerId(worker) }),
             ShardEvent::ListenersClosed => {
                 self.closed_shards += 1;
                 (self.closed_shards == self.shards.len() as u32)

@@ -1,6 +1,6 @@
 //! Stage dispatch: which worker gets a request.
 //!
-//! Owns: the shard's table of workers, the choice among them, the queue in front of them. Must never know: sockets,
+//! Owns: the shard's table of workers, the choice among them; [`queue`] is what waits in front of them. Must never know: sockets,
 //! frames. Called by the shard.
 //!
 //! Requests are balanced, not connections. A shard prefers the workers that are at home with it: on its own core, because the
@@ -8,11 +8,17 @@
 //! workers. It looks elsewhere as soon as a request would wait noticeably longer there than at the least busy worker, or the
 //! event loop there is not ticking.
 
-use std::collections::VecDeque;
+pub mod limit;
+pub mod pulse;
+pub mod queue;
+
 use std::sync::Arc;
 
 use hostler_protocol::control::{Transport, WorkerAddress};
 
+use self::limit::{Beat, Limit};
+use self::pulse::Pulse;
+use self::queue::Queue;
 use crate::stats::WorkerGauge;
 use crate::worker::drain::Drain;
 
@@ -23,8 +29,6 @@ const PREFERENCE_US: u32 = 100;
 const PREFERENCE: u32 = 4;
 /// Requests by which a worker at home may be ahead, however short they are.
 const PREFERENCE_MAX: u32 = 32;
-/// A worker with requests in flight that has said nothing for this long (three missed heartbeats) is avoided.
-const SILENCE_MS: u64 = 350;
 
 /// What makes a worker suspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +89,10 @@ pub struct Worker {
     pub gauge: Arc<WorkerGauge>,
     /// Idle plain connections, most recently used last.
     pub plain_idle: Vec<u32>,
-    /// When its channel last said anything, milliseconds.
-    pub heard_ms: u64,
+    /// How many requests it may have.
+    pub limit: Limit,
+    /// Whether its event loop turns.
+    pub pulse: Pulse,
     /// It is at home with this shard.
     at_home: bool,
     /// Requests by which it may be ahead of the least busy worker, if it is.
@@ -104,11 +110,12 @@ impl Worker {
             && (self.address.transport == Transport::Http || self.channel.is_some())
     }
 
-    /// Its loop was busy for that share (in 1/1000) of the time since the last heartbeat.
-    pub fn measure(&mut self, utilisation_permille: u32, now_ms: u64) {
+    /// Its loop was busy for that share (in 1/1000) of the time since the last heartbeat, and that much late with this one.
+    pub fn measure(&mut self, utilisation_permille: u32, late_us: u32, now_ms: u64) {
         let (since_ms, before) = self.measured;
         let answered = self.gauge.requests().saturating_sub(before);
         let elapsed_ms = now_ms.saturating_sub(since_ms);
+        self.limit.beat(Beat { utilisation_permille, late_us, elapsed_ms }, now_ms);
         // A worker that has nothing to do says nothing about requests; one that answers none has long ones.
         if answered > 0 || self.gauge.busy() > 0 {
             // Milliseconds times 1/1000 are microseconds.
@@ -118,12 +125,6 @@ impl Worker {
             self.ahead = (PREFERENCE_US / service_us).min(PREFERENCE_MAX);
         }
         self.measured = (now_ms, self.gauge.requests());
-    }
-
-    fn is_stuck(&self, now_ms: u64) -> bool {
-        self.address.transport == Transport::Frames
-            && self.gauge.busy() > 0
-            && now_ms.saturating_sub(self.heard_ms) > SILENCE_MS
     }
 }
 
@@ -141,9 +142,9 @@ pub enum Busy {
 pub struct Dispatch {
     /// Slots are kept while requests refer to them.
     workers: Vec<Option<Worker>>,
-    queue: VecDeque<u32>,
-    queue_max: usize,
-    requests_max: u32,
+    /// The requests that wait for one of them.
+    pub queue: Queue,
+    requests_max: Option<u32>,
     home: Home,
 }
 
@@ -169,15 +170,9 @@ impl Home {
 }
 
 impl Dispatch {
-    /// No workers yet.
-    pub fn new(home: Home, requests_max: u32, queue_max: u32) -> Self {
-        Self {
-            workers: Vec::new(),
-            queue: VecDeque::new(),
-            queue_max: queue_max as usize,
-            requests_max,
-            home,
-        }
+    /// No workers yet. `requests_max` is for each of them; `None` is as many as its loop can take.
+    pub fn new(home: Home, requests_max: Option<u32>, queue: Queue) -> Self {
+        Self { workers: Vec::new(), queue, requests_max, home }
     }
 
     /// Adds a worker and gives its index.
@@ -192,7 +187,8 @@ impl Dispatch {
             upgraded: 0,
             gauge,
             plain_idle: Vec::new(),
-            heard_ms: now_ms,
+            limit: Limit::new(self.requests_max),
+            pulse: Pulse::none(),
             ahead: PREFERENCE,
             measured: (now_ms, 0),
             suspect_until_ms: 0,
@@ -228,6 +224,11 @@ impl Dispatch {
         self.iter().find(|(_, entry)| entry.address.worker.0 == worker).map(|(index, _)| index)
     }
 
+    /// One more than the highest index.
+    pub fn end(&self) -> u16 {
+        self.workers.len() as u16
+    }
+
     /// All workers with their indexes.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Worker)> {
         self.workers
@@ -245,7 +246,7 @@ impl Dispatch {
         upgrade: bool,
         open: impl Fn(&Worker) -> bool,
     ) -> Result<u16, Busy> {
-        let mut best: Option<(u16, (bool, u32))> = None;
+        let mut best: Option<(u16, u32)> = None;
         let mut preferred: Option<(u16, u32, u32)> = None;
         let mut busy = Busy::NoWorker;
         for (index, worker) in self.iter() {
@@ -253,29 +254,28 @@ impl Dispatch {
                 continue;
             }
             busy = Busy::AllFull;
-            if worker.in_flight - worker.upgraded >= self.requests_max || !open(worker) {
+            let has_room = worker.limit.has_room(worker.in_flight - worker.upgraded, now_ms);
+            // What a stuck loop is given it cannot take, and in the queue it may still go elsewhere.
+            if !has_room || worker.pulse.is_stuck(now_ms) || !open(worker) {
                 continue;
             }
             if Some(worker.address.worker.0) == wanted {
                 return Ok(index);
             }
-            let stuck = worker.is_stuck(now_ms);
             // Upgraded connections are spread by their own number too.
             let gauge = &worker.gauge;
-            let load = (stuck, if upgrade { gauge.in_flight() } else { gauge.busy() });
-            if worker.at_home && !stuck && preferred.is_none_or(|(_, least, _)| load.1 < least) {
+            let load = if upgrade { gauge.in_flight() } else { gauge.busy() };
+            if worker.at_home && preferred.is_none_or(|(_, least, _)| load < least) {
                 // Whoever stays for hours is no short request.
                 let ahead = if upgrade { worker.ahead.min(PREFERENCE) } else { worker.ahead };
-                preferred = Some((index, load.1, ahead));
+                preferred = Some((index, load, ahead));
             }
             if best.is_none_or(|(_, least)| load < least) {
                 best = Some((index, load));
             }
         }
         match (preferred, best) {
-            (Some((index, load, ahead)), Some((_, (_, least)))) if load <= least + ahead => {
-                Ok(index)
-            }
+            (Some((index, load, ahead)), Some((_, least))) if load <= least + ahead => Ok(index),
             (_, Some((index, _))) => Ok(index),
             (_, None) => Err(busy),
         }
@@ -303,35 +303,13 @@ impl Dispatch {
         waits.filter(|until| *until > now_ms).map(|until| until - now_ms).min()
     }
 
-    /// Puts a connection at the end of the queue; false when it is full.
-    pub fn enqueue(&mut self, conn: u32) -> bool {
-        if self.queue.len() >= self.queue_max {
-            return false;
-        }
-        self.queue.push_back(conn);
-        true
-    }
-
-    /// The connection that has waited longest.
-    pub fn dequeue(&mut self) -> Option<u32> {
-        self.queue.pop_front()
-    }
-
-    /// Puts a connection back to the front.
-    pub fn requeue_first(&mut self, conn: u32) {
-        self.queue.push_front(conn);
-    }
-
-    /// Takes a connection out of the queue, wherever it is.
-    pub fn leave_queue(&mut self, conn: u32) {
-        if let Some(at) = self.queue.iter().position(|waiting| *waiting == conn) {
-            self.queue.remove(at);
-        }
-    }
-
-    /// Requests that wait.
-    pub fn queued(&self) -> usize {
-        self.queue.len()
+    /// Would any worker take requests, if it had room?
+    pub fn is_served(&self, now_ms: u64) -> bool {
+        self.iter().any(|(_, worker)| {
+            worker.takes_requests()
+                && worker.suspect_until_ms <= now_ms
+                && !worker.pulse.is_stuck(now_ms)
+        })
     }
 
     /// Requests of this shard at workers.

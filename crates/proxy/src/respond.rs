@@ -27,6 +27,10 @@ pub enum OwnAnswer {
     WorkerBroken,
     /// The worker did not answer in time.
     WorkerTimeout,
+    /// The request has taken longer than any may.
+    RequestTimeout,
+    /// The worker's event loop does not turn any more.
+    WorkerHangs,
     /// The queue is full or the wait in it was too long.
     Overload,
     /// No worker is ready.
@@ -47,7 +51,7 @@ impl OwnAnswer {
             Self::BodyTooLarge => 413,
             Self::ClientTimeout => 408,
             Self::WorkerLost | Self::WorkerBroken => 502,
-            Self::WorkerTimeout => 504,
+            Self::WorkerTimeout | Self::RequestTimeout | Self::WorkerHangs => 504,
             Self::Overload | Self::NoWorker | Self::Draining => 503,
         }
     }
@@ -61,6 +65,8 @@ impl OwnAnswer {
             Self::WorkerLost => "worker-lost",
             Self::WorkerBroken => "worker-broken",
             Self::WorkerTimeout => "worker-timeout",
+            Self::RequestTimeout => "request-timeout",
+            Self::WorkerHangs => "worker-hangs",
             Self::Overload => "overload",
             Self::NoWorker => "no-worker",
             Self::Draining => "draining",
@@ -75,6 +81,8 @@ impl OwnAnswer {
             Self::WorkerLost => "The app process went away before it answered.",
             Self::WorkerBroken => "The app sent an invalid response.",
             Self::WorkerTimeout => "The app did not answer in time.",
+            Self::RequestTimeout => "The app took too long to answer.",
+            Self::WorkerHangs => "The app process does not react.",
             Self::Overload => "The server is busy. Please try again.",
             Self::NoWorker => "The app is not running at the moment. Please try again.",
             Self::Draining => "The server is stopping. Please try again.",

@@ -42,8 +42,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerInfo>,
     /// Client connections at one time.
     pub conns_max: u32,
-    /// Requests in flight per worker.
-    pub worker_requests_max: u32,
+    /// Requests in flight per worker; `None`: as many as its loop can take.
+    pub worker_requests_max: Option<u32>,
     /// Requests waiting for a worker.
     pub queue_requests_max: u32,
     /// Longest wait for a worker.
@@ -56,6 +56,10 @@ pub struct Settings {
     pub client_silence_ms_max: u64,
     /// Silence of the worker while it owes an answer.
     pub worker_silence_ms_max: u64,
+    /// From a whole request head to the end of the answer's head; `u64::MAX` is no limit.
+    pub answer_ms_max: u64,
+    /// Silence of a worker's event loop after which it hangs; `u64::MAX` if it may be silent for ever.
+    pub hang_ms_max: u64,
     /// Silence of both sides of an upgraded connection.
     pub tunnel_idle_ms_max: u64,
     /// Time for a whole request, its body included; `u64::MAX` unless the app has a limit.
@@ -122,6 +126,8 @@ impl Settings {
             idle_ms_max: setup.idle_ms_max.into(),
             client_silence_ms_max: setup.client_silence_ms_max.into(),
             worker_silence_ms_max: setup.worker_silence_ms_max.into(),
+            answer_ms_max: setup.answer_ms_max.map_or(u64::MAX, u64::from),
+            hang_ms_max: setup.hang_ms_max.map_or(u64::MAX, u64::from),
             tunnel_idle_ms_max: TUNNEL_IDLE_MS_MAX,
             request_ms_max: u64::MAX,
             announces_idle: false,
@@ -153,13 +159,15 @@ impl Settings {
             core: None,
             listeners: vec![ListenerInfo::parse("exec")],
             conns_max: EXEC_CONNS_MAX,
-            worker_requests_max: u32::MAX,
+            worker_requests_max: None,
             queue_requests_max: 0,
             queue_ms_max: u64::MAX,
             head_ms_max: u64::MAX,
             idle_ms_max: u64::MAX,
             client_silence_ms_max: EXEC_CLOSING_MS_MAX,
             worker_silence_ms_max: u64::MAX,
+            answer_ms_max: u64::MAX,
+            hang_ms_max: u64::MAX,
             tunnel_idle_ms_max: u64::MAX,
             request_ms_max: u64::MAX,
             announces_idle: false,

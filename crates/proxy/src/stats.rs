@@ -15,6 +15,8 @@ pub struct Stats {
     pub refused: u64,
     /// Own answers with a 5xx status.
     pub failed: u64,
+    /// Those of them to requests that no worker took: the queue was full, or the wait in it too long.
+    pub shed: u64,
     /// Requests sent to a second worker.
     pub retried: u64,
     /// Connections accepted.

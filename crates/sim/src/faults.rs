@@ -33,6 +33,8 @@ pub struct FaultWishes {
     pub refusals: u64,
     /// The app's server closes and listens again.
     pub unlistens: u64,
+    /// Workers' event loops stand still for a while.
+    pub freezes: u64,
     /// The clock jumps by minutes.
     pub jumps: u64,
     /// Workers are replaced as in a reload.
@@ -58,6 +60,7 @@ impl FaultWishes {
             jumps: rate(8),
             reloads: rate(20),
             standbys: rate(30),
+            freezes: rate(20),
             ..Self::default()
         };
         if wishes.accepts > 0 {
@@ -89,19 +92,23 @@ enum Undo {
     Starve(PoolClass),
     Refuse(usize),
     Listen(usize),
+    Freeze(usize),
 }
 
 /// The faults of one world.
 pub struct Faults {
     wishes: FaultWishes,
     rng: Rng,
-    next_ms: [u64; 10],
+    next_ms: [u64; 11],
     active: Vec<(u64, Undo)>,
     jumps_left: u32,
 }
 
 /// Longest fault that should harm nobody: shorter than every time-out.
 const FAULT_MS_MAX: u64 = 800;
+
+/// Long enough to be called hanging.
+const FREEZE_MS_MAX: u64 = 2_500;
 
 impl Faults {
     /// The faults that `wishes` asks for.
@@ -126,7 +133,7 @@ impl Faults {
 
     /// No new faults; the present ones end now.
     pub fn stop(&mut self, net: &FakeNet, workers: &mut [Worker], ledger: &mut Ledger) {
-        self.next_ms = [u64::MAX; 10];
+        self.next_ms = [u64::MAX; 11];
         self.wishes.drain_ms = None;
         for (_, undo) in std::mem::take(&mut self.active) {
             end(undo, net, workers, ledger);
@@ -226,6 +233,12 @@ impl Faults {
             }
             8 => return Some(Order::Reload(index)),
             9 => return Some(Order::Standby(index)),
+            10 => {
+                let until = until + if self.rng.chance(30) { FREEZE_MS_MAX } else { 0 };
+                ledger.note(|| format!("worker {} freezes until {until}", workers[index].number));
+                workers[index].freeze(true);
+                self.active.push((until, Undo::Freeze(index)));
+            }
             _ => {}
         }
         None
@@ -259,7 +272,7 @@ impl Faults {
     }
 }
 
-fn rates(wishes: &FaultWishes) -> [u64; 10] {
+fn rates(wishes: &FaultWishes) -> [u64; 11] {
     [
         wishes.stalls,
         wishes.starvation,
@@ -271,6 +284,7 @@ fn rates(wishes: &FaultWishes) -> [u64; 10] {
         wishes.jumps,
         wishes.reloads,
         wishes.standbys,
+        wishes.freezes,
     ]
 }
 
@@ -280,5 +294,6 @@ fn end(undo: Undo, net: &FakeNet, workers: &mut [Worker], ledger: &mut Ledger) {
         Undo::Starve(class) => net.starve(class, false),
         Undo::Refuse(index) => workers[index].refuse(None, ledger),
         Undo::Listen(index) => workers[index].listen(true),
+        Undo::Freeze(index) => workers[index].freeze(false),
     }
 }

@@ -43,6 +43,8 @@ pub struct Worker {
     pub gauge: Arc<WorkerGauge>,
     /// It runs.
     pub alive: bool,
+    /// Its event loop stands still.
+    frozen: bool,
     transport: Transport,
     wishes: AppWishes,
     rng: Rng,
@@ -67,6 +69,7 @@ impl Worker {
             number,
             gauge: Arc::default(),
             alive: true,
+            frozen: false,
             transport,
             wishes,
             connect_ms: now_ms + rng.ms(0, 30),
@@ -96,6 +99,7 @@ impl Worker {
         // What it has just said takes a while to be heard.
         let heard = now_ms > self.connect_ms + 200;
         self.alive
+            && !self.frozen
             && heard
             && (self.transport == Transport::Http
                 || self.channel.as_ref().is_some_and(|channel| channel.is_listening()))
@@ -116,6 +120,11 @@ impl Worker {
         }
     }
 
+    /// Its event loop stands still, or goes on.
+    pub fn freeze(&mut self, on: bool) {
+        self.frozen = on;
+    }
+
     /// The app's server closes, or listens again.
     pub fn listen(&mut self, on: bool) {
         if let Some(channel) = &mut self.channel {
@@ -126,6 +135,10 @@ impl Worker {
     /// Does what it wants to do now. True when something happened.
     pub fn act(&mut self, net: &FakeNet, channels: Key, ledger: &mut Ledger) -> bool {
         if !self.alive {
+            return false;
+        }
+        if self.frozen {
+            ledger.frozen_ms = Some(ledger.now_ms);
             return false;
         }
         let mut happened = self.connect(net, channels, ledger);
@@ -276,7 +289,7 @@ impl Worker {
 
     /// When it wants to act by itself.
     pub fn wakes_ms(&self, now_ms: u64) -> u64 {
-        if !self.alive {
+        if !self.alive || self.frozen {
             return u64::MAX;
         }
         let mut at = match &self.channel {

@@ -99,7 +99,7 @@ fn observe(bytes: &[u8], mut piece: impl FnMut() -> usize) -> Observed {
         scenario.setup.conns_max,
         scenario.setup.worker_requests_max,
         scenario.setup.queue_requests_max,
-    ) = (4, 4, 4);
+    ) = (4, Some(4), 4);
     let (driver, net) = FakeDriver::new(&scenario.driver_config()).expect("memory");
     let parts = ShardParts {
         settings: scenario.settings(),

@@ -55,6 +55,8 @@ pub struct AppSpec {
     pub transport: Transport,
     /// When a worker is ready.
     pub ready: ReadySpec,
+    /// When a worker has hung for too long; none is never.
+    pub hang: Option<HangSpec>,
     /// How workers of another release follow.
     pub reload: ReloadSpec,
     /// When a worker is replaced by a fresh one.
@@ -76,8 +78,19 @@ pub enum ReadySpec {
     /// When it listens.
     #[default]
     Listen,
+    /// When it listens and the app has called `process.send('ready')`. For a command that is not Node's: when it listens.
+    Message,
     /// When it answers GET to this path with success (200 to 399). It begins with `/` and has no blanks.
     Answers(String),
+}
+
+/// Workers whose event loop does not turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HangSpec {
+    /// A worker that has been silent for so long is killed, milliseconds.
+    pub after_ms: u32,
+    /// It tells its stack at half that time.
+    pub stack: bool,
 }
 
 /// Limits of a worker; one that reaches a limit is replaced, without losing a request.

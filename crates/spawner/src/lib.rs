@@ -25,7 +25,7 @@ mod worker_command;
 pub use address::{AddressError, ListenAddress};
 pub use client::{CommandError, command, stop};
 pub use config::{
-    AppSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec, START_MS_MAX, STOP_MS_MAX,
+    AppSpec, HangSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec, START_MS_MAX, STOP_MS_MAX,
     SupervisorConfig, WorkerRange,
 };
 pub use exec_command::{ExecError, ExecSession, exit_code};

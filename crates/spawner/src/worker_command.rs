@@ -11,7 +11,7 @@ use hostler_protocol::control::{Transport, WorkerId};
 use hostler_protocol::worker::PROTOCOL_VERSION;
 use serde::Serialize;
 
-use crate::config::{AppSpec, Launch};
+use crate::config::{AppSpec, HangSpec, Launch, ReadySpec};
 use crate::runtime_dir::WorkerFolder;
 
 /// The report pipe's number in a worker; see `exec`.
@@ -29,6 +29,12 @@ const WORKERS: &str = "HOSTLER_WORKERS";
 /// Number of the worker's generation.
 const GENERATION: &str = "HOSTLER_GENERATION";
 
+/// Half the time after which a worker that hangs is killed: then it says where.
+const HANG: &str = "HOSTLER_HANG_MS";
+
+/// `message`: the app says when it is ready.
+const READY: &str = "HOSTLER_READY";
+
 /// Set for one worker of the app, for what must be done once.
 const LEADER: &str = "HOSTLER_LEADER";
 
@@ -44,6 +50,8 @@ pub(crate) const ENV_REMOVED_COMMAND: &[&str] = &[
     WORKERS,
     GENERATION,
     LEADER,
+    HANG,
+    READY,
     "NODE_UNIQUE_ID",
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
@@ -177,6 +185,12 @@ pub(crate) fn env(app: &AppSpec, facts: &WorkerFacts<'_>) -> Vec<(OsString, OsSt
     env.push((GENERATION.into(), facts.generation.to_string().into()));
     if facts.slot == 0 {
         env.push((LEADER.into(), "1".into()));
+    }
+    if let Some(HangSpec { after_ms, stack: true }) = app.hang {
+        env.push((HANG.into(), (after_ms / 2).to_string().into()));
+    }
+    if app.ready == ReadySpec::Message {
+        env.push((READY.into(), "message".into()));
     }
     if let Some(claim) = &facts.claim {
         let set_by_app = env.iter().rev().find(|(name, _)| name == "NODE_OPTIONS");

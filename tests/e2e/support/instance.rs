@@ -136,6 +136,7 @@ impl Instance {
                 requests: sum.requests + shard.requests,
                 refused: sum.refused + shard.refused,
                 failed: sum.failed + shard.failed,
+                shed: sum.shed + shard.shed,
                 retried: sum.retried + shard.retried,
                 starved: sum.starved + shard.starved,
                 sockets: sum.sockets + shard.sockets,

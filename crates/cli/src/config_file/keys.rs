@@ -14,7 +14,8 @@ use serde::Deserialize;
 
 pub(crate) use super::kinds::{
     Address, Choice, Count, CountOrAll, CountOrAuto, CountOrNone, CountOrRange, Duration,
-    DurationOrNone, File, ListenOrPath, Name, OnOff, ShellLine, Size, SizeOrNone, Word, names,
+    DurationOrNone, DurationOrOff, File, ListenOrPath, Name, OnOff, ShellLine, Size, SizeOrNone,
+    Word, names,
 };
 use super::typed::{Many, OneOrMany, Typed};
 use crate::args::{IoArg, LogFormat, TransportArg};
@@ -88,5 +89,8 @@ pub(crate) struct AppKeys {
     pub(crate) worker_timeout: Option<Typed<Duration>>,
     pub(crate) max_queue: Option<Typed<Count<0, COUNT_MOST>>>,
     pub(crate) queue_timeout: Option<Typed<Duration>>,
-    pub(crate) worker_requests: Option<Typed<Count<1, COUNT_MOST>>>,
+    pub(crate) worker_requests: Option<Typed<CountOrAuto<1, COUNT_MOST>>>,
+    pub(crate) request_timeout: Option<Typed<DurationOrNone>>,
+    pub(crate) hang_after: Option<Typed<DurationOrOff>>,
+    pub(crate) hang_stack: Option<Typed<OnOff>>,
 }

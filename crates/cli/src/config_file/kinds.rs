@@ -65,6 +65,9 @@ pub(crate) enum CountOrRange<const LEAST: u32, const MOST: u32> {}
 /// `30s` or `none`.
 #[derive(Debug)]
 pub(crate) enum DurationOrNone {}
+/// `30s` or `off`.
+#[derive(Debug)]
+pub(crate) enum DurationOrOff {}
 /// `listen` or a request target.
 #[derive(Debug)]
 pub(crate) enum ListenOrPath {}
@@ -135,6 +138,13 @@ impl Kind for DurationOrNone {
     const EXPECTED: &'static str = "\"none\" or a duration with a unit, such as \"12h\",";
     fn schema() -> Schema {
         json_schema!({ "type": "string", "pattern": format!("^(none|{DURATION}|{VARIABLE})$") })
+    }
+}
+
+impl Kind for DurationOrOff {
+    const EXPECTED: &'static str = "\"off\" or a duration with a unit, such as \"10s\",";
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": format!("^(off|{DURATION}|{VARIABLE})$") })
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use clap::Parser;
 
 use super::tests::Machine;
+use hostler_spawner::HangSpec;
+
 use super::*;
 use crate::args::{Cli, Verb};
 
@@ -127,6 +129,9 @@ worker_timeout = "6s"
 max_queue = 7
 queue_timeout = "8s"
 worker_requests = 9
+request_timeout = "14s"
+hang_after = "15s"
+hang_stack = false
 "#;
 
 #[test]
@@ -166,7 +171,9 @@ fn every_key_has_its_effect() {
     assert_eq!(config.app.env, env.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!((config.start_ms_max, config.stop_ms_max), (4_000, 5_000));
     assert_eq!((setup.queue_requests_max, setup.queue_ms_max), (7, 8_000));
-    assert_eq!(setup.worker_requests_max, 9);
+    assert_eq!(setup.worker_requests_max, Some(9));
+    assert_eq!((setup.answer_ms_max, setup.hang_ms_max), (Some(14_000), Some(15_000)));
+    assert_eq!(config.app.hang, Some(HangSpec { after_ms: 15_000, stack: false }));
     // Nothing was left at its default by accident.
     for row in rows(&settings) {
         assert!(matches!(row.source, Source::File(_)), "{row:?}");

@@ -27,7 +27,8 @@ pub(crate) struct Limits {
     pub(crate) body_bytes_max: Setting<Option<u64>>,
     pub(crate) queue_requests_max: Setting<u32>,
     pub(crate) queue_ms_max: Setting<u32>,
-    pub(crate) worker_requests_max: Setting<u32>,
+    /// `None` is as many as a worker's event loop can take.
+    pub(crate) worker_requests_max: Setting<Option<u32>>,
 }
 
 impl Limits {
@@ -49,7 +50,7 @@ impl Limits {
         })?;
         let requests =
             all.read("--worker-requests", requests, app.worker_requests.as_ref(), |text| {
-                text.count(&(1..=COUNT_MOST))
+                text.count_or_auto(&(1..=COUNT_MOST))
             })?;
         Ok(Self {
             conns_max: read_conns_max(all, descriptors)?,
@@ -57,7 +58,7 @@ impl Limits {
             body_bytes_max: Setting::chosen_or(body, None),
             queue_requests_max: Setting::chosen_or(queue, 1_024),
             queue_ms_max: Setting::chosen_or(wait, 10_000),
-            worker_requests_max: Setting::chosen_or(requests, 4_096),
+            worker_requests_max: Setting::chosen_or(requests, None),
         })
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) transport: Setting<Transport>,
     pub(crate) pin: Setting<bool>,
     pub(crate) ready: Setting<ReadySpec>,
+    /// A worker that hangs is asked for its stack.
+    pub(crate) hang_stack: Setting<bool>,
     /// Workers that a reload starts at a time; none is all.
     pub(crate) surge_max: Setting<Option<u32>>,
     pub(crate) cores: UsableCores,
@@ -124,6 +126,7 @@ impl Settings {
             io: Setting::chosen_or(io, IoArg::Auto).into(),
             pin: processes::read_pin(&all)?,
             ready: processes::read_ready(&all)?,
+            hang_stack: processes::read_hang_stack(&all)?,
             surge_max: processes::read_surge(&all)?,
             access_log: read_access_log(&all)?,
             log_format: Setting::chosen_or(log_format, LogFormat::Text),

@@ -89,15 +89,24 @@ fn number_or_auto(
     }
 }
 
+pub(super) fn read_hang_stack(all: &AsTyped<'_>) -> Result<Setting<bool>, SettingsError> {
+    let said = all.said(all.file.app.hang_stack.as_ref())?;
+    let of_file = said.map(|said| said.read(|text| text.on_off())).transpose()?;
+    let typed = all.args.processes.hang_stack;
+    let typed = typed.map(|switch| Setting { value: switch == Switch::On, source: Source::Option });
+    Ok(Setting::chosen_or(typed.or(of_file), true))
+}
+
 pub(super) fn read_ready(all: &AsTyped<'_>) -> Result<Setting<ReadySpec>, SettingsError> {
     let typed = all.args.processes.ready.as_deref();
     let chosen =
         all.read("--ready", typed, all.file.app.ready.as_ref(), |text| match text.text {
             "listen" => Ok(ReadySpec::Listen),
+            "message" => Ok(ReadySpec::Message),
             path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(ReadySpec::Answers(path.to_owned()))
             }
-            _ => Err(text.expected("listen, or a path like /health".to_owned())),
+            _ => Err(text.expected("listen, message, or a path like /health".to_owned())),
         })?;
     Ok(Setting::chosen_or(chosen, ReadySpec::Listen))
 }

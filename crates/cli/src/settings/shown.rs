@@ -154,11 +154,15 @@ fn server_rows(settings: &Settings) -> Vec<Row> {
 fn app_rows(settings: &Settings) -> Vec<Row> {
     let row = |key: &str, value, source: &Source| Row::new(Section::App, key, value, source);
     let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, .. } = settings;
-    let ready_text = match &ready.value { ReadySpec::Listen => "listen", ReadySpec::Answers(path) => path };
+    let ready_text = match &ready.value { ReadySpec::Listen => "listen", ReadySpec::Message => "message", ReadySpec::Answers(path) => path };
     let or_none = |value: Option<Value>| value.unwrap_or_else(|| Value::Text("none".to_owned()));
     let worker_count = match settings.worker_range {
         Some(range) => Value::Text(format!("{}..{}", range.min, range.max)),
         None => Value::Number(workers.value.into()),
+    };
+    let worker_requests = match limits.worker_requests_max.value {
+        None => row("worker_requests", Value::Text("auto".to_owned()), &limits.worker_requests_max.source),
+        Some(count) => row("worker_requests", Value::Number(count.into()), &limits.worker_requests_max.source).unit(" per worker and shard"),
     };
     let surge = surge_max.value.map_or_else(|| Value::Text("all".to_owned()), |max| Value::Number(max.into()));
     let mut rows = vec![row("name", Value::Text(app.name.value.clone()), &app.name.source)];
@@ -190,7 +194,10 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
         row("worker_timeout", Value::ms(times.worker_silence_ms_max.value), &times.worker_silence_ms_max.source),
         row("max_queue", Value::Number(limits.queue_requests_max.value.into()), &limits.queue_requests_max.source).unit(" per shard"),
         row("queue_timeout", Value::ms(limits.queue_ms_max.value), &limits.queue_ms_max.source),
-        row("worker_requests", Value::Number(limits.worker_requests_max.value.into()), &limits.worker_requests_max.source).unit(" per worker and shard"),
+        worker_requests,
+        row("request_timeout", or_none(times.answer_ms_max.value.map(Value::ms)), &times.answer_ms_max.source),
+        row("hang_after", times.hang_ms_max.value.map_or_else(|| Value::Text("off".to_owned()), Value::ms), &times.hang_ms_max.source),
+        row("hang_stack", Value::Switch(settings.hang_stack.value), &settings.hang_stack.source),
     ]);
     rows
 }

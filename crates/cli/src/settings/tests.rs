@@ -98,6 +98,22 @@ fn the_help_tells_the_true_defaults() {
         ("--idle-timeout", ms(&settings.times.idle_ms_max)),
         ("--client-timeout", ms(&settings.times.client_silence_ms_max)),
         ("--worker-timeout", ms(&settings.times.worker_silence_ms_max)),
+        (
+            "--request-timeout",
+            settings
+                .times
+                .answer_ms_max
+                .value
+                .map_or("none".to_owned(), |ms| crate::units::show_duration_ms(u64::from(ms))),
+        ),
+        (
+            "--hang-after",
+            settings
+                .times
+                .hang_ms_max
+                .value
+                .map_or("off".to_owned(), |ms| crate::units::show_duration_ms(u64::from(ms))),
+        ),
         ("--start-timeout", ms(&settings.times.start_ms_max)),
         ("--stop-timeout", ms(&settings.times.stop_ms_max)),
         ("--probation", ms(&settings.times.probation_ms)),
@@ -110,7 +126,14 @@ fn the_help_tells_the_true_defaults() {
             crate::units::show_size_bytes(settings.limits.head_bytes_max.value.into()),
         ),
         ("--max-queue", settings.limits.queue_requests_max.value.to_string()),
-        ("--worker-requests", settings.limits.worker_requests_max.value.to_string()),
+        (
+            "--worker-requests",
+            settings
+                .limits
+                .worker_requests_max
+                .value
+                .map_or("auto".to_owned(), |many| many.to_string()),
+        ),
     ] {
         let at =
             help.find(&format!("{option} <")).unwrap_or_else(|| panic!("no {option} in {help}"));

@@ -78,7 +78,10 @@ const WRONG: &[(&str, &str)] = &[
         "app[0].workers: `8..2` is not usable: two numbers from 1 to 512 (2..8)",
     ),
     ("[[app]]\ntransport = \"tcp\"", "app[0].transport: `tcp` is not usable: frames or http"),
-    ("[[app]]\nready = \"health\"", "app[0].ready: `health` is not usable: listen, or a path"),
+    (
+        "[[app]]\nready = \"health\"",
+        "app[0].ready: `health` is not usable: listen, message, or a path",
+    ),
     ("[[app]]\nmax_surge = 0", "app[0].max_surge: `0` is not usable: all or a whole number"),
     ("[[app]]\nprobation = 3", "app[0].probation: `3` is not usable: a duration with a unit"),
     ("[[app]]\ndrain_timeout = \"2h\"", "app[0].drain_timeout: `2h` is not usable"),
@@ -101,6 +104,9 @@ const WRONG: &[(&str, &str)] = &[
         "[[app]]\nqueue_timeout = 30",
         "app[0].queue_timeout: `30` is not usable: a duration with a unit",
     ),
+    ("[[app]]\nrequest_timeout = 5", "app[0].request_timeout: `5` is not usable: a duration"),
+    ("[[app]]\nhang_after = \"1s\"", "app[0].hang_after: `1s` is not usable: a duration"),
+    ("[[app]]\nhang_stack = \"yes\"", "app[0].hang_stack: `yes` is not usable: true or false"),
     ("[[app]]\nworker_requests = 0", "app[0].worker_requests: `0` is not usable"),
 ];
 

@@ -25,8 +25,9 @@ pub struct ProxySetup {
     pub io: IoChoice,
     /// Client connections per shard.
     pub conns_max: u32,
-    /// Requests in flight per worker and shard before dispatch looks elsewhere or queues.
-    pub worker_requests_max: u32,
+    /// Requests in flight per worker and shard before dispatch looks elsewhere or queues; `None`: as many as the worker's event
+    /// loop can take.
+    pub worker_requests_max: Option<u32>,
     /// Requests waiting for a worker, per shard.
     pub queue_requests_max: u32,
     /// Longest wait in that queue, milliseconds.
@@ -39,6 +40,12 @@ pub struct ProxySetup {
     pub client_silence_ms_max: u32,
     /// Silence of the worker while a response is due, milliseconds.
     pub worker_silence_ms_max: u32,
+    /// From a whole request head to the end of the answer's head, milliseconds; `None` = no limit.
+    #[serde(default)]
+    pub answer_ms_max: Option<u32>,
+    /// Silence of a worker's event loop after which it hangs, milliseconds; `None` = never.
+    #[serde(default)]
+    pub hang_ms_max: Option<u32>,
     /// Request head size, bytes.
     pub head_bytes_max: u32,
     /// Request body size, bytes; `None` = no limit.
@@ -189,6 +196,21 @@ pub enum FromProxy {
         worker: WorkerId,
         /// What happened.
         why: String,
+    },
+    /// A worker's event loop seems to hang: nothing has been heard of it for [`ProxySetup::hang_ms_max`]. Its clients have been
+    /// answered, and it gets no new ones. Said once.
+    WorkerSilent {
+        /// The worker.
+        worker: WorkerId,
+        /// How long nothing has been heard, milliseconds.
+        silent_ms: u32,
+        /// Requests that it had in flight.
+        in_flight: u32,
+    },
+    /// A worker that was called silent has spoken again, and serves on.
+    WorkerBack {
+        /// The worker.
+        worker: WorkerId,
     },
     /// All connections are finished; the proxy exits now.
     Drained {

@@ -24,6 +24,9 @@ pub struct ShardStatus {
     pub refused: u64,
     /// Responses made by the proxy itself with a 5xx status.
     pub failed: u64,
+    /// Those of them to requests that no worker took: the queue was full, or the wait in it too long.
+    #[serde(default)]
+    pub shed: u64,
     /// Requests that were sent to a second worker.
     pub retried: u64,
     /// Times a socket had to wait for a receive buffer.

@@ -51,7 +51,21 @@ impl Conn {
             Phase::Lingering => LINGER_MS_MAX,
         };
         let deadline_ms = self.mark_ms.saturating_add(limit_ms);
-        deadline_ms.min(self.request_deadline_ms(settings)).min(self.farewell_ms())
+        deadline_ms
+            .min(self.request_deadline_ms(settings))
+            .min(self.farewell_ms())
+            .min(self.answer_deadline_ms(settings))
+    }
+
+    /// The moment at which the answer's head must be here, if it is not. A stream whose head is out may take as long as it likes.
+    fn answer_deadline_ms(&self, settings: &Settings) -> u64 {
+        let limited = settings.answer_ms_max != u64::MAX;
+        let waits = limited && (self.phase == Phase::Queued || self.is_unanswered());
+        if waits && !self.request.refusal.is_with_app() {
+            self.request.started_ms.saturating_add(settings.answer_ms_max)
+        } else {
+            u64::MAX
+        }
     }
 
     /// The moment at which the whole request must be here, if it is not.
@@ -116,6 +130,12 @@ impl Conn {
 
     fn exchange_late(&mut self, cx: &mut Context<'_>) {
         let unanswered = matches!(self.writing, Writing::AwaitHead);
+        if cx.now.ms >= self.answer_deadline_ms(cx.settings) {
+            let waited_ms = cx.now.ms.saturating_sub(self.request.started_ms);
+            cx.actions.push_back(Action::TimedOut(waited_ms));
+            self.answer(OwnAnswer::RequestTimeout, cx);
+            return;
+        }
         if cx.now.ms >= self.request_deadline_ms(cx.settings) {
             // As `requestTimeout` of Node (onRequestTimeout of _http_server.js): 408, if nothing has been said yet.
             match unanswered {

@@ -45,6 +45,8 @@ pub enum Event<'a> {
         /// The request had not left this process.
         unsent: bool,
     },
+    /// The worker's event loop hangs.
+    WorkerHangs,
     /// The worker takes this many more request body bytes.
     WorkerWindow(u32),
     /// The worker writes no more to an offered connection: it is wanted back, or may go back as we asked.
@@ -173,6 +175,8 @@ pub enum Action {
         /// Those, then what was read from it.
         read: Vec<u8>,
     },
+    /// The worker has had its time for this request, which has waited for so many milliseconds.
+    TimedOut(u64),
     /// Response bytes were consumed: let the worker send on.
     WorkerCredit(u32),
     /// The request left the worker; `Keep` says whether the link is sound.

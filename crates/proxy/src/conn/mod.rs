@@ -61,6 +61,7 @@ pub use self::refused::Refusal;
 pub use self::state::{BodyAsk, BodyLeft, Phase, Reading, Request, TunnelFlow, Writing};
 use crate::access_log::AccessLog;
 use crate::clock::Now;
+use crate::dispatch::limit::Began;
 use crate::request_id::RequestIds;
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -134,6 +135,8 @@ pub struct Conn {
     pub outbox: Outbox,
     /// How the two directions of its tunnel stand; the shard's.
     pub tunnel: TunnelFlow,
+    /// When its request was given to a worker; the shard's.
+    pub began: Began,
     /// It is counted among its worker's upgraded connections; the shard's.
     pub upgraded: bool,
     /// What it has asked of the large buffers; the shard's.
@@ -228,6 +231,7 @@ impl Conn {
             last_worker: None,
             outbox: Outbox::default(),
             tunnel: TunnelFlow::default(),
+            began: Began::LONG_AGO,
             upgraded: false,
             body_ask: BodyAsk::None,
             worker_idle_ms: None,
@@ -294,6 +298,7 @@ impl Conn {
             Event::WorkerEnded => self.worker_ended(cx),
             Event::WorkerReset => self.worker_reset(cx),
             Event::WorkerLost { unsent } => self.worker_lost(unsent, cx),
+            Event::WorkerHangs => self.worker_hangs(cx),
             Event::WorkerWindow(bytes) => self.worker_window(bytes, cx),
             Event::BodySent => self.body_sent(cx),
             Event::Deadline => self.deadline_passed(cx),

@@ -11,6 +11,9 @@ use crate::respond::OwnAnswer;
 /// Answers waiting for a client above which its next request is not looked at.
 pub(super) const PIPELINE_BYTES_MAX: u32 = 64 * 1024;
 
+/// FIN that comes later than this into the queue is no half close.
+const HALF_CLOSE_MS_MAX: u64 = 100;
+
 impl Conn {
     pub(super) fn received(&mut self, part: Part, cx: &mut Context<'_>) {
         if self.leaving != Leaving::No {
@@ -83,8 +86,12 @@ impl Conn {
                 self.ask_app(OwnAnswer::CUT_HEAD, read, cx);
             }
             Phase::Idle | Phase::Head => self.begin_close(cx),
-            // FIN may be all that a client had to add, or the end of its patience. In the queue it gets a moment in
-            // which a worker may take the request and Node decide; see `deadline.rs`.
+            // FIN may be all that a client had to add, or the end of its patience. Who half-closes does it behind the request,
+            // and gets a moment in which a worker may take it and Node decide (see `deadline.rs`); who waits first has left.
+            Phase::Queued if cx.now.ms.saturating_sub(self.mark_ms) > HALF_CLOSE_MS_MAX => {
+                cx.actions.push_back(Action::Undispatch);
+                self.abandon(cx);
+            }
             Phase::Queued => {}
             Phase::Exchange if matches!(self.reading, Reading::Done) => {
                 // As on a socket of its own: Node decides whether a half-closed client gets its answer.

@@ -38,13 +38,15 @@ fn settings() -> Settings {
         listeners: vec!["127.0.0.1:3000".into()],
         io: IoChoice::Epoll,
         conns_max: 8,
-        worker_requests_max: 8,
+        worker_requests_max: Some(8),
         queue_requests_max: 8,
         queue_ms_max: 5_000,
         head_ms_max: 10_000,
         idle_ms_max: 75_000,
         client_silence_ms_max: 30_000,
         worker_silence_ms_max: 60_000,
+        answer_ms_max: None,
+        hang_ms_max: Some(10_000),
         head_bytes_max: 16_384,
         body_bytes_max: Some(1_000_000),
         access_log: None,
@@ -138,6 +140,7 @@ impl World {
             Action::Receive(ReceiveMode::Stream) => "stream".into(),
             Action::Receive(ReceiveMode::Once(PoolClass::Body)) => "once body".into(),
             Action::Receive(ReceiveMode::Once(class)) => format!("once {class:?}"),
+            Action::TimedOut(_) => "timed out".into(),
             Action::ShutdownWrite => {
                 assert!(self.in_flight.is_empty() && self.conn.outbox.is_empty());
                 "fin".into()

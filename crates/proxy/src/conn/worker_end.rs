@@ -83,4 +83,18 @@ impl Conn {
             _ => {}
         }
     }
+
+    /// The worker's event loop hangs, and the client need not wait until somebody ends it. The request is not repeated: perhaps it
+    /// is the one that hangs the worker.
+    pub(super) fn worker_hangs(&mut self, cx: &mut Context<'_>) {
+        match (self.phase, &self.writing, self.request.refusal) {
+            _ if self.offered.is_some() => {}
+            (Phase::Exchange, Writing::AwaitHead, Refusal::Asked(answer))
+            | (Phase::Tunnel, _, Refusal::Asked(answer)) => self.answer(answer, cx),
+            (Phase::Exchange, Writing::AwaitHead, _) => self.answer(OwnAnswer::WorkerHangs, cx),
+            (Phase::Exchange, _, _) => self.truncated(cx),
+            (Phase::Tunnel, _, _) => self.worker_reset(cx),
+            _ => {}
+        }
+    }
 }

@@ -32,7 +32,7 @@ fn load(dispatch: &Dispatch, index: u16, requests: u32) {
 
 #[test]
 fn the_own_core_is_preferred_until_it_is_clearly_busier() {
-    let mut dispatch = Dispatch::new(home(Some(1)), 100, 10);
+    let mut dispatch = Dispatch::new(home(Some(1)), Some(100), Queue::new(10, 1_000));
     let other = worker(&mut dispatch, 1, Some(0));
     let own = worker(&mut dispatch, 2, Some(1));
     assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(own));
@@ -44,7 +44,7 @@ fn the_own_core_is_preferred_until_it_is_clearly_busier() {
 
 #[test]
 fn who_is_not_pinned_has_a_home_by_its_number() {
-    let mut dispatch = Dispatch::new(home(None), 100, 10);
+    let mut dispatch = Dispatch::new(home(None), Some(100), Queue::new(10, 1_000));
     let strangers = [worker(&mut dispatch, 0, None), worker(&mut dispatch, 2, None)];
     let own = worker(&mut dispatch, 1, None);
     let second = worker(&mut dispatch, 3, None);
@@ -62,7 +62,7 @@ fn short_requests_stay_at_home_and_long_ones_go_where_nobody_waits() {
     for (answers, ahead) in
         [(50_000, 32), (10_000, 10), (1_000, 1), (900, 0), (5, 0), (0, PREFERENCE)]
     {
-        let mut dispatch = Dispatch::new(home(None), 1_000, 10);
+        let mut dispatch = Dispatch::new(home(None), Some(1_000), Queue::new(10, 1_000));
         let other = worker(&mut dispatch, 0, None);
         let own = worker(&mut dispatch, 1, None);
         for _ in 0..answers {
@@ -70,7 +70,7 @@ fn short_requests_stay_at_home_and_long_ones_go_where_nobody_waits() {
             gauge.begin();
             gauge.end();
         }
-        dispatch.get_mut(own).expect("there").measure(1_000, 100);
+        dispatch.get_mut(own).expect("there").measure(1_000, 0, 100);
         load(&dispatch, own, ahead);
         assert_eq!(dispatch.choose(100, None, false, |_| true), Ok(own), "{answers}");
         load(&dispatch, own, 1);
@@ -80,7 +80,7 @@ fn short_requests_stay_at_home_and_long_ones_go_where_nobody_waits() {
 
 #[test]
 fn who_becomes_slow_is_no_longer_ahead() {
-    let mut dispatch = Dispatch::new(home(None), 1_000, 10);
+    let mut dispatch = Dispatch::new(home(None), Some(1_000), Queue::new(10, 1_000));
     let other = worker(&mut dispatch, 0, None);
     let own = worker(&mut dispatch, 1, None);
     for _ in 0..50_000 {
@@ -88,18 +88,18 @@ fn who_becomes_slow_is_no_longer_ahead() {
         gauge.begin();
         gauge.end();
     }
-    dispatch.get_mut(own).expect("there").measure(1_000, 100);
+    dispatch.get_mut(own).expect("there").measure(1_000, 0, 100);
     load(&dispatch, own, 5);
     assert_eq!(dispatch.choose(100, None, false, |_| true), Ok(own));
     assert_eq!(dispatch.choose(100, None, true, |_| true), Ok(other), "connections that stay");
     // Not one answer in the next 100 ms, and the loop was busy.
-    dispatch.get_mut(own).expect("there").measure(1_000, 200);
+    dispatch.get_mut(own).expect("there").measure(1_000, 0, 200);
     assert_eq!(dispatch.choose(200, None, false, |_| true), Ok(other));
 }
 
 #[test]
 fn no_worker_and_full_workers_are_told_apart() {
-    let mut dispatch = Dispatch::new(home(None), 1, 10);
+    let mut dispatch = Dispatch::new(home(None), Some(1), Queue::new(10, 1_000));
     assert_eq!(dispatch.choose(0, None, false, |_| true), Err(Busy::NoWorker));
     let only = worker(&mut dispatch, 1, None);
     assert_eq!(dispatch.choose(0, None, false, |_| true), Ok(only));
@@ -110,24 +110,18 @@ fn no_worker_and_full_workers_are_told_apart() {
 }
 
 #[test]
-fn a_stuck_loop_is_the_last_choice_but_still_one() {
-    let mut dispatch = Dispatch::new(home(None), 100, 10);
+fn a_stuck_loop_gets_nothing_even_if_there_is_no_other() {
+    let mut dispatch = Dispatch::new(home(None), Some(100), Queue::new(10, 1_000));
     let stuck = worker(&mut dispatch, 1, None);
-    let worker_stuck = dispatch.get_mut(stuck).expect("there");
-    worker_stuck.address.transport = Transport::Frames;
-    worker_stuck.channel = Some(0);
-    load(&dispatch, stuck, 1);
+    dispatch.get_mut(stuck).expect("there").pulse.beat(1, 0);
     let free = worker(&mut dispatch, 2, None);
     load(&dispatch, free, 50);
-    assert_eq!(dispatch.choose(SILENCE_MS + 1, None, false, |_| true), Ok(free));
+    assert_eq!(dispatch.choose(350, None, false, |_| true), Ok(stuck));
+    assert_eq!(dispatch.choose(351, None, false, |_| true), Ok(free));
+    assert_eq!(dispatch.choose(351, Some(1), false, |_| true), Ok(free));
     dispatch.remove(free);
-    assert_eq!(dispatch.choose(SILENCE_MS + 1, None, false, |_| true), Ok(stuck));
-}
-
-#[test]
-fn the_queue_is_bounded_and_can_be_left() {
-    let mut dispatch = Dispatch::new(home(None), 1, 2);
-    assert!(dispatch.enqueue(1) && dispatch.enqueue(2) && !dispatch.enqueue(3));
-    dispatch.leave_queue(1);
-    assert_eq!((dispatch.dequeue(), dispatch.dequeue()), (Some(2), None));
+    assert_eq!(dispatch.choose(351, None, false, |_| true), Err(Busy::AllFull));
+    assert!(!dispatch.is_served(351));
+    dispatch.get_mut(stuck).expect("there").pulse.hear(360);
+    assert_eq!(dispatch.choose(360, None, false, |_| true), Ok(stuck));
 }

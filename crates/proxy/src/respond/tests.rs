@@ -14,6 +14,8 @@ fn all() -> Vec<OwnAnswer> {
         OwnAnswer::WorkerLost,
         OwnAnswer::WorkerBroken,
         OwnAnswer::WorkerTimeout,
+        OwnAnswer::RequestTimeout,
+        OwnAnswer::WorkerHangs,
         OwnAnswer::Overload,
         OwnAnswer::NoWorker,
         OwnAnswer::Draining,

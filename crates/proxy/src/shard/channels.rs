@@ -54,7 +54,7 @@ impl<D: Driver> Shard<D> {
             return;
         };
         self.channel_serial += 1;
-        let mut channel = Channel::new(socket, self.channel_serial, self.now.ms);
+        let mut channel = Channel::new(socket, self.channel_serial);
         channel.peer = peer.and_then(|peer| {
             peer.inspect_err(|error| tracing::debug!(%error, "a process cannot be named")).ok()
         });
@@ -66,12 +66,9 @@ impl<D: Driver> Shard<D> {
         let Some(channel) = self.channels[usize::from(index)].as_mut() else {
             return;
         };
-        channel.heard_ms = self.now.ms;
         let socket = channel.socket;
-        if let Some(worker) = channel.worker.and_then(|id| self.dispatch.find(id))
-            && let Some(worker) = self.dispatch.get_mut(worker)
-        {
-            worker.heard_ms = self.now.ms;
+        if let Some(worker) = channel.worker.and_then(|id| self.dispatch.find(id)) {
+            self.hear(worker);
         }
         let pool = self.driver.pool();
         let scarce = pool.free(PoolClass::Channel) < pool.capacity(PoolClass::Channel) / 4;
@@ -178,8 +175,11 @@ impl<D: Driver> Shard<D> {
         let Some(worker) = id.and_then(|id| self.dispatch.find(id)) else {
             return;
         };
+        // The limit may have grown.
+        self.pump |= !self.dispatch.queue.is_empty();
         if let Some(worker) = self.dispatch.get_mut(worker) {
-            worker.measure(beat.utilisation_permille, self.now.ms);
+            worker.pulse.beat(beat.in_flight, self.now.ms);
+            worker.measure(beat.utilisation_permille, beat.loop_delay_us, self.now.ms);
             worker.gauge.heartbeat(
                 beat.loop_delay_us,
                 beat.utilisation_permille,
@@ -241,11 +241,11 @@ impl<D: Driver> Shard<D> {
         let Some(channel) = self.channels[usize::from(index)].as_ref() else {
             return;
         };
-        let Some(worker) = channel.worker.and_then(|id| self.dispatch.find(id)) else {
+        let Some(found) = channel.worker.and_then(|id| self.dispatch.find(id)) else {
             return;
         };
         let phase = channel.phase;
-        let Some(worker) = self.dispatch.get_mut(worker) else {
+        let Some(worker) = self.dispatch.get_mut(found) else {
             return;
         };
         if phase == ChannelPhase::Greeting {
@@ -254,12 +254,13 @@ impl<D: Driver> Shard<D> {
         let is_new = worker.channel != Some(index);
         worker.channel = Some(index);
         worker.silent = phase == ChannelPhase::Silent;
-        worker.heard_ms = self.now.ms;
         self.pump = true;
         if is_new {
             let worker = worker.address.worker.0;
             (self.events)(ShardEvent::WorkerServing { worker });
         }
+        self.hear(found);
+        self.watch(found, phase == ChannelPhase::Open);
     }
 
     /// Index of the open channel of the process with this number.
@@ -288,7 +289,7 @@ impl<D: Driver> Shard<D> {
             }
         }
         self.owners = owners;
-        self.pump |= self.dispatch.queued() > 0;
+        self.pump |= !self.dispatch.queue.is_empty();
     }
 
     /// The end of a channel: its requests are lost or go elsewhere.
@@ -302,6 +303,7 @@ impl<D: Driver> Shard<D> {
             && entry.channel == Some(index)
         {
             entry.channel = None;
+            entry.pulse.rest();
         }
         if let Some(worker) = channel.worker {
             (self.events)(ShardEvent::WorkerLost { worker, why: why.to_owned() });

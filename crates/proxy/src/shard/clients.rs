@@ -148,7 +148,7 @@ impl<D: Driver> Shard<D> {
                 let fresh = conn.request.retries == 0;
                 self.dispatch_request(slot, fresh);
             }
-            Action::Undispatch => self.dispatch.leave_queue(slot),
+            Action::Undispatch => self.dispatch.queue.leave(slot),
             Action::WorkerHead => self.worker_head(slot),
             Action::WorkerBody(part) => self.worker_body(slot, part),
             Action::WorkerEnd(trailers) => self.worker_end(slot, &trailers),
@@ -156,6 +156,7 @@ impl<D: Driver> Shard<D> {
             Action::WorkerCredit(bytes) => self.worker_credit(slot, bytes),
             Action::Release(keep) => self.release_link(slot, keep),
             Action::WorkerBroken { lead, read } => self.worker_broken(slot, &lead, &read),
+            Action::TimedOut(waited_ms) => self.timed_out(slot, waited_ms),
             Action::Upgraded => self.upgraded(slot),
             Action::WorkerHold => self.worker_hold(slot),
             Action::GiveBack { lead, read } => self.give_back(slot, lead, &read),

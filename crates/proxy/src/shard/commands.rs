@@ -73,6 +73,20 @@ pub enum ShardEvent {
         /// Which drain this is about.
         drain: u32,
     },
+    /// The worker's event loop seems to hang; it has nothing of this shard's in flight any more.
+    WorkerSilent {
+        /// The supervisor's number.
+        worker: u32,
+        /// How long nothing has been heard of it, milliseconds.
+        silent_ms: u64,
+        /// Requests that it had in flight, of all shards.
+        in_flight: u32,
+    },
+    /// It has spoken again.
+    WorkerBack {
+        /// The supervisor's number.
+        worker: u32,
+    },
     /// This shard can send requests to the worker.
     WorkerServing {
         /// The supervisor's number.
@@ -220,10 +234,11 @@ impl<D: Driver> Shard<D> {
             conns: self.conns.used(),
             in_flight: self.dispatch.in_flight(),
             upgraded: self.dispatch.upgraded(),
-            queued: self.dispatch.queued() as u32,
+            queued: self.dispatch.queue.len() as u32,
             requests: self.stats.requests,
             refused: self.stats.refused,
             failed: self.stats.failed,
+            shed: self.stats.shed,
             retried: self.stats.retried,
             starved: usage.starved,
             sockets: usage.sockets,

@@ -11,6 +11,8 @@ use super::Shard;
 use super::links::HEAD_FRAME_EXTRA;
 use crate::conn::{Event, Link, Phase, Refusal};
 use crate::dispatch::Busy;
+use crate::dispatch::limit::Began;
+use crate::dispatch::queue::Place;
 use crate::respond::OwnAnswer;
 
 impl<D: Driver> Shard<D> {
@@ -29,17 +31,37 @@ impl<D: Driver> Shard<D> {
             }
             return;
         }
-        if self.dispatch.queued() == 0 && self.grant(slot, fresh).is_ok() {
+        if self.dispatch.queue.is_empty() && self.grant(slot, fresh).is_ok() {
             return;
         }
-        if self.dispatch.enqueue(slot) {
-            self.pump = true;
+        match self.dispatch.queue.enqueue(slot, self.now.ms) {
+            Place::Waiting => self.pump = true,
+            // It hears of it in a moment.
+            Place::Shed => {}
+            Place::Full => {
+                let answer = self.refusal();
+                self.step_only(slot, Event::Refused(answer));
+            }
+        }
+    }
+
+    /// Our answer to a request that no worker takes.
+    fn refusal(&mut self) -> OwnAnswer {
+        self.stats.shed += 1;
+        if self.draining.is_some() {
+            OwnAnswer::Draining
+        } else if self.dispatch.is_served(self.now.ms) {
+            OwnAnswer::Overload
         } else {
-            let answer = match self.choose(slot) {
-                Err(Busy::NoWorker) => OwnAnswer::NoWorker,
-                _ => OwnAnswer::Overload,
-            };
-            self.step_only(slot, Event::Refused(answer));
+            OwnAnswer::NoWorker
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn expire_queue(&mut self) {
+        while let Some(slot) = self.dispatch.queue.expire(self.now.ms) {
+            let answer = self.refusal();
+            self.step(slot, Event::Refused(answer));
         }
     }
 
@@ -81,12 +103,10 @@ impl<D: Driver> Shard<D> {
         let Some(worker) = self.dispatch.get_mut(index) else {
             return Err(Busy::NoWorker);
         };
-        if worker.in_flight == worker.upgraded {
-            // An idle worker beats once a second only: its silence counts from now on.
-            worker.heard_ms = self.now.ms;
-        }
+        worker.pulse.ask(self.now.ms);
         worker.in_flight += 1;
         worker.gauge.begin();
+        conn.began = worker.limit.begin(self.now.ms);
         conn.request.worker = Some(worker.address.worker.0);
         conn.last_worker = conn.request.worker;
         let refused = conn.request.refusal.is_with_app();
@@ -100,7 +120,7 @@ impl<D: Driver> Shard<D> {
             _ => match self.plain_for(index, slot) {
                 Some(plain) => Link::Plain { worker: index, plain },
                 None => {
-                    self.unload(index);
+                    self.unload(index, slot);
                     return Err(Busy::AllFull);
                 }
             },
@@ -114,14 +134,15 @@ impl<D: Driver> Shard<D> {
     /// Serves waiting requests while workers have room.
     pub(super) fn serve_queue(&mut self) {
         self.pump = false;
-        while let Some(slot) = self.dispatch.dequeue() {
+        while let Some(slot) = self.dispatch.queue.get(0) {
             if self.conns.get(slot).is_none_or(|conn| conn.phase() != Phase::Queued) {
+                self.dispatch.queue.leave(slot);
                 continue;
             }
             if self.grant(slot, false).is_err() {
-                self.dispatch.requeue_first(slot);
                 return;
             }
+            self.dispatch.queue.serve(0, self.now.ms);
             self.settle(slot);
         }
     }
@@ -135,9 +156,10 @@ impl<D: Driver> Shard<D> {
             && let Some(entry) = self.dispatch.get_mut(worker)
         {
             conn.upgraded = true;
+            entry.limit.end(std::mem::replace(&mut conn.began, Began::LONG_AGO), self.now.ms);
             entry.upgraded += 1;
             entry.gauge.upgrade_begin();
-            self.pump |= self.dispatch.queued() > 0;
+            self.pump |= !self.dispatch.queue.is_empty();
             self.end_if_closing(slot, worker);
         }
     }
@@ -153,8 +175,11 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    pub(super) fn unload(&mut self, index: u16) {
+    /// The request of `slot` is no longer at the worker.
+    pub(super) fn unload(&mut self, index: u16, slot: u32) {
+        let began = self.conns.get(slot).map_or(Began::LONG_AGO, |conn| conn.began);
         if let Some(worker) = self.dispatch.get_mut(index) {
+            worker.limit.end(began, self.now.ms);
             worker.in_flight -= 1;
             worker.gauge.end();
         }

@@ -264,21 +264,21 @@ impl<D: Driver> Shard<D> {
                     entry.write_always(self.driver.pool(), |out| out.close(tag, conn.broken));
                     mark_dirty(&mut self.dirty, entry, channel);
                 }
-                self.unload(worker);
+                self.unload(worker, slot);
             }
             Link::Tunnel { worker, channel, .. } => {
                 self.upgrade_over(slot, worker);
                 self.close_tunnel(slot, channel);
-                self.unload(worker);
+                self.unload(worker, slot);
             }
             Link::Plain { worker, plain } => {
                 let idle_ms = conn.worker_idle_ms.take();
                 self.upgrade_over(slot, worker);
                 self.release_plain(plain, keep, idle_ms);
-                self.unload(worker);
+                self.unload(worker, slot);
             }
         }
-        self.pump |= self.dispatch.queued() > 0;
+        self.pump |= !self.dispatch.queue.is_empty();
     }
 }
 

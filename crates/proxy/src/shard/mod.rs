@@ -16,6 +16,7 @@ mod links;
 mod offers;
 mod owner;
 mod plains;
+mod silence;
 mod slab;
 mod tunnels;
 
@@ -37,6 +38,7 @@ use self::slab::Slab;
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::conn::{Action, Conn};
+use crate::dispatch::queue::Queue;
 use crate::dispatch::{Dispatch, Home};
 use crate::request_id::RequestIds;
 use crate::settings::{PLAIN_CONNS_PER_CLIENT, Settings};
@@ -75,6 +77,8 @@ pub struct Shard<D: Driver> {
     listeners: Vec<ListenerId>,
     /// Listeners that wait for descriptors, and until when.
     accept_paused: Vec<(ListenerId, u64)>,
+    /// When to look for workers that hang.
+    look_ms: u64,
     /// Client listeners are off because all connection slots are taken.
     accept_full: bool,
     /// Connections that were accepted in the same turn as the last free slot was taken; the next free slots are
@@ -143,7 +147,7 @@ impl<D: Driver> Shard<D> {
             dispatch: Dispatch::new(
                 Home { core: settings.core, shard: settings.shard, shards: settings.shards },
                 settings.worker_requests_max,
-                settings.queue_requests_max,
+                Queue::new(settings.queue_requests_max, settings.queue_ms_max),
             ),
             timers: Wheel::new(settings.conns_max + plains_max),
             request_head: Box::new(RequestHead::new()),
@@ -152,6 +156,7 @@ impl<D: Driver> Shard<D> {
             stats: Stats::default(),
             listeners,
             accept_paused: Vec::new(),
+            look_ms: u64::MAX,
             accept_full: false,
             bodies_asked: 0,
             accepted: VecDeque::new(),
@@ -215,9 +220,13 @@ impl<D: Driver> Shard<D> {
         }
         self.completions = completions;
         self.end_leaving();
-        self.expire();
         // A wait for a suspected worker may be over; looking is cheap and happens only while requests wait.
         self.pump |= waited_for_suspect;
+        if self.pump {
+            self.serve_queue();
+        }
+        self.expire_queue();
+        self.expire();
         if self.pump {
             self.serve_queue();
         }
@@ -247,8 +256,10 @@ impl<D: Driver> Shard<D> {
         let drain = self.draining.map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
         let log = self.log.as_ref().and_then(|log| log.wait_ms(self.now.ms));
         let suspect = self.dispatch.suspect_wait_ms(self.now.ms);
+        let queue = self.dispatch.queue.expires_in_ms(self.now.ms);
         let head = self.head_wait_ms();
-        [timers, accept, drain, log, suspect, head]
+        let look = (self.look_ms < u64::MAX).then(|| self.look_ms.saturating_sub(self.now.ms));
+        [timers, accept, drain, log, suspect, queue, head, look]
             .into_iter()
             .flatten()
             .min()
@@ -331,6 +342,7 @@ impl<D: Driver> Shard<D> {
 
     fn expire(&mut self) {
         self.end_head_waits();
+        self.look_for_silence();
         while let Some(timer) = self.timers.expire(self.now.ms) {
             if timer < self.settings.conns_max {
                 self.client_deadline(timer);

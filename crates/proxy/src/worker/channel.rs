@@ -58,8 +58,6 @@ pub struct Channel {
     pub peer: Option<Peer>,
     /// Decodes what arrives.
     pub reader: FrameReader,
-    /// When it last said anything, milliseconds.
-    pub heard_ms: u64,
     /// Marked for a flush at the end of the turn.
     pub dirty: bool,
     /// Something of what waits is more than credit.
@@ -85,7 +83,7 @@ pub struct Channel {
 
 impl Channel {
     /// A channel on a socket that was just accepted.
-    pub fn new(socket: SocketId, serial: u32, now_ms: u64) -> Self {
+    pub fn new(socket: SocketId, serial: u32) -> Self {
         Self {
             socket,
             serial,
@@ -93,7 +91,6 @@ impl Channel {
             worker: None,
             peer: None,
             reader: FrameReader::new(),
-            heard_ms: now_ms,
             dirty: false,
             urgent: false,
             parts: VecDeque::with_capacity(2 * PARTS_PER_SEND_MAX),

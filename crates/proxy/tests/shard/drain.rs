@@ -58,7 +58,7 @@ fn tunnels_and_stuck_requests_are_cut_at_the_deadline() {
 
 #[test]
 fn a_queued_request_is_served_before_the_end() {
-    let mut world = World::new(|setup| setup.worker_requests_max = 1);
+    let mut world = World::new(|setup| setup.worker_requests_max = Some(1));
     let mut worker = world.framed(1);
     let clients = [world.client_with(GET), world.client_with(GET)];
     world.shard.command(ShardCommand::Drain { deadline_ms: 5_000 });

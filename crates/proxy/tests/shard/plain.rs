@@ -84,7 +84,7 @@ fn bytes_reported_with_the_next_request_are_not_its_answer() {
 fn bytes_that_come_with_an_answer_to_another_are_seen_in_time() {
     // One turn brings the answer to the first client, and with it a connection for the second, who waits. The surplus
     // is there and not yet received.
-    let mut world = World::new(|setup| setup.worker_requests_max = 1);
+    let mut world = World::new(|setup| setup.worker_requests_max = Some(1));
     let server = world.plain(1);
     let first = world.client_with(GET);
     let worker = server.accept().expect("connected");
@@ -215,7 +215,7 @@ fn idle_connections_are_bounded() {
     const MOST: u32 = 256;
     let mut world = World::new(|setup| {
         setup.conns_max = MOST + 40;
-        setup.worker_requests_max = 1_000;
+        setup.worker_requests_max = Some(1_000);
         setup.queue_requests_max = 1_000;
     });
     let server = world.plain(1);

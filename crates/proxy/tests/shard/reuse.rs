@@ -150,7 +150,7 @@ fn a_pause_for_want_of_descriptors_does_not_overrule_the_limit() {
 #[test]
 fn a_client_that_leaves_the_queue_frees_its_place() {
     let mut world = World::new(|setup| {
-        setup.worker_requests_max = 1;
+        setup.worker_requests_max = Some(1);
         setup.queue_requests_max = 2;
     });
     let mut worker = world.framed(1);

@@ -13,8 +13,8 @@ use hostler_protocol::control::{
 };
 use hostler_protocol::worker::peer::{self, PeerBody, PeerFrame, PeerHead, PeerReader};
 use hostler_protocol::worker::{
-    FromWorker, Listen, Offer, PROTOCOL_VERSION, Settings as AppSettings, StreamTag, Unlisten,
-    WorkerHello,
+    FromWorker, Heartbeat, Listen, Offer, PROTOCOL_VERSION, Settings as AppSettings, StreamTag,
+    Unlisten, WorkerHello,
 };
 use hostler_proxy::clock::Now;
 use hostler_proxy::shard::ShardParts;
@@ -24,6 +24,8 @@ use hostler_proxy::{Settings, Shard, ShardCommand, ShardEvent};
 use crate::ordered::{Order, Ordered};
 
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+/// How often workers beat.
+const BEAT_MS: u64 = 100;
 const CLIENTS: Key = Key(0);
 const CHANNELS: Key = Key(1 << 29);
 
@@ -33,6 +35,8 @@ pub(crate) struct World {
     pub(crate) net: FakeNet,
     pub(crate) events: Rc<RefCell<Vec<ShardEvent>>>,
     pub(crate) now_ms: u64,
+    /// Workers whose event loops turn.
+    beating: Vec<(u32, FakePeer)>,
     /// Set for the next turn only.
     pub(crate) order: Order,
     _commands: mpsc::SyncSender<ShardCommand>,
@@ -54,13 +58,15 @@ impl World {
             listeners: vec!["127.0.0.1:3000".into()],
             io: IoChoice::Epoll,
             conns_max: 8,
-            worker_requests_max: 64,
+            worker_requests_max: Some(64),
             queue_requests_max: 8,
             queue_ms_max: 5_000,
             head_ms_max: 10_000,
             idle_ms_max: 75_000,
             client_silence_ms_max: 30_000,
             worker_silence_ms_max: 60_000,
+            answer_ms_max: None,
+            hang_ms_max: Some(10_000),
             head_bytes_max: 16_384,
             body_bytes_max: None,
             access_log: None,
@@ -93,7 +99,7 @@ impl World {
         };
         let driver = Ordered { driver, order: Rc::clone(&order) };
         let shard = Shard::new(driver, parts, now(0)).expect("a shard");
-        Self { shard, net, events, now_ms: 0, order, _commands: commands }
+        Self { shard, net, events, now_ms: 0, beating: Vec::new(), order, _commands: commands }
     }
 
     /// One turn; false when the shard has drained.
@@ -109,9 +115,29 @@ impl World {
         }
     }
 
+    /// Time passes, and the workers beat.
     pub(crate) fn later(&mut self, ms: u64) {
-        self.now_ms += ms;
+        let until_ms = self.now_ms + ms;
+        while self.now_ms < until_ms {
+            self.now_ms = until_ms.min(self.now_ms + BEAT_MS);
+            let mut beat = Vec::new();
+            peer::put_heartbeat(&mut beat, &Heartbeat { in_flight: 1, ..Heartbeat::default() });
+            for (_, peer) in &self.beating {
+                peer.write(&beat);
+            }
+            self.settle();
+        }
         self.settle();
+    }
+
+    /// The event loop of a worker stands still.
+    pub(crate) fn block(&mut self, number: u32) {
+        self.beating.retain(|(beating, _)| *beating != number);
+    }
+
+    /// It turns again.
+    pub(crate) fn unblock(&mut self, number: u32, worker: &Framed) {
+        self.beating.push((number, worker.peer.clone()));
     }
 
     pub(crate) fn client(&mut self) -> Client {
@@ -151,6 +177,7 @@ impl World {
         let worker = self.channel(number);
         worker.listen();
         self.settle();
+        self.unblock(number, &worker);
         worker
     }
 

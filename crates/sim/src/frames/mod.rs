@@ -164,6 +164,8 @@ impl FramesSide {
         match self.peer.read_at_most(most, &mut bytes) {
             FakeRead::Bytes => {
                 happened = true;
+                // Work makes an idle worker beat faster.
+                self.beat_ms = self.beat_ms.min(ledger.now_ms + 100);
                 self.reader.push(&bytes);
                 if let Err(why) = self.frames(ledger) {
                     ledger.violation(format!(
@@ -237,8 +239,8 @@ impl FramesSide {
         put_heartbeat(
             &mut bytes,
             &Heartbeat {
-                loop_delay_us: 5,
-                utilisation_permille: 1,
+                loop_delay_us: self.rng.pick(&[5, 5_000, 300_000]),
+                utilisation_permille: self.rng.pick(&[1, 500, 1_000]),
                 in_flight: 0,
                 heap_kib: 1,
                 rss_kib: 1,

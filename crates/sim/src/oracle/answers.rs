@@ -79,12 +79,15 @@ impl Ledger {
             (502, "worker-lost") => lost && !self.may_be_repeated(record),
             (502, "worker-broken") => last.is_some_and(|delivery| !delivery.honest),
             (504, "worker-timeout") => jumped || last.is_some_and(|delivery| delivery.too_slow),
+            (504, "worker-hangs") => jumped || since(self.frozen_ms),
             (503, "overload" | "no-worker") => jumped || lost || since(self.short_ms),
             (503, "draining") => self.drained_ms.is_some(),
             _ => false,
         };
         let robbed =
             last.is_some_and(|delivery| delivery.finished && delivery.honest && !delivery.lost);
+        // A worker that goes on after all may still answer; nobody waits for it any more.
+        let robbed = robbed && error != "worker-hangs";
         if !allowed || (robbed && !lost && !jumped && !matches!(status, 400..500)) {
             let record = self.records[id].clone();
             self.violation(format!(
@@ -172,7 +175,7 @@ impl Ledger {
             || since(self.jumped_ms)
             || (last.is_none() && self.idle_reset_ms.is_some())
             || self.drained_ms.is_some()
-            || (began && since(self.lost_ms));
+            || (began && (since(self.lost_ms) || since(self.frozen_ms)));
         self.note(|| format!("request {id}: no answer ({excuse:?})"));
         if !excused {
             let how = if began { "its answer was cut off" } else { "it was not answered" };

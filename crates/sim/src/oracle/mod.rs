@@ -42,6 +42,8 @@ pub struct Ledger {
     pub closings: Vec<Closing>,
     /// When an app last destroyed an idle connection.
     pub idle_reset_ms: Option<u64>,
+    /// When the event loop of a worker last stood still.
+    pub frozen_ms: Option<u64>,
     /// When no worker could last take a request.
     pub short_ms: Option<u64>,
     /// When the clock last jumped.
@@ -77,6 +79,7 @@ impl Ledger {
             losses_ms: Vec::new(),
             closings: Vec::new(),
             idle_reset_ms: None,
+            frozen_ms: None,
             short_ms: None,
             jumped_ms: None,
             drained_ms: None,

@@ -14,7 +14,8 @@ impl World {
         self.check_drains();
         let status = self.shard.status();
         let gauges: u32 = self.workers.iter().map(|worker| worker.gauge.in_flight()).sum();
-        let limit = self.scenario.setup.worker_requests_max;
+        let adapts = self.scenario.setup.worker_requests_max.is_none();
+        let limit = self.scenario.setup.worker_requests_max.unwrap_or(u32::MAX);
         let mut problems = Vec::new();
         if status.in_flight != gauges {
             problems.push(format!("{} in flight, and the gauges say {gauges}", status.in_flight));
@@ -37,7 +38,8 @@ impl World {
         };
         let open = self.workers.iter().zip(&self.plans).any(takes);
         let batches = self.shard.driver().pool().free(PoolClass::Batch) > 0;
-        if !open || !batches || self.faults.is_holding() {
+        // What the loop says about itself is chance here.
+        if adapts || !open || !batches || self.faults.is_holding() {
             self.ledger.short_ms = Some(self.ledger.now_ms);
         }
     }

@@ -11,8 +11,10 @@ use hostler_driver::fake::{FakeDriver, FakeNet, FakePeer, FakeServer};
 use hostler_protocol::control::{
     IoChoice, PlainAddress, ProxySetup, Transport, Typed, WorkerAddress, WorkerId,
 };
-use hostler_protocol::worker::peer::{PeerBody, PeerFrame, PeerReader, greeting, put};
-use hostler_protocol::worker::{FromWorker, PROTOCOL_VERSION, StreamTag};
+use hostler_protocol::worker::peer::{
+    PeerBody, PeerFrame, PeerReader, greeting, put, put_heartbeat,
+};
+use hostler_protocol::worker::{FromWorker, Heartbeat, PROTOCOL_VERSION, StreamTag};
 use hostler_proxy::shard::ShardParts;
 use hostler_proxy::stats::WorkerGauge;
 use hostler_proxy::{Settings, Shard, ShardCommand};
@@ -26,13 +28,15 @@ pub(crate) fn setup() -> ProxySetup {
         listeners: vec!["127.0.0.1:3000".into()],
         io: IoChoice::Epoll,
         conns_max: 256,
-        worker_requests_max: 256,
+        worker_requests_max: Some(256),
         queue_requests_max: 256,
         queue_ms_max: 10_000,
         head_ms_max: 10_000,
         idle_ms_max: 75_000,
         client_silence_ms_max: 60_000,
         worker_silence_ms_max: 60_000,
+        answer_ms_max: None,
+        hang_ms_max: Some(10_000),
         head_bytes_max: 16_384,
         body_bytes_max: None,
         log_json: false,
@@ -112,6 +116,11 @@ impl Rig {
 
     /// The worker reads what has come, and gives its frames.
     pub(crate) fn frames(&mut self) -> Vec<PeerFrame> {
+        if self.now_ms.is_multiple_of(100) {
+            let mut beat = Vec::new();
+            put_heartbeat(&mut beat, &Heartbeat { in_flight: 1, ..Heartbeat::default() });
+            self.channel.write(&beat);
+        }
         let mut bytes = Vec::new();
         self.channel.read(&mut bytes);
         self.reader.push(&bytes);

@@ -16,7 +16,7 @@ pub(super) fn explain_start(process: &Process, death: &Death) -> (String, Option
     }
     if let Some(condemned) = &process.condemned {
         let hint = if awaits_ready(process) {
-            "if the app never says so, leave HOSTLER_READY out: it is ready when it listens then"
+            "if the app never says so, leave out --ready message: it is ready when it listens then"
         } else {
             "if the app needs longer, raise the start time-out; if it serves by https, http2 or a \
              net server, it cannot be taken over yet"

@@ -26,6 +26,7 @@ mod command;
 pub(crate) mod death;
 mod event;
 mod explain;
+mod hang;
 mod health;
 mod leave;
 mod process;

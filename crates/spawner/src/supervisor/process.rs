@@ -10,6 +10,7 @@ use hostler_protocol::control::{
 
 use super::Settings;
 use super::command::Search;
+use super::hang::Hang;
 use super::health::Health;
 use super::release::Release;
 use super::slot::Slot;
@@ -55,6 +56,8 @@ pub(super) struct Process {
     pub(super) other_servers: Vec<String>,
     /// What is known of a command until it is ready.
     pub(super) search: Option<Search>,
+    /// It hangs.
+    pub(super) hang: Option<Hang>,
     /// It is asked whether it can serve.
     pub(super) health: Option<Health>,
     /// Where a command accepts connections.
@@ -152,7 +155,9 @@ impl Process {
             ],
             _ => [None, None],
         };
-        let others = [self.phase.deadline_ms(), self.ended_ms()];
+        let hang = self.hang.as_ref().and_then(Hang::until_ms);
+        let hang = hang.filter(|_| self.phase != ProcessPhase::Killed);
+        let others = [self.phase.deadline_ms(), self.ended_ms(), hang];
         tries.into_iter().chain(others).flatten().min()
     }
 

@@ -193,6 +193,10 @@ impl Machine {
                 }
             }
             FromProxy::WorkerLost { worker, why } => self.worker_lost(worker, &why, actions),
+            FromProxy::WorkerSilent { worker, silent_ms, in_flight } => {
+                self.worker_hangs(worker, silent_ms, in_flight, actions);
+            }
+            FromProxy::WorkerBack { worker } => self.worker_is_back(worker, actions),
             FromProxy::WorkerServing { worker } => self.worker_serving(worker),
             // The event loop keeps these for itself.
             FromProxy::ListenersClosed | FromProxy::Status { .. } => {}

@@ -162,19 +162,24 @@ pub(crate) struct Stuck {
 const SHOWN_FRAMES_MAX: usize = 8;
 
 impl Stuck {
+    /// Where it is, for the end of a sentence.
+    pub(crate) fn place(&self) -> String {
+        let frames: Vec<&str> =
+            self.stack.iter().take(SHOWN_FRAMES_MAX).map(String::as_str).collect();
+        match (frames.is_empty(), &self.why) {
+            (false, _) => format!("; it is in {}", frames.join(" < ")),
+            (true, Some(why)) => format!("; no stack: {why}"),
+            (true, None) => String::new(),
+        }
+    }
+
     /// What happened, for one line of the log.
     pub(crate) fn sentence(&self) -> String {
         let mut text = format!("has not turned its event loop for {} ms", self.silent_ms);
         if self.debugged {
             text.push_str(", an inspector port is open");
         }
-        let frames: Vec<&str> =
-            self.stack.iter().take(SHOWN_FRAMES_MAX).map(String::as_str).collect();
-        match (frames.is_empty(), &self.why) {
-            (false, _) => text.push_str(&format!("; it is in {}", frames.join(" < "))),
-            (true, Some(why)) => text.push_str(&format!("; no stack: {why}")),
-            (true, None) => {}
-        }
+        text.push_str(&self.place());
         text
     }
 }

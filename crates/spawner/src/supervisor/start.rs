@@ -62,6 +62,7 @@ impl Machine {
             other_servers: Vec::new(),
             search: None,
             health: None,
+            hang: None,
             accepts: None,
             app: None,
             release,

@@ -9,6 +9,7 @@ use super::*;
 use crate::config::{AppSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec};
 
 mod commands;
+mod hang;
 mod health;
 mod lives;
 mod recycle;

@@ -82,13 +82,8 @@ impl Machine {
                 let text = format!("{name} closed its connection to the proxy: {why}");
                 actions.push(Action::Log(Level::Warn, text));
             }
-            Report::Stuck(stuck) => {
-                actions.push(Action::Log(Level::Warn, format!("{name} {}", stuck.sentence())));
-            }
-            Report::Unstuck { silent_ms } => {
-                let text = format!("{name} turns its event loop again, after {silent_ms} ms");
-                actions.push(Action::Log(Level::Info, text));
-            }
+            Report::Stuck(stuck) => self.worker_stuck(worker, &stuck, now_ms, actions),
+            Report::Unstuck { silent_ms } => self.worker_unstuck(worker, silent_ms, actions),
             Report::Warning { why } => {
                 let why: String = why.chars().take(REMARK_CHARS_MAX).collect();
                 actions.push(Action::Log(Level::Warn, format!("{name}: {why}")));
@@ -290,6 +285,7 @@ impl Machine {
         let Some(process) = self.process_mut(worker) else {
             return;
         };
+        process.kill_if_hung(now_ms, actions);
         match process.phase {
             ProcessPhase::Starting { .. } if process.is_searched(now_ms) => {
                 self.search_command(worker, now_ms, actions);

@@ -7,6 +7,7 @@ fn app(launch: Launch) -> AppSpec {
     AppSpec {
         range: None,
         ready: ReadySpec::default(),
+        hang: None,
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),
         name: "web".into(),

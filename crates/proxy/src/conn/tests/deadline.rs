@@ -205,3 +205,43 @@ fn a_connection_that_asked_nothing_yet_is_not_held_to_a_short_idle_time() {
     assert_eq!(world.deadline(999), NOTHING);
     assert_eq!(world.deadline(1), ["close"]);
 }
+
+#[test]
+fn a_request_has_its_time_until_the_answers_head_is_here() {
+    for link in BOTH {
+        let mut world = World::new();
+        world.settings.answer_ms_max = 3_000;
+        world.receive("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n");
+        world.now.ms += 1_000;
+        world.step(Event::Granted(link));
+        world.now.ms += 1_000;
+        world.receive("hi");
+        world.worker("HTTP/1.1 102 Processing\r\n\r\n", ResponseEnd::Open);
+        world.flush();
+        assert_eq!(world.deadline(999), NOTHING, "the queue counts, progress does not");
+        assert_eq!(world.deadline(1), ["timed out", "cancel"]);
+        let out = world.output();
+        assert_eq!(status(&out), 504);
+        assert!(out.contains("X-Hostler-Error: request-timeout\r\n"), "{out}");
+        assert_eq!(world.conn.phase(), Phase::Idle);
+    }
+}
+
+#[test]
+fn a_stream_whose_head_is_out_goes_on() {
+    let mut world = World::in_exchange(GET, STREAM);
+    world.settings.answer_ms_max = 3_000;
+    world.worker("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ResponseEnd::Open);
+    world.flush();
+    assert_eq!(world.deadline(50_000), NOTHING);
+}
+
+#[test]
+fn time_that_was_spent_in_the_queue_alone_is_a_503() {
+    let mut world = World::new();
+    world.settings.answer_ms_max = 3_000;
+    world.receive(GET);
+    assert_eq!(world.deadline(2_999), NOTHING);
+    assert_eq!(world.deadline(1), ["undispatch"]);
+    assert_eq!(status(&world.output()), 503);
+}

@@ -11,7 +11,7 @@ fn channel() -> (Channel, Pool) {
     let (mut driver, net) = FakeDriver::new(&config).expect("memory");
     let (fd, _peer) = net.pair().expect("a pair");
     let socket = driver.adopt(fd, Key(0)).expect("room");
-    (Channel::new(socket, 1, 0), Pool::new(&config.pools).expect("memory"))
+    (Channel::new(socket, 1), Pool::new(&config.pools).expect("memory"))
 }
 
 fn tag(stream: u32) -> StreamTag {

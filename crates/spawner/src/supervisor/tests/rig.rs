@@ -35,6 +35,7 @@ pub(super) fn spec(kind: Kind) -> AppSpec {
         transport: Transport::Frames,
         range: None,
         ready: ReadySpec::default(),
+        hang: None,
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),
     }
