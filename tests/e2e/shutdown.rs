@@ -11,7 +11,7 @@ use crate::support::{
     within,
 };
 
-matrix!(all: in_flight_requests_finish, unfinished_requests_are_cut);
+matrix!(all: in_flight_requests_finish, unfinished_requests_are_cut, who_waits_in_vain_is_told);
 
 fn start(variant: Variant) -> Instance {
     Setup::new(variant, "basic.js").start()
@@ -49,6 +49,24 @@ fn in_flight_requests_finish(variant: Variant) {
         assert!(response.field("connection").is_some_and(|c| c.eq_ignore_ascii_case("close")));
         client.expect_close();
     }
+    assert_clean_end(instance, 0);
+}
+
+/// A stop while no worker is there: the kept connection's request waits for one that will not come.
+fn who_waits_in_vain_is_told(variant: Variant) {
+    let instance = start(variant);
+    let mut client = instance.client();
+    // Its deaths in a row make the pauses longer than the rest of this test.
+    for _ in 0..6 {
+        client.send("POST /exit-before HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi");
+        assert_eq!(client.response().status, 502);
+    }
+    client.send("GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
+    eventually("it waits", || (instance.shards().queued == 1).then_some(()));
+    instance.signal(Signal::TERM);
+    let response = client.response();
+    assert_eq!((response.status, response.field("x-hostler-error")), (503, Some("draining")));
+    client.expect_close();
     assert_clean_end(instance, 0);
 }
 

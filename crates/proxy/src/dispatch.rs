@@ -175,6 +175,13 @@ impl Dispatch {
         Self { workers: Vec::new(), queue, requests_max, home }
     }
 
+    /// There is a worker that takes requests, or will soon.
+    pub fn has_workers(&self) -> bool {
+        let stays =
+            |worker: &Worker| matches!(worker.phase, WorkerPhase::Expected | WorkerPhase::Ready);
+        self.workers.iter().flatten().any(stays)
+    }
+
     /// Adds a worker and gives its index.
     pub fn add(&mut self, address: WorkerAddress, gauge: Arc<WorkerGauge>, now_ms: u64) -> u16 {
         let worker = Worker {

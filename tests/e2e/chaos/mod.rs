@@ -17,7 +17,7 @@ use crate::support::{Instance, Setup, Variant, eventually, matrix, signal, withi
 use clients::{Crowd, Failure, Kind};
 
 matrix!(all: kills_of_workers, reloads, scaling);
-matrix!(frames: kills_of_the_proxy, a_stop_under_load);
+matrix!(frames: a_worker_that_hangs, kills_of_the_proxy, a_stop_under_load);
 
 fn is_full() -> bool {
     std::env::var("HOSTLER_TEST_CHAOS").is_ok_and(|value| value == "full")
@@ -101,6 +101,33 @@ fn scaling(variant: Variant) {
     }
     let seen = crowd.finish();
     seen.assert_only(is_service_restart);
+    instance.finish();
+}
+
+/// A worker that blocks its loop for a minute, beside two that do not.
+fn a_worker_that_hangs(variant: Variant) {
+    let setup = Setup::new(variant, "chaos.js").options("--workers 3 --hang-after 2s");
+    let instance = setup.start();
+    instance.wait_all_workers();
+    let crowd = Crowd::on(&instance, times(64, 16) as usize, 0);
+    wait_for_answers(&crowd, 100);
+    for _ in 0..times(5, 1) {
+        let mut blocker = instance.client();
+        blocker.send("GET /work/60000 HTTP/1.1\r\nHost: test\r\n\r\n");
+        let response = blocker.response();
+        assert_eq!(response.field("x-hostler-error"), Some("worker-hangs"), "{response:?}");
+        wait_for_answers(&crowd, 50);
+    }
+    instance.wait_output("where it was", |line| {
+        line.contains("did not turn for 2") && line.contains("it is in work (")
+    });
+    let seen = crowd.finish();
+    // What had reached the worker before anybody could know is lost with it, and told in time.
+    seen.assert_only(|failure| match failure.kind {
+        Kind::Status(502 | 504) => failure.after < Duration::from_secs(5),
+        Kind::Lost => !failure.idempotent,
+        _ => false,
+    });
     instance.finish();
 }
 

@@ -173,6 +173,7 @@ impl<D: Driver> Shard<D> {
         }
         self.plains_lost(index);
         self.dispatch.remove(index);
+        self.refuse_in_vain();
     }
 
     fn drain(&mut self, deadline_ms: u32) {
@@ -189,6 +190,7 @@ impl<D: Driver> Shard<D> {
         for slot in 0..self.conns.end() {
             self.step(slot, Event::Drain);
         }
+        self.refuse_in_vain();
     }
 
     pub(super) fn cut_all(&mut self) {

@@ -34,6 +34,11 @@ impl<D: Driver> Shard<D> {
         if self.dispatch.queue.is_empty() && self.grant(slot, fresh).is_ok() {
             return;
         }
+        if self.waits_in_vain() {
+            let answer = self.refusal();
+            self.step_only(slot, Event::Refused(answer));
+            return;
+        }
         match self.dispatch.queue.enqueue(slot, self.now.ms) {
             Place::Waiting => self.pump = true,
             // It hears of it in a moment.
@@ -55,6 +60,20 @@ impl<D: Driver> Shard<D> {
         } else {
             OwnAnswer::NoWorker
         }
+    }
+
+    /// During a drain no worker comes any more: without one nobody needs to wait.
+    pub(super) fn refuse_in_vain(&mut self) {
+        while self.waits_in_vain()
+            && let Some(slot) = self.dispatch.queue.expire(u64::MAX)
+        {
+            let answer = self.refusal();
+            self.step(slot, Event::Refused(answer));
+        }
+    }
+
+    fn waits_in_vain(&self) -> bool {
+        self.draining.is_some() && !self.dispatch.has_workers()
     }
 
     /// Answers those who have waited long enough.

@@ -79,8 +79,8 @@ impl Machine {
         self.drop_wishes(actions);
         self.cancel_restarts();
         let kill_at_ms = now_ms + u64::from(self.settings.stop_ms_max);
-        if self.proxy.is_serving() && self.slots.iter().any(super::Slot::is_ready) {
-            // The rest is for the workers' own SIGTERM handlers.
+        if self.proxy.is_serving() {
+            // Also without a worker: whoever waits for one is told to come back. The rest is for the workers' own SIGTERM handlers.
             let deadline_ms = self.settings.stop_ms_max / 4 * 3;
             let grace_ms = (self.settings.stop_ms_max / 8).min(DRAIN_GRACE_MS_MAX);
             let until_ms = now_ms + u64::from(deadline_ms + grace_ms);
