@@ -136,7 +136,7 @@ pub(crate) fn command_app(
     })
 }
 
-/// Links stay as they were typed: `current -> releases/42` is followed anew by each worker that starts.
+/// Links stay as they were typed: `current -> releases/42` is followed anew by each reload.
 fn resolve(path: &Path, current_folder: &Path) -> Result<PathBuf, AppEntryError> {
     let absolute = current_folder.join(path);
     let real = absolute.canonicalize();

@@ -67,7 +67,7 @@ pub(crate) struct AppKeys {
     pub(crate) command: Option<Typed<ShellLine>>,
     /// Arguments for the app or the command. Behind `--` on the command line.
     pub(crate) args: Option<Many<Word>>,
-    /// Folder that the workers run in; relative to the folder of this file. A link stays a link and is followed at each start.
+    /// Folder that the workers run in; relative to the folder of this file. A link stays a link and is followed at each reload.
     /// Default: the folder of the app or, for a JavaScript file or a command, of this file.
     pub(crate) cwd: Option<Typed<File>>,
     /// Variables for the workers, on top of Hostler's own environment.
