@@ -134,7 +134,7 @@ fn wait_blocked(instance: &Instance) {
 }
 
 fn blocked_loop(variant: Variant) {
-    let options = "--workers 2 --hang-after 2s";
+    let options = "--workers 2 --shards 2 --hang-after 2s";
     let instance = Setup::new(variant, "basic.js").options(options).start();
     wait_beats(&instance);
     let mut blocker = instance.client();
@@ -149,6 +149,8 @@ fn blocked_loop(variant: Variant) {
     assert_eq!((response.status, response.field("x-hostler-error")), (504, Some("worker-hangs")));
     instance.wait_output("the news", |line| line.contains(" hangs: its event loop"));
     instance.wait_output("the end", |line| line.contains("does not hang any more"));
+    // Both shards have noticed.
+    assert_eq!(instance.printed().matches(" hangs: its event loop").count(), 1);
     assert_eq!(blocker.get("/hello").status, 200, "its connection is kept");
     drop(blocker);
     instance.assert_serves();
