@@ -136,7 +136,7 @@ fn wait_blocked(instance: &Instance) {
 }
 
 fn blocked_loop(variant: Variant) {
-    let options = "--workers 2 --hang-after 2s";
+    let options = "--workers 2 --shards 2 --hang-after 2s";
     let instance = Setup::new(variant, "basic.js").options(options).start();
     wait_beats(&instance);
     let mut blocker = instance.client();
@@ -150,6 +150,8 @@ fn blocked_loop(variant: Variant) {
     let response = blocker.response();
     assert_eq!((response.status, response.field("x-hostler-error")), (504, Some("worker-hangs")));
     instance.wait_output("the news", |line| line.contains(" hangs: nothing was heard of it for 2"));
+    // Both shards have noticed.
+    assert_eq!(instance.printed().matches(" hangs: nothing was heard").count(), 1);
     assert_eq!(blocker.get("/hello").status, 200, "its connection is kept");
     let death = eventually("it is replaced", || {
         let workers = instance.status().workers;

@@ -261,7 +261,8 @@ impl Dispatch {
                 continue;
             }
             busy = Busy::AllFull;
-            let has_room = worker.limit.has_room(worker.in_flight - worker.upgraded, now_ms);
+            let has_room = worker.limit.has_room(worker.in_flight - worker.upgraded, now_ms)
+                && !(worker.limit.adapts() && worker.pulse.is_saturated(now_ms));
             // What a stuck loop is given it cannot take, and in the queue it may still go elsewhere.
             if !has_room || worker.pulse.is_stuck(now_ms) || !open(worker) {
                 continue;

@@ -8,12 +8,17 @@
 //! for the heartbeat came. While it is busy and late, the limit shrinks in proportion to the lateness; while it has time left, it grows
 //! in proportion to that. Each shard does so by itself and from the same beats, as TCP senders share a link.
 //!
+//! The beats of a loop that is flooded do not come at all, because Node reads on as long as there is something to read. So nothing more is
+//! given to a loop whose beat is overdue (`Pulse::is_saturated`).
+//!
 //! Counted are only requests of the last one or two seconds. Older ones are parked: with the limit in force nothing waits for the
 //! loop for so long, and a thousand event streams must not take the places of requests.
 
 /// Lateness of the loop that is aimed at. On average a timer comes in the middle of what the loop does in one go, so that twice
 /// as much is waiting.
 const LATE_US_AIM: u32 = 50_000;
+/// So late is no wave: whatever else a beat says, the loop had more to do than it could.
+const FLOODED_US: u32 = 4 * LATE_US_AIM;
 /// A loop that is busy for less of the time than this, in 1/1000, has time left.
 const BUSY_PERMILLE: u32 = 900;
 /// What is aimed at then.
@@ -80,6 +85,11 @@ impl Limit {
         }
     }
 
+    /// Does the loop decide?
+    pub fn adapts(&self) -> bool {
+        self.adapts
+    }
+
     /// With `in_flight` requests in hand, may there be another one?
     pub fn has_room(&self, in_flight: u32, now_ms: u64) -> bool {
         if self.max == NONE {
@@ -138,10 +148,11 @@ impl Limit {
         if !self.adapts {
             return;
         }
-        // One beat sees one moment of the loop.
-        self.late_us = self.late_us / 2 + beat.late_us / 2;
+        // One beat sees one moment of the loop, and may come early in a long turn; never too late.
+        self.late_us = beat.late_us.max(self.late_us / 2 + beat.late_us / 2);
         let recent = self.recent(now_ms);
-        let busy = beat.utilisation_permille >= BUSY_PERMILLE;
+        let flooded = beat.late_us >= FLOODED_US;
+        let busy = flooded || beat.utilisation_permille >= BUSY_PERMILLE;
         let was_busy = std::mem::replace(&mut self.busy, busy);
         if !busy {
             let room = BUSY_PERMILLE_AIM * 16 / beat.utilisation_permille.max(1);
@@ -149,7 +160,7 @@ impl Limit {
             self.grow(self.max.max(recent), ended, room.min(32) - 16);
         } else if self.late_us <= LATE_US_AIM {
             self.grow(self.max, ended, 1);
-        } else if was_busy {
+        } else if was_busy || flooded {
             // Twice: a wave that breaks over an idle loop is gone at the next beat.
             self.shrink(recent.max(ended), ended, beat.elapsed_ms);
         }

@@ -12,6 +12,8 @@ const BUSY_BEAT_MS: u64 = 100;
 const IDLE_BEAT_MS: u64 = 1_000;
 /// What a beat may be late.
 const LATE_MS: u64 = 250;
+/// A loop whose beat is so late is saturated, whatever else it says: answers may leave in the middle of a long turn.
+const SATURATED_MS: u64 = 100;
 
 /// What is thought of a long silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +45,21 @@ pub struct Pulse {
     heard_ms: u64,
     /// By then it must have spoken.
     speaks_by_ms: u64,
+    /// By then it beats, unless its loop is saturated.
+    beats_by_ms: u64,
     silence: Silence,
 }
 
 impl Pulse {
     /// Of a worker that does not beat, or not yet.
     pub fn none() -> Self {
-        Self { heard_ms: 0, speaks_by_ms: u64::MAX, silence: Silence::No }
+        Self { heard_ms: 0, speaks_by_ms: u64::MAX, beats_by_ms: u64::MAX, silence: Silence::No }
     }
 
     /// Its app's server is closed, or its channel: it does not beat.
     pub fn rest(&mut self) {
         self.speaks_by_ms = u64::MAX;
+        self.beats_by_ms = u64::MAX;
     }
 
     /// It has said something. Was it said to hang?
@@ -70,14 +75,20 @@ impl Pulse {
         let beat_ms = if in_flight > 0 { BUSY_BEAT_MS } else { IDLE_BEAT_MS };
         self.heard_ms = now_ms;
         self.speaks_by_ms = now_ms + beat_ms + LATE_MS;
+        self.beats_by_ms = now_ms + beat_ms + SATURATED_MS;
     }
 
     /// It gets a request: that makes it beat faster.
     pub fn ask(&mut self, now_ms: u64) {
-        self.speaks_by_ms = match self.speaks_by_ms {
-            u64::MAX => u64::MAX,
-            by_ms => by_ms.min(now_ms + BUSY_BEAT_MS + LATE_MS),
-        };
+        if self.speaks_by_ms != u64::MAX {
+            self.speaks_by_ms = self.speaks_by_ms.min(now_ms + BUSY_BEAT_MS + LATE_MS);
+            self.beats_by_ms = self.beats_by_ms.min(now_ms + BUSY_BEAT_MS + SATURATED_MS);
+        }
+    }
+
+    /// Is its loop so busy that it does not come to beat?
+    pub fn is_saturated(&self, now_ms: u64) -> bool {
+        now_ms > self.beats_by_ms
     }
 
     /// Is a sign of life overdue?
@@ -158,6 +169,22 @@ mod tests {
         pulse.beat(0, 3_000);
         pulse.hear(3_010);
         assert!(!pulse.is_stuck(4_250), "an idle one beats slowly whatever it says");
+    }
+
+    #[test]
+    fn a_loop_that_answers_and_does_not_beat_is_saturated() {
+        let mut pulse = beating();
+        assert!(!pulse.is_saturated(1_100));
+        pulse.ask(500);
+        for now in (500..=900).step_by(50) {
+            pulse.hear(now);
+            assert!(!pulse.is_stuck(now));
+            assert_eq!(pulse.is_saturated(now), now > 700, "{now}");
+        }
+        pulse.beat(1, 950);
+        assert!(!pulse.is_saturated(1_150) && pulse.is_saturated(1_151));
+        pulse.rest();
+        assert!(!pulse.is_saturated(9_000));
     }
 
     #[test]

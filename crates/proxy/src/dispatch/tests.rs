@@ -125,3 +125,17 @@ fn a_stuck_loop_gets_nothing_even_if_there_is_no_other() {
     dispatch.get_mut(stuck).expect("there").pulse.hear(360);
     assert_eq!(dispatch.choose(360, None, false, |_| true), Ok(stuck));
 }
+
+#[test]
+fn a_loop_that_does_not_come_to_beat_gets_no_more_where_it_decides() {
+    for fixed in [None, Some(100)] {
+        let mut dispatch = Dispatch::new(home(None), fixed, Queue::new(10, 1_000));
+        let flooded = worker(&mut dispatch, 1, None);
+        let pulse = &mut dispatch.get_mut(flooded).expect("there").pulse;
+        pulse.beat(1, 0);
+        pulse.hear(150);
+        assert_eq!(dispatch.choose(200, None, false, |_| true), Ok(flooded));
+        let chosen = dispatch.choose(201, None, false, |_| true);
+        assert_eq!(chosen.is_ok(), fixed.is_some());
+    }
+}

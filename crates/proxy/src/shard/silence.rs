@@ -26,8 +26,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn hear(&mut self, index: u16) {
         let Some(worker) = self.dispatch.get_mut(index) else { return };
         if worker.pulse.is_stuck(self.now.ms) {
-            // It takes requests again, and has nothing to be looked for before its next silence.
-            self.pump = true;
+            // It may have been told of, and is watched again. Requests reach it with its next beat.
             self.look_ms = self.look_ms.min(self.now.ms);
         }
         if worker.pulse.hear(self.now.ms) {

@@ -1,5 +1,7 @@
 //! More requests than the workers take: who waits, who is refused, and what it is told.
 
+use hostler_protocol::worker::Heartbeat;
+
 use crate::world::{Client, Framed, GET, World};
 
 /// A worker that is busy with one request, which is all it takes.
@@ -90,6 +92,7 @@ fn who_half_closes_behind_its_request_still_reaches_one() {
     let client = world.client_with(GET);
     let (tag, _) = worker.head();
     let half = world.client_with(GET);
+    world.later(90);
     half.peer.finish();
     world.settle();
     world.later(200);
@@ -145,4 +148,67 @@ fn while_the_wait_is_long_newcomers_are_refused_in_a_moment() {
     let settled = served.iter().filter(|(round, _)| *round > 300).map(|(_, wait)| *wait);
     let longest = settled.max().expect("some");
     assert!(longest <= 150, "an eighth of the time-out at most: {longest}");
+}
+
+/// Two beats of a loop that is far too late.
+fn saturate(world: &mut World, worker: &Framed) {
+    for _ in 0..2 {
+        world.now_ms += 100;
+        worker.beat(Heartbeat {
+            utilisation_permille: 1_000,
+            loop_delay_us: 400_000,
+            in_flight: 1,
+            ..Heartbeat::default()
+        });
+        world.settle();
+    }
+}
+
+#[test]
+fn a_saturated_worker_gets_less_until_its_loop_has_time_left() {
+    let mut world = World::new(|setup| setup.worker_requests_max = None);
+    let mut worker = world.framed(1);
+    let clients: Vec<_> = (0..4).map(|_| world.client_with(GET)).collect();
+    let tags: Vec<_> = worker.heads().into_iter().map(|(tag, _)| tag).collect();
+    assert_eq!(tags.len(), 4);
+    saturate(&mut world, &worker);
+    let waiting = world.client_with(GET);
+    assert!(worker.heads().is_empty(), "less than it has");
+    // Nothing ends, so only the beats can let it in.
+    worker.beat(Heartbeat { utilisation_permille: 300, in_flight: 1, ..Heartbeat::default() });
+    world.settle();
+    worker.beat(Heartbeat { utilisation_permille: 300, in_flight: 1, ..Heartbeat::default() });
+    world.settle();
+    let (tag, _) = worker.heads().remove(0);
+    worker.answer(tag, "late");
+    world.settle();
+    assert!(waiting.read().ends_with("late"));
+    drop(clients);
+}
+
+#[test]
+fn an_upgraded_connection_takes_no_place_at_a_saturated_worker() {
+    const UPGRADE: &str =
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let mut world = World::new(|setup| setup.worker_requests_max = None);
+    let mut worker = world.framed(1);
+    let clients: Vec<_> = (0..2).map(|_| world.client_with(GET)).collect();
+    let socket = world.client_with(UPGRADE);
+    let tunnel = worker.frames().into_iter().map(|frame| frame.tag).next_back().expect("a tunnel");
+    saturate(&mut world, &worker);
+    // Two of three may be there, and three are.
+    let waiting = world.client_with(GET);
+    assert_eq!(world.shard.status().queued, 1);
+    worker.put(
+        hostler_protocol::worker::FromWorker::TunnelData,
+        tunnel,
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    world.settle();
+    assert!(socket.read().starts_with("HTTP/1.1 101 "));
+    assert_eq!(world.shard.status().queued, 1, "two are there");
+    clients[0].peer.reset();
+    world.settle();
+    assert_eq!(world.shard.status().queued, 0, "one is there");
+    drop(waiting);
 }

@@ -305,6 +305,10 @@ impl Framed {
         self.json(|out| peer::put_json(out, FromWorker::Settings, told));
     }
 
+    pub(crate) fn beat(&self, beat: Heartbeat) {
+        self.json(|out| peer::put_heartbeat(out, &beat));
+    }
+
     pub(crate) fn unlisten(&self) {
         self.json(|out| peer::put_json(out, FromWorker::Unlisten, &Unlisten::default()));
     }

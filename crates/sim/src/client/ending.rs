@@ -62,7 +62,9 @@ impl Client {
         }
         let mut began = self.current.is_some();
         if let Some((id, echoed)) = self.tunnel {
+            // A worker that hangs takes its tunnels with it.
             let calm = ledger.lost_ms.is_none()
+                && ledger.frozen_ms.is_none()
                 && ledger.drained_ms.is_none()
                 && ledger.jumped_ms.is_none();
             if echoed < self.habits.tunnel_bytes
