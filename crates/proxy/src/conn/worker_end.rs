@@ -39,7 +39,7 @@ impl Conn {
     }
 
     /// The worker is gone. The request goes to another one only if no app code can have seen it, or if it may be repeated
-    /// (idempotent, no body, no byte of an answer).
+    /// (idempotent, no body, no byte of an answer at the client).
     pub(super) fn worker_lost(&mut self, unsent: bool, cx: &mut Context<'_>) {
         if self.offered.is_some() {
             self.offered_worker_lost(cx);
@@ -51,15 +51,16 @@ impl Conn {
                     self.answer(answer, cx);
                     return;
                 }
+                // A piece of a head that is here already is nothing that the client has seen.
                 let untouched =
                     matches!(self.request.framing, BodyFraming::None | BodyFraming::Length(0))
-                        && self.response_gather.is_none()
                         && !self.interim_sent;
                 let repeatable = unsent || self.request.method.is_idempotent();
                 let retries_max = if unsent { UNSENT_RETRIES_MAX } else { 1 };
                 let again = self.request.retries < retries_max;
                 if untouched && repeatable && self.head.is_some() && again {
                     self.request.retries += 1;
+                    self.response_gather = None;
                     cx.stats.retried += 1;
                     self.release(Keep::Cancel, cx);
                     self.set_phase(Phase::Queued, cx);
@@ -69,12 +70,7 @@ impl Conn {
                 }
             }
             // The client has all of it, and may have sent its next request: only the frame that says so is missing.
-            (Phase::Exchange, Writing::Body(BodyLeft::None)) => {
-                self.close_after |= !matches!(self.reading, Reading::Done);
-                self.writing = Writing::Done;
-                self.release(Keep::Cancel, cx);
-                self.finish_exchange(cx);
-            }
+            (Phase::Exchange, Writing::Body(BodyLeft::None)) => self.whole_without_a_word(cx),
             (Phase::Exchange, _) => self.truncated(cx),
             (Phase::Tunnel, _) => match self.request.refusal {
                 Refusal::Asked(answer) => self.answer(answer, cx),
@@ -92,9 +88,18 @@ impl Conn {
             (Phase::Exchange, Writing::AwaitHead, Refusal::Asked(answer))
             | (Phase::Tunnel, _, Refusal::Asked(answer)) => self.answer(answer, cx),
             (Phase::Exchange, Writing::AwaitHead, _) => self.answer(OwnAnswer::WorkerHangs, cx),
+            (Phase::Exchange, Writing::Body(BodyLeft::None), _) => self.whole_without_a_word(cx),
             (Phase::Exchange, _, _) => self.truncated(cx),
             (Phase::Tunnel, _, _) => self.worker_reset(cx),
             _ => {}
         }
+    }
+
+    /// The answer is complete by its own framing, and the worker will not say so any more.
+    fn whole_without_a_word(&mut self, cx: &mut Context<'_>) {
+        self.close_after |= !matches!(self.reading, Reading::Done);
+        self.writing = Writing::Done;
+        self.release(Keep::Cancel, cx);
+        self.finish_exchange(cx);
     }
 }

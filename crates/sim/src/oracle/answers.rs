@@ -147,7 +147,8 @@ impl Ledger {
             return true;
         }
         let unread = record.deliveries.last().is_some_and(|delivery| !delivery.request_whole);
-        unread && (self.lost_ms.is_some() || record.request.body_len as u64 > self.body_max)
+        let nobody_reads = self.lost_ms.is_some() || self.frozen_ms.is_some();
+        unread && (nobody_reads || record.request.body_len as u64 > self.body_max)
     }
 
     /// The connection ended and request `id` has no whole answer. `excuse`: the client's own reason. Says whether

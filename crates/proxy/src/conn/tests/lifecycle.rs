@@ -50,15 +50,25 @@ fn a_request_with_a_body_is_not_repeated() {
 }
 
 #[test]
-fn a_request_with_any_byte_of_an_answer_is_not_repeated() {
-    for begun in ["HTTP/1.1 2", "HTTP/1.1 103 Early Hints\r\n\r\n"] {
-        for link in BOTH {
-            let mut world = World::in_exchange(GET, link);
-            world.worker(begun, ResponseEnd::Open);
-            world.output();
-            assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"], "{begun:?}");
-            assert_eq!(status(&world.output()), 502);
-        }
+fn a_request_is_not_repeated_once_the_client_has_seen_anything() {
+    for link in BOTH {
+        let mut world = World::in_exchange(GET, link);
+        world.worker("HTTP/1.1 103 Early Hints\r\n\r\n", ResponseEnd::Open);
+        world.output();
+        assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"]);
+        assert_eq!(status(&world.output()), 502);
+    }
+}
+
+#[test]
+fn a_piece_of_a_head_is_forgotten_when_another_worker_is_asked() {
+    for link in BOTH {
+        let mut world = World::in_exchange(GET, link);
+        world.worker("HTTP/1.1 2", ResponseEnd::Open);
+        assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel", "dispatch"]);
+        world.grant(link);
+        world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End);
+        assert_eq!(status(&world.output()), 204);
     }
 }
 
