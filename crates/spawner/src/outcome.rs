@@ -44,37 +44,6 @@ pub struct ReadyInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// How that ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// All workers run the new release.
-    Reloaded {
-        /// Its number.
-        generation: u32,
-        /// How many workers there are.
-        workers: u32,
-        /// From the order to the end of the probation, milliseconds.
-        took_ms: u64,
-    },
-    /// So many workers take requests.
-    Scaled {
-        /// The number.
-        workers: u32,
-    },
-    /// The new release failed, the old one serves on.
-    TakenBack {
-        /// One line.
-        why: String,
-        /// All that is known, for a person.
-        report: String,
-    },
-    /// Nothing was changed.
-    Refused {
-        /// What is wrong and what to do.
-        why: String,
-    },
-}
-
 /// Why the supervisor ended. `Display` is one line for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitReason {

@@ -28,7 +28,7 @@ impl EventLoop<'_> {
                 let read = (self.read_app)().map(Box::new);
                 self.events.push_back(Event::ReleaseRead(read));
             }
-            Action::Answer(ticket, verdict) => self.answer_reload(ticket, verdict),
+            Action::Answer(ticket, answer) => self.answer_ticket(ticket, &answer),
             Action::Probe { worker, offer } => {
                 if let Some(address) = probe::accepts(&offer) {
                     self.events.push_back(Event::Accepts { worker, address });

@@ -6,7 +6,7 @@ use hostler_protocol::control::{CommandAnswer, CommandRequest, ProxyStatus, ToPr
 
 use super::control::ClientId;
 use super::{EventLoop, status};
-use crate::outcome::{Ticket, Verdict};
+use crate::outcome::Ticket;
 use crate::supervisor::{Event, Scale, Target};
 
 impl EventLoop<'_> {
@@ -69,16 +69,8 @@ impl EventLoop<'_> {
     }
 
     /// A client that has left meanwhile is not missed.
-    pub(super) fn answer_reload(&mut self, ticket: Ticket, verdict: Verdict) {
-        let answer = match verdict {
-            Verdict::Reloaded { generation, workers, took_ms } => {
-                CommandAnswer::Reloaded { generation, workers, took_ms }
-            }
-            Verdict::Scaled { workers } => CommandAnswer::Scaled { workers },
-            Verdict::TakenBack { why, report } => CommandAnswer::TakenBack { why, report },
-            Verdict::Refused { why } => CommandAnswer::Refused { why },
-        };
-        self.control.answer(ClientId(ticket.0), &answer, false, self.now_ms());
+    pub(super) fn answer_ticket(&mut self, ticket: Ticket, answer: &CommandAnswer) {
+        self.control.answer(ClientId(ticket.0), answer, false, self.now_ms());
     }
 
     pub(super) fn answer_status(&mut self, client: ClientId, proxy: Option<ProxyStatus>) {

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use hostler_protocol::control::{FromProxy, PlainAddress, ToProxy, WorkerId};
+use hostler_protocol::control::{CommandAnswer, FromProxy, PlainAddress, ToProxy, WorkerId};
 
 use super::autoscale::Load;
 use super::death::Death;
@@ -14,7 +14,7 @@ use super::release::Release;
 use super::report::Report;
 use super::scale::Scale;
 use crate::config::AppSpec;
-use crate::outcome::{ExitReason, Notice, Ticket, Verdict};
+use crate::outcome::{ExitReason, Notice, Ticket};
 use crate::worker_command::Offer;
 
 /// Something happened.
@@ -167,7 +167,7 @@ pub(crate) enum Action {
     /// Read the app's settings anew; [`Event::ReleaseRead`] follows.
     ReadRelease,
     /// Tell somebody how a reload ended.
-    Answer(Ticket, Verdict),
+    Answer(Ticket, CommandAnswer),
     /// Try whether a command accepts connections; [`Event::Accepts`] follows if it does.
     Probe {
         /// Which.

@@ -19,7 +19,7 @@
 
 use std::rc::Rc;
 
-use hostler_protocol::control::WorkerId;
+use hostler_protocol::control::{CommandAnswer, WorkerId};
 
 use super::event::{Action, Level};
 use super::process::{Process, ProcessPhase};
@@ -27,7 +27,7 @@ use super::release::Release;
 use super::slot::SlotState;
 use super::{Machine, Phase, duration_text};
 use crate::config::AppSpec;
-use crate::outcome::{Ticket, Verdict};
+use crate::outcome::Ticket;
 
 /// From telling the proxy of the new workers until it says that all shards reach them.
 pub(super) const SHIFT_MS_MAX: u64 = 10_000;
@@ -98,12 +98,16 @@ impl Machine {
     ) {
         if self.ending.is_some() {
             let why = "the instance is stopping".to_owned();
-            actions.extend(ticket.map(|ticket| Action::Answer(ticket, Verdict::Refused { why })));
+            actions.extend(
+                ticket.map(|ticket| Action::Answer(ticket, CommandAnswer::Refused { why })),
+            );
             return;
         }
         if back && self.previous.is_none() {
             let why = "no earlier release is known: there was no successful reload yet".to_owned();
-            actions.extend(ticket.map(|ticket| Action::Answer(ticket, Verdict::Refused { why })));
+            actions.extend(
+                ticket.map(|ticket| Action::Answer(ticket, CommandAnswer::Refused { why })),
+            );
             return;
         }
         if self.roll.is_some() {
@@ -333,8 +337,8 @@ impl Machine {
         }
         let workers = self.workers_wanted;
         for ticket in roll.tickets {
-            let verdict = Verdict::Reloaded { generation, workers, took_ms };
-            actions.push(Action::Answer(ticket, verdict));
+            let answer = CommandAnswer::Reloaded { generation, workers, took_ms };
+            actions.push(Action::Answer(ticket, answer));
         }
     }
 
@@ -360,6 +364,6 @@ impl Machine {
 }
 
 fn refuse(tickets: Vec<Ticket>, why: &str, actions: &mut Vec<Action>) {
-    let verdict = Verdict::Refused { why: why.to_owned() };
-    actions.extend(tickets.into_iter().map(|ticket| Action::Answer(ticket, verdict.clone())));
+    let answer = CommandAnswer::Refused { why: why.to_owned() };
+    actions.extend(tickets.into_iter().map(|ticket| Action::Answer(ticket, answer.clone())));
 }

@@ -3,11 +3,13 @@
 //! Owns: how many workers are wanted, and the slots that come and go with that. Must never know: why somebody wants another
 //! number. Slots go from the highest number down, so that those who stay keep theirs.
 
+use hostler_protocol::control::CommandAnswer;
+
 use super::event::{Action, Level};
 use super::process::ProcessPhase;
 use super::slot::{Slot, SlotState};
 use super::{Machine, Phase};
-use crate::outcome::{Ticket, Verdict};
+use crate::outcome::Ticket;
 
 /// Most workers of an app.
 const WORKERS_MAX: u32 = 512;
@@ -45,8 +47,8 @@ impl Machine {
         let (Some(wanted), None) = (wanted, &refusal) else {
             let text = format!("{cause}: not scaled: {}", refusal.clone().unwrap_or_default());
             actions.push(Action::Log(Level::Warn, text));
-            let verdict = Verdict::Refused { why: refusal.unwrap_or_default() };
-            actions.extend(ticket.map(|ticket| Action::Answer(ticket, verdict)));
+            let answer = CommandAnswer::Refused { why: refusal.unwrap_or_default() };
+            actions.extend(ticket.map(|ticket| Action::Answer(ticket, answer)));
             return;
         };
         let text = format!("{cause}: {wanted} workers instead of {before}");
@@ -78,10 +80,10 @@ impl Machine {
             }
         }
         if !self.scale_tickets.is_empty() && self.slots[..wanted].iter().all(Slot::is_ready) {
-            let verdict = Verdict::Scaled { workers: self.workers_wanted };
+            let answer = CommandAnswer::Scaled { workers: self.workers_wanted };
             let tickets = std::mem::take(&mut self.scale_tickets);
             actions
-                .extend(tickets.into_iter().map(|ticket| Action::Answer(ticket, verdict.clone())));
+                .extend(tickets.into_iter().map(|ticket| Action::Answer(ticket, answer.clone())));
         }
     }
 
@@ -106,8 +108,8 @@ impl Machine {
 
     /// A worker did not start or has died: nobody should wait for it without knowing.
     pub(super) fn scaling_failed(&mut self, why: &str, actions: &mut Vec<Action>) {
-        let verdict = Verdict::Refused { why: why.to_owned() };
+        let answer = CommandAnswer::Refused { why: why.to_owned() };
         let tickets = std::mem::take(&mut self.scale_tickets);
-        actions.extend(tickets.into_iter().map(|ticket| Action::Answer(ticket, verdict.clone())));
+        actions.extend(tickets.into_iter().map(|ticket| Action::Answer(ticket, answer.clone())));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use hostler_protocol::control::{ToProxy, WorkerId};
+use hostler_protocol::control::{CommandAnswer, ToProxy, WorkerId};
 
 use super::death::Death;
 use super::event::{Action, Level};
@@ -16,7 +16,6 @@ use super::reload::{Roll, SHIFT_MS_MAX};
 use super::slot::SlotState;
 use super::{Machine, duration_text};
 use crate::journey::StartFailure;
-use crate::outcome::Verdict;
 
 impl Machine {
     /// Is this a worker of a release that has yet to prove itself?
@@ -107,9 +106,9 @@ impl Machine {
             self.take_back(index, &roll.release, now_ms, actions);
         }
         for ticket in roll.tickets {
-            let verdict =
-                Verdict::TakenBack { why: failure.why.clone(), report: failure.to_string() };
-            actions.push(Action::Answer(ticket, verdict));
+            let answer =
+                CommandAnswer::TakenBack { why: failure.why.clone(), report: failure.to_string() };
+            actions.push(Action::Answer(ticket, answer));
         }
         let is_old = |slot: &super::Slot| slot.current().is_none() || slot.runs(&self.release);
         if !self.slots.iter().all(is_old) {

@@ -6,14 +6,7 @@ use crate::config::ReadySpec;
 impl Bench {
     fn asking(workers: u32) -> Self {
         let ready = ReadySpec::Answers("/health".to_owned());
-        let release =
-            Rc::new(Release { generation: 1, spec: AppSpec { ready, ..spec(Kind::Script) } });
-        let machine = Machine::new(settings(workers), release);
-        let mut bench = Self { machine, now_ms: 1_000, last: Vec::new() };
-        bench.send(Event::Started);
-        bench.send(Event::ProxySpawned { pid: 100 });
-        bench.serving();
-        bench
+        Self::of(AppSpec { ready, ..spec(Kind::Script) }, workers)
     }
 
     fn asked(&self) -> usize {

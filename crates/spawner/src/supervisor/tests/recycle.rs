@@ -12,13 +12,7 @@ const LIMITS: RecycleSpec = RecycleSpec {
 
 impl Bench {
     fn limited(workers: u32, recycle: RecycleSpec) -> Self {
-        let spec = AppSpec { recycle, ..spec(Kind::Script) };
-        let release = Rc::new(Release { generation: 1, spec });
-        let machine = Machine::new(settings(workers), release);
-        let mut bench = Self { machine, now_ms: 1_000, last: Vec::new() };
-        bench.send(Event::Started);
-        bench.send(Event::ProxySpawned { pid: 100 });
-        bench.serving();
+        let mut bench = Self::of(AppSpec { recycle, ..spec(Kind::Script) }, workers);
         (1..=workers).for_each(|worker| bench.ready(worker));
         bench
     }

@@ -1,8 +1,9 @@
 //! Reloads: one rule each, and a world in which only new releases fail.
 
+use hostler_protocol::control::CommandAnswer;
+
 use super::rig::{drained, resumed};
 use super::*;
-use crate::outcome::Verdict;
 
 #[test]
 fn old_workers_serve_until_all_new_ones_are_reached_and_stand_by_until_the_end() {
@@ -23,7 +24,7 @@ fn old_workers_serve_until_all_new_ones_are_reached_and_stand_by_until_the_end()
     assert_eq!(bench.verdict(7), None);
     bench.wait(u64::from(ReloadSpec::default().probation_ms));
     let took_ms = u64::from(ReloadSpec::default().probation_ms);
-    let good = Verdict::Reloaded { generation: 2, workers: 2, took_ms };
+    let good = CommandAnswer::Reloaded { generation: 2, workers: 2, took_ms };
     assert_eq!(bench.verdict(7), Some(&good));
     assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)], "2 is not drained");
     bench.is_drained(2);
@@ -44,7 +45,7 @@ fn a_release_that_does_not_start_changes_nothing() {
     bench.exit(4, HowDied::Exit(1));
     assert_eq!(bench.told(), [], "the proxy has never heard of it");
     assert_eq!(signals(&bench.last), [(worker(3), StopSignal::Term)]);
-    let Some(Verdict::TakenBack { why, report }) = bench.verdict(7) else {
+    let Some(CommandAnswer::TakenBack { why, report }) = bench.verdict(7) else {
         panic!("{:?}", bench.last);
     };
     assert!(why.contains("exited with code 1") && report.contains("did not start"), "{report}");
@@ -68,7 +69,7 @@ fn a_crash_on_probation_brings_the_old_workers_back_at_once() {
     let order: Vec<bool> = bench.told().iter().map(calls_back).collect();
     let drain = bench.told().iter().position(|m| matches!(m, ToProxy::WorkerDrain { .. }));
     assert!(order[drain.expect("drained") - 1], "first back, then away: {:?}", bench.told());
-    assert!(matches!(bench.verdict(7), Some(Verdict::TakenBack { .. })));
+    assert!(matches!(bench.verdict(7), Some(CommandAnswer::TakenBack { .. })));
     assert_eq!(bench.takers(), [(1, 1), (2, 1)]);
     bench.is_drained(4);
     assert_eq!(signals(&bench.last), [(worker(4), StopSignal::Term)]);
@@ -89,7 +90,7 @@ fn a_batch_at_a_time_and_the_early_ones_are_started_again_if_it_fails() {
     assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
     bench.send(Event::WorkerSpawned { worker: WorkerId(5), pid: 1005, offer: None });
     bench.exit(5, HowDied::Exit(1));
-    assert!(matches!(bench.verdict(7), Some(Verdict::TakenBack { .. })));
+    assert!(matches!(bench.verdict(7), Some(CommandAnswer::TakenBack { .. })));
     assert_eq!(drained(&bench.told()), [0; 0], "4 serves until its place is taken");
     assert_eq!(spawned(&bench.last), [6], "the old release, again");
     assert_eq!(bench.takers(), [(4, 2), (2, 1), (3, 1)]);
@@ -113,7 +114,7 @@ fn wishes_during_a_reload_are_one_reload_after_it() {
     bench.send(Event::ReleaseRead(Err("hostler.toml:3: nonsense".to_owned())));
     for ticket in [8, 9] {
         assert!(
-            matches!(bench.verdict(ticket), Some(Verdict::Refused { why }) if why.contains(":3"))
+            matches!(bench.verdict(ticket), Some(CommandAnswer::Refused { why }) if why.contains(":3"))
         );
     }
     assert_eq!(bench.takers(), [(3, 2), (4, 2)], "nothing has changed");
@@ -124,7 +125,7 @@ fn rollback_goes_to_the_release_before_under_a_new_number() {
     let mut bench = Bench::running(1);
     bench.ask(1, true);
     assert!(
-        matches!(bench.verdict(1), Some(Verdict::Refused { why }) if why.contains("no earlier"))
+        matches!(bench.verdict(1), Some(CommandAnswer::Refused { why }) if why.contains("no earlier"))
     );
     let mut other = spec(Kind::Script);
     other.cwd = "/other".into();
@@ -182,7 +183,7 @@ fn a_stop_in_the_middle_of_a_reload_ends_everything() {
     bench.send(Event::Signal(TERM));
     for ticket in [7, 8] {
         assert!(
-            matches!(bench.verdict(ticket), Some(Verdict::Refused { why }) if why.contains("stopping"))
+            matches!(bench.verdict(ticket), Some(CommandAnswer::Refused { why }) if why.contains("stopping"))
         );
     }
     bench.send(Event::ProxyMessage(FromProxy::Drained { cut: 0 }));

@@ -1,7 +1,8 @@
 //! What the tests of the machine share: a machine with a clock, and how it is brought into a state.
 
+use hostler_protocol::control::CommandAnswer;
+
 use super::*;
-use crate::outcome::Verdict;
 
 pub(super) fn settings(workers: u32) -> Settings {
     Settings {
@@ -61,6 +62,17 @@ impl Bench {
             last: Vec::new(),
         };
         bench.send(Event::Started);
+        bench
+    }
+
+    /// The same with an app of its own, and no worker ready.
+    pub(super) fn of(spec: AppSpec, workers: u32) -> Self {
+        let release = Rc::new(Release { generation: 1, spec });
+        let machine = Machine::new(settings(workers), release);
+        let mut bench = Self { machine, now_ms: 1_000, last: Vec::new() };
+        bench.send(Event::Started);
+        bench.send(Event::ProxySpawned { pid: 100 });
+        bench.serving();
         bench
     }
 
@@ -180,7 +192,7 @@ impl Bench {
         self.last.iter().filter_map(told).collect()
     }
 
-    pub(super) fn verdict(&self, ticket: u64) -> Option<&Verdict> {
+    pub(super) fn verdict(&self, ticket: u64) -> Option<&CommandAnswer> {
         self.last.iter().find_map(|action| match action {
             Action::Answer(Ticket(answered), verdict) if *answered == ticket => Some(verdict),
             _ => None,

@@ -1,8 +1,10 @@
 //! More and fewer workers.
 
+use hostler_protocol::control::CommandAnswer;
+
 use super::rig::drained;
 use super::*;
-use crate::outcome::{Ticket, Verdict};
+use crate::outcome::Ticket;
 
 impl Bench {
     fn scale(&mut self, ticket: u64, scale: Scale) {
@@ -19,7 +21,7 @@ fn more_workers_are_answered_when_they_are_ready() {
     assert_eq!(bench.verdict(7), None);
     bench.ready(2);
     bench.is_ready(3);
-    assert_eq!(bench.verdict(7), Some(&Verdict::Scaled { workers: 3 }));
+    assert_eq!(bench.verdict(7), Some(&CommandAnswer::Scaled { workers: 3 }));
 }
 
 #[test]
@@ -27,7 +29,7 @@ fn fewer_workers_drain_and_their_slots_are_forgotten() {
     let mut bench = Bench::running(3);
     bench.scale(7, Scale::To(1));
     assert_eq!(drained(&bench.told()), [2, 3]);
-    assert_eq!(bench.verdict(7), Some(&Verdict::Scaled { workers: 1 }));
+    assert_eq!(bench.verdict(7), Some(&CommandAnswer::Scaled { workers: 1 }));
     assert_eq!(signals(&bench.last), []);
     bench.is_drained(3);
     assert_eq!(signals(&bench.last), [(worker(3), StopSignal::Term)]);
@@ -49,7 +51,9 @@ fn a_worker_that_does_not_start_is_told_and_tried_again() {
     bench.scale(7, Scale::To(2));
     bench.send(Event::WorkerSpawned { worker: WorkerId(2), pid: 1002, offer: None });
     bench.exit(2, HowDied::Exit(1));
-    assert!(matches!(bench.verdict(7), Some(Verdict::Refused { why }) if why.contains("again in")));
+    assert!(
+        matches!(bench.verdict(7), Some(CommandAnswer::Refused { why }) if why.contains("again in"))
+    );
     bench.wait(1_000);
     assert_eq!(spawned(&bench.last), [3]);
 }
@@ -60,7 +64,9 @@ fn bounds_are_told_and_signals_count_too() {
     for (ticket, scale) in [(1, Scale::To(0)), (2, Scale::By(-1)), (3, Scale::To(513))] {
         bench.scale(ticket, scale);
         let verdict = bench.verdict(ticket);
-        assert!(matches!(verdict, Some(Verdict::Refused { why }) if why.contains("1 to 512")));
+        assert!(
+            matches!(verdict, Some(CommandAnswer::Refused { why }) if why.contains("1 to 512"))
+        );
     }
     const TTIN: i32 = 21;
     const TTOU: i32 = 22;
