@@ -11,7 +11,6 @@ pub struct Agreement {
     /// Shards that have not ended.
     shards: BTreeSet<u32>,
     drains: BTreeMap<u32, Drain>,
-    drains_begun: u32,
     /// Shards in which a worker serves.
     serving: BTreeMap<u32, BTreeSet<u32>>,
 }
@@ -26,20 +25,12 @@ struct Drain {
 impl Agreement {
     /// Nobody has said anything.
     pub fn new(shards: u32) -> Self {
-        Self {
-            shards: (0..shards).collect(),
-            drains: BTreeMap::new(),
-            drains_begun: 0,
-            serving: BTreeMap::new(),
-        }
+        Self { shards: (0..shards).collect(), drains: BTreeMap::new(), serving: BTreeMap::new() }
     }
 
-    /// A worker is to be drained; gives the number of this drain. A drain of it that is under way ends unreported.
-    pub fn drain(&mut self, worker: u32) -> u32 {
-        self.drains_begun = self.drains_begun.wrapping_add(1);
-        let drain = Drain { number: self.drains_begun, left: self.shards.clone() };
-        self.drains.insert(worker, drain);
-        self.drains_begun
+    /// A worker is to be drained; the number is the supervisor's. A drain of it that is under way ends unreported.
+    pub fn drain(&mut self, worker: u32, number: u32) {
+        self.drains.insert(worker, Drain { number, left: self.shards.clone() });
     }
 
     /// It takes requests again: nobody waits for its drain any more.
@@ -74,14 +65,14 @@ impl Agreement {
         serving.insert(shard) && serving.len() == self.shards.len()
     }
 
-    /// A shard has ended, and has no requests. Gives the workers that are drained with that.
-    pub fn shard_ended(&mut self, shard: u32) -> Vec<u32> {
+    /// A shard has ended, and has no requests. Gives the workers that are drained with that, and which drain it was.
+    pub fn shard_ended(&mut self, shard: u32) -> Vec<(u32, u32)> {
         self.shards.remove(&shard);
         let mut drained = Vec::new();
         self.drains.retain(|worker, drain| {
             drain.left.remove(&shard);
             if drain.left.is_empty() {
-                drained.push(*worker);
+                drained.push((*worker, drain.number));
             }
             !drain.left.is_empty()
         });
@@ -101,51 +92,52 @@ mod tests {
     #[test]
     fn a_drain_is_reported_once_all_shards_have_said_so() {
         let mut all = Agreement::new(2);
-        let drain = all.drain(7);
-        assert!(!all.drained(1, 7, drain));
-        assert!(!all.drained(1, 7, drain), "said twice");
-        assert!(all.drained(0, 7, drain));
-        assert!(!all.drained(0, 7, drain), "once");
+        all.drain(7, 4);
+        assert!(!all.drained(1, 7, 4));
+        assert!(!all.drained(1, 7, 4), "said twice");
+        assert!(all.drained(0, 7, 4));
+        assert!(!all.drained(0, 7, 4), "once");
     }
 
     #[test]
     fn late_answers_are_about_the_drain_before() {
         let mut all = Agreement::new(2);
-        let first = all.drain(7);
-        assert!(!all.drained(0, 7, first));
+        all.drain(7, 1);
+        assert!(!all.drained(0, 7, 1));
         all.resume(7);
-        assert!(!all.drained(1, 7, first), "it serves again");
-        let second = all.drain(7);
-        assert!(!all.drained(1, 7, first));
-        assert!(!all.drained(0, 7, second));
-        assert!(all.drained(1, 7, second));
+        assert!(!all.drained(1, 7, 1), "it serves again");
+        all.drain(7, 2);
+        assert!(!all.drained(1, 7, 1));
+        assert!(!all.drained(0, 7, 2));
+        assert!(all.drained(1, 7, 2));
         // Two in a row: the second is answered.
-        let first = all.drain(7);
-        let second = all.drain(7);
-        assert!(!all.drained(0, 7, first) && !all.drained(1, 7, first));
-        assert!(!all.drained(0, 7, second) && all.drained(1, 7, second));
+        all.drain(7, 3);
+        all.drain(7, 4);
+        assert!(!all.drained(0, 7, 3) && !all.drained(1, 7, 3));
+        assert!(!all.drained(0, 7, 4) && all.drained(1, 7, 4));
     }
 
     #[test]
     fn drains_of_several_workers_are_apart() {
         let mut all = Agreement::new(1);
-        let (one, two) = (all.drain(1), all.drain(2));
+        all.drain(1, 1);
+        all.drain(2, 2);
         all.forget(1);
-        assert!(!all.drained(0, 1, one));
-        assert!(all.drained(0, 2, two));
+        assert!(!all.drained(0, 1, 1));
+        assert!(all.drained(0, 2, 2));
     }
 
     #[test]
     fn a_shard_that_has_ended_says_nothing_more() {
         let mut all = Agreement::new(2);
-        let drain = all.drain(7);
-        all.drain(8);
-        assert!(!all.drained(0, 7, drain));
-        assert_eq!(all.shard_ended(1), [7]);
+        all.drain(7, 1);
+        all.drain(8, 2);
+        assert!(!all.drained(0, 7, 1));
+        assert_eq!(all.shard_ended(1), [(7, 1)]);
         assert!(!all.is_over());
-        let drain = all.drain(7);
-        assert!(all.drained(0, 7, drain), "shard 0 is the only one");
-        assert_eq!(all.shard_ended(0), [8]);
+        all.drain(7, 3);
+        assert!(all.drained(0, 7, 3), "shard 0 is the only one");
+        assert_eq!(all.shard_ended(0), [(8, 2)]);
         assert!(all.is_over());
     }
 

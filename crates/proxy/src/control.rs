@@ -192,8 +192,8 @@ impl Control {
                 self.worker_ready(&address);
                 None
             }
-            ToProxy::WorkerDrain { worker } => {
-                let drain = self.agreement.drain(worker.0);
+            ToProxy::WorkerDrain { worker, drain } => {
+                self.agreement.drain(worker.0, drain);
                 self.tell_all(|| ShardCommand::WorkerDrain { worker: worker.0, drain });
                 None
             }
@@ -256,7 +256,7 @@ impl Control {
             ShardEvent::WorkerDrained { worker, drain } => self
                 .agreement
                 .drained(shard, worker, drain)
-                .then_some(FromProxy::WorkerDrained { worker: WorkerId(worker) }),
+                .then_some(FromProxy::WorkerDrained { worker: WorkerId(worker), drain }),
             ShardEvent::WorkerServing { worker } => self
                 .agreement
                 .serving(shard, worker)
@@ -292,8 +292,9 @@ impl Control {
     fn shard_drained(&mut self, shard: u32, cut: u32) -> Vec<FromProxy> {
         self.cut += cut;
         let workers = self.agreement.shard_ended(shard).into_iter();
-        let mut messages: Vec<_> =
-            workers.map(|worker| FromProxy::WorkerDrained { worker: WorkerId(worker) }).collect();
+        let mut messages: Vec<_> = workers
+            .map(|(worker, drain)| FromProxy::WorkerDrained { worker: WorkerId(worker), drain })
+            .collect();
         if self.agreement.is_over() {
             messages.push(FromProxy::Drained { cut: self.cut });
         }

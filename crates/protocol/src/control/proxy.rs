@@ -126,6 +126,8 @@ pub enum ToProxy {
     WorkerDrain {
         /// The worker to drain.
         worker: WorkerId,
+        /// Echoed in the answer: one that is on its way when the worker is called back must not be taken for that of the next drain.
+        drain: u32,
     },
     /// A draining worker takes requests again, at once, whatever was reported of it. An answer that is on its way
     /// is about the drain before. Upgraded connections that have not been closed stay.
@@ -189,6 +191,8 @@ pub enum FromProxy {
     WorkerDrained {
         /// The drained worker.
         worker: WorkerId,
+        /// From the order.
+        drain: u32,
     },
     /// A worker's channel broke although the process may live (for the log).
     WorkerLost {

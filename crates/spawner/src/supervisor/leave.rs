@@ -56,14 +56,17 @@ impl Machine {
     /// No new requests for a worker; it stays, and may be called back.
     pub(super) fn put_on_standby(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
         let proxy_lives = self.proxy.is_told();
+        self.drains = self.drains.wrapping_add(1);
+        let drain = self.drains;
         let Some(process) = self.process_mut(worker) else {
             return;
         };
         process.phase = ProcessPhase::Standby;
+        process.drain = drain;
         // Whatever a dead proxy had sent is lost already.
         process.drained = !process.announced || !proxy_lives;
         if process.announced {
-            self.tell_proxy(ToProxy::WorkerDrain { worker }, actions);
+            self.tell_proxy(ToProxy::WorkerDrain { worker, drain }, actions);
         }
     }
 
@@ -84,10 +87,12 @@ impl Machine {
     pub(super) fn worker_drained(
         &mut self,
         worker: WorkerId,
+        drain: u32,
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
         if let Some(process) = self.process_mut(worker)
+            && process.drain == drain
             && matches!(process.phase, ProcessPhase::Standby | ProcessPhase::Draining { .. })
         {
             process.drained = true;
@@ -111,10 +116,10 @@ impl Machine {
             matches!(process.phase, ProcessPhase::Standby | ProcessPhase::Draining { .. })
         };
         let processes = self.slots.iter().flat_map(super::Slot::processes);
-        let leaving: Vec<WorkerId> =
-            processes.filter(leaves).map(|process| process.worker).collect();
-        for worker in leaving {
-            self.worker_drained(worker, now_ms, actions);
+        let leaving: Vec<(WorkerId, u32)> =
+            processes.filter(leaves).map(|process| (process.worker, process.drain)).collect();
+        for (worker, drain) in leaving {
+            self.worker_drained(worker, drain, now_ms, actions);
         }
     }
 

@@ -142,6 +142,8 @@ pub(crate) struct Machine {
     /// How many slots there shall be.
     workers_wanted: u32,
     auto_scale: AutoScale,
+    /// Drains so far.
+    drains: u32,
     /// Who waits until they are all ready.
     scale_tickets: Vec<Ticket>,
     roll: Option<Roll>,
@@ -181,6 +183,7 @@ impl Machine {
             previous: None,
             workers_wanted: settings.workers,
             auto_scale: AutoScale::default(),
+            drains: 0,
             scale_tickets: Vec::new(),
             roll: None,
             replacement: None,

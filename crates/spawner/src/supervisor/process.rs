@@ -40,6 +40,8 @@ pub(super) struct Process {
     pub(super) announced: bool,
     /// Every shard can send it requests.
     pub(super) serving: bool,
+    /// Number of its last drain.
+    pub(super) drain: u32,
     /// The proxy has said that nothing is in flight in it since it gets nothing new.
     pub(super) drained: bool,
     /// Why it should be replaced.

@@ -135,8 +135,8 @@ impl Machine {
                 }
                 actions.push(Action::SendProxy(ToProxy::WorkerReady(address)));
                 if process.phase == ProcessPhase::Standby {
-                    let worker = process.worker;
-                    actions.push(Action::SendProxy(ToProxy::WorkerDrain { worker }));
+                    let (worker, drain) = (process.worker, process.drain);
+                    actions.push(Action::SendProxy(ToProxy::WorkerDrain { worker, drain }));
                 }
             }
         }
@@ -200,7 +200,9 @@ impl Machine {
             FromProxy::WorkerServing { worker } => self.worker_serving(worker),
             // The event loop keeps these for itself.
             FromProxy::ListenersClosed | FromProxy::Status { .. } => {}
-            FromProxy::WorkerDrained { worker } => self.worker_drained(worker, now_ms, actions),
+            FromProxy::WorkerDrained { worker, drain } => {
+                self.worker_drained(worker, drain, now_ms, actions);
+            }
         }
     }
 

@@ -52,6 +52,7 @@ impl Machine {
             ready_ms: None,
             announced: false,
             serving: false,
+            drain: 0,
             drained: false,
             worn: None,
             not_before_ms: 0,

@@ -47,9 +47,9 @@ pub(crate) fn main(scenario: &str) {
             }
             ToProxy::Status { .. } if scenario == "deaf" => {}
             ToProxy::Status { request } => tell(FromProxy::Status { request, status: status() }),
-            ToProxy::WorkerDrain { worker } => {
+            ToProxy::WorkerDrain { worker, drain } => {
                 println!("proxy: worker {} drains", worker.0);
-                tell(FromProxy::WorkerDrained { worker });
+                tell(FromProxy::WorkerDrained { worker, drain });
             }
             ToProxy::WorkerResume { worker } => println!("proxy: worker {} is back", worker.0),
             ToProxy::CloseUpgraded { worker, .. } => {

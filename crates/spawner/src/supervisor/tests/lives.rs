@@ -124,8 +124,8 @@ impl World {
                 let waits = self.tickets.iter().position(|&waiting| waiting == ticket);
                 self.tickets.remove(waits.expect("it was not answered before"));
             }
-            Action::SendProxy(ToProxy::WorkerDrain { worker }) if self.dice.roll(4) > 0 => {
-                self.soon(9_000, Event::ProxyMessage(FromProxy::WorkerDrained { worker }));
+            Action::SendProxy(ToProxy::WorkerDrain { worker, drain }) if self.dice.roll(4) > 0 => {
+                self.soon(9_000, Event::ProxyMessage(FromProxy::WorkerDrained { worker, drain }));
             }
             Action::Exit(reason) => {
                 assert_eq!(self.tickets, [0; 0], "somebody waits for ever");

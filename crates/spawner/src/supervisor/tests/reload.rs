@@ -201,3 +201,23 @@ fn sighup_reloads() {
     bench.send(Event::Signal(1));
     assert!(bench.last.contains(&Action::ReadRelease));
 }
+
+#[test]
+fn an_answer_to_an_earlier_drain_is_not_taken_for_that_to_the_next() {
+    let mut bench = Bench::on_probation();
+    bench.exit(3, HowDied::Exit(1));
+    assert_eq!(resumed(&bench.told()), [1, 2]);
+    bench.reload(8);
+    for worker in [5, 6] {
+        bench.is_ready(worker);
+    }
+    for worker in [5, 6] {
+        bench.is_serving(worker);
+    }
+    assert_eq!(drained(&bench.told()), [1, 2], "for the second time");
+    bench.wait(3_000);
+    bench.send(Event::ProxyMessage(FromProxy::WorkerDrained { worker: WorkerId(1), drain: 1 }));
+    assert_eq!(signals(&bench.last), [], "it was on its way when the worker was called back");
+    bench.is_drained(1);
+    assert_eq!(signals(&bench.last), [(worker(1), StopSignal::Term)]);
+}

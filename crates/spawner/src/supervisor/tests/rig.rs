@@ -212,7 +212,8 @@ impl Bench {
 
     pub(super) fn is_drained(&mut self, worker: u32) {
         let worker = WorkerId(worker);
-        self.send(Event::ProxyMessage(FromProxy::WorkerDrained { worker }));
+        let drain = self.machine.process_mut(worker).map_or(0, |process| process.drain);
+        self.send(Event::ProxyMessage(FromProxy::WorkerDrained { worker, drain }));
     }
 
     /// Two workers that have been reloaded: 1 and 2 stand by, 3 and 4 serve on probation.
@@ -238,7 +239,7 @@ impl Bench {
 
 pub(super) fn drained(messages: &[ToProxy]) -> Vec<u32> {
     let drained = |message: &ToProxy| match message {
-        ToProxy::WorkerDrain { worker } => Some(worker.0),
+        ToProxy::WorkerDrain { worker, .. } => Some(worker.0),
         _ => None,
     };
     messages.iter().filter_map(drained).collect()
