@@ -61,6 +61,11 @@ fn kills_of_workers(variant: Variant) {
                 .then_some(())
         });
         wait_for_answers(&crowd, 50);
+        // Fresh workers have a clean record; otherwise the pauses before their starts would grow to half a minute.
+        if round % 6 == 5 {
+            let output = verb(&instance, &["reload"]);
+            assert_eq!(code(&output), Some(0), "{}", told(&output));
+        }
     }
     let seen = crowd.finish();
     let time_is_right =
@@ -72,6 +77,7 @@ fn kills_of_workers(variant: Variant) {
         Kind::Lost => !failure.idempotent && failure.text.contains("\\x08\\x10"),
         // Its WebSockets had no chance to say farewell.
         Kind::Closed(None) => true,
+        Kind::Closed(Some(1012)) => true,
         _ => false,
     });
     instance.finish();
