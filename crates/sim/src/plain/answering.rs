@@ -68,6 +68,7 @@ impl PlainSide {
         let connect = record.request.method == "CONNECT";
         let delivery = &mut record.deliveries[exchange.delivery];
         delivery.status = if connect { 200 } else { 101 };
+        delivery.wrote = true;
         delivery.finished = true;
         let tag = format!("X-Sim: {}.{}\r\n", exchange.id, exchange.delivery);
         let head = if connect {
