@@ -106,11 +106,14 @@ for (const when of ['while the thread begins', 'later']) {
   test(`nor has one that was stopped in the middle of its work, ${when}`, async () => {
     const { worker, channel } = await watched({ env: { HOSTLER_HANG_MS: '3000' } });
     if (when === 'later') await channel.until((one) => one.type === 'HEARTBEAT');
-    const answer = run(channel, 'note("works"), workHere(500)');
+    const end = path.join(proxy.folder, `end ${when}`);
+    const answer = run(channel, `note("works"), workHere(${JSON.stringify(end)})`);
     await worker.line('works');
     worker.child.kill('SIGSTOP');
     await new Promise((resolve) => setTimeout(resolve, 4500));
     worker.child.kill('SIGCONT');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    fs.writeFileSync(end, '');
     assert.equal(await answer, '"worked"');
     await run(channel, '1');
     await channel.until((one) => one.type === 'HEARTBEAT', channel.frames.length);
