@@ -41,7 +41,8 @@ impl EventLoop<'_> {
             return;
         }
         self.figures.next_ms = now_ms + LOOK_MS;
-        for watched in self.machine.watched_memory() {
+        let all: Vec<_> = self.machine.watched_memory().collect();
+        for watched in all {
             let Some(pid) = self.children.pid(Target::Worker(watched.worker)) else { continue };
             let kib = if watched.whole_group {
                 group_kib(pid, watched.floor_kib)

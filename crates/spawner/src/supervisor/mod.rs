@@ -340,6 +340,12 @@ impl Machine {
         slots.find_map(|(index, slot)| Some((index, slot.place_of(worker)?)))
     }
 
+    /// Takes a process that has ended out of its slot, and says where it was.
+    fn take(&mut self, worker: WorkerId) -> Option<(usize, Place, Box<Process>)> {
+        let (index, place) = self.find(worker)?;
+        Some((index, place, self.slots[index].take(worker)?))
+    }
+
     fn process_mut(&mut self, worker: WorkerId) -> Option<&mut Process> {
         let mut processes = self.slots.iter_mut().flat_map(Slot::processes_mut);
         processes.find(|process| process.worker == worker)

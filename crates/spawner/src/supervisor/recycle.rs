@@ -81,10 +81,11 @@ pub(crate) struct Watched {
 impl Machine {
     /// Is there a worker with a limit that somebody has to look after?
     pub(crate) fn limits_anything(&self) -> bool {
-        self.watches_requests() || self.scales_itself() || !self.watched_memory().is_empty()
+        let has_memory_limit = || self.watched_memory().next().is_some();
+        self.watches_requests() || self.scales_itself() || has_memory_limit()
     }
 
-    pub(crate) fn watched_memory(&self) -> Vec<Watched> {
+    pub(crate) fn watched_memory(&self) -> impl Iterator<Item = Watched> + '_ {
         let watched = |process: &Process| {
             let spec = process.release.spec.recycle;
             let limits = [spec.memory_kib_max, spec.memory_kib_hard];
@@ -94,7 +95,7 @@ impl Machine {
                 whole_group: process.release.kind() == Kind::Command,
             })
         };
-        self.slots.iter().flat_map(super::Slot::processes).filter_map(watched).collect()
+        self.slots.iter().flat_map(super::Slot::processes).filter_map(watched)
     }
 
     pub(crate) fn watches_requests(&self) -> bool {

@@ -103,10 +103,7 @@ impl Machine {
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
-        let Some((index, place)) = self.find(worker) else {
-            return;
-        };
-        let Some(mut process) = self.slots[index].take(worker) else {
+        let Some((index, place, mut process)) = self.take(worker) else {
             return;
         };
         if !failure.retry {
