@@ -11,6 +11,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -263,8 +264,11 @@ export function compareAll(topicName, { tunnels = false, except = [] } = {}) {
   const file = path.join(FOLDER, `${topicName}.cjs`);
   const topic = require(file);
   const pairs = new Map();
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hostler-semantics-'));
   after(async () => {
-    for (const one of pairs.values()) await (await one).stop();
+    // One that did not start has failed its test already; the others are to be stopped all the same.
+    for (const one of await Promise.allSettled(pairs.values())) await one.value?.stop();
+    fs.rmSync(folder, { recursive: true, force: true });
   });
   for (const name of except) assert.ok(name in topic.cases, `${topicName} has no case "${name}"`);
   for (const [name, one] of Object.entries(topic.cases)) {
@@ -274,7 +278,8 @@ export function compareAll(topicName, { tunnels = false, except = [] } = {}) {
     test(`${topicName}: ${name}`, { skip }, async () => {
       const groupName = one.group ?? '';
       const group = topic.groups?.[groupName] ?? {};
-      if (!pairs.has(groupName)) pairs.set(groupName, pair(file, groupName, group, tunnels));
+      const started = { ...group, env: { HOSTLER_TEST_FOLDER: folder, ...group.env } };
+      if (!pairs.has(groupName)) pairs.set(groupName, pair(file, groupName, started, tunnels));
       const both = await pairs.get(groupName);
       if (both.fresh) pairs.delete(groupName);
       try {

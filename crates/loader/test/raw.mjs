@@ -7,7 +7,7 @@ import { EventEmitter, once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { after } from 'node:test';
-import { NODE } from './harness.mjs';
+import { NODE, next } from './harness.mjs';
 
 /** A test that fails does not stop what it started, and a test file ends when its children have. */
 const children = new Set();
@@ -33,7 +33,7 @@ export async function plainNode(script, { args = [], nodeArgs = [], env = {}, st
   app.line = async (text) => {
     while (!app.stdout.includes(text)) {
       if (app.code !== undefined) throw new Error(`ended with ${app.code}: ${app.stderr}`);
-      await once(changed, 'change');
+      await next(changed, 'change', `"${text}" in ${app.stdout}${app.stderr}`);
     }
     return app.stdout;
   };

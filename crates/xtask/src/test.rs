@@ -5,10 +5,14 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::nodes::{self, Node};
 use crate::run::{cargo, is_installed, root, run, run_watching};
 use crate::{Outcome, fixtures};
+
+/// No test takes this long, nor does what cargo builds before the first.
+const SILENCE_MAX: Duration = Duration::from_mins(15);
 
 /// Results of all runners together.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,10 +42,10 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
         } else {
             end_to_end_tests(node, arguments)
         };
-        broken.extend(run_watching(rust, |line| sum.add_rust(line)).err());
+        broken.extend(run_watching(rust, SILENCE_MAX, |line| sum.add_rust(line)).err());
         if !files.is_empty() {
             let loader = node_tests(node, &files, filter);
-            broken.extend(run_watching(loader, |line| sum.add_node(line)).err());
+            broken.extend(run_watching(loader, SILENCE_MAX, |line| sum.add_node(line)).err());
         }
     }
     let compared = comparisons(&files);
@@ -50,7 +54,7 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
         run(binary_build())?;
         let node = nodes::install(nodes::DEFAULT)?;
         let real = real_tests(&node, &compared, filter)?;
-        broken.extend(run_watching(real, |line| sum.add_node(line)).err());
+        broken.extend(run_watching(real, SILENCE_MAX, |line| sum.add_node(line)).err());
     }
     println!("{}", sum.closing_line());
     if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }

@@ -51,7 +51,8 @@ const listener = (req, res) => {
 };
 server.on('request', listener);
 for (const [name, value] of Object.entries(group.set ?? {})) server[name] = value;
-const where = path.join(os.tmpdir(), `hostler-semantics-${process.pid}.sock`);
+// A folder of this run alone: in a shared one a socket that a killed process with our pid left would be in the way.
+const where = path.join(process.env.HOSTLER_TEST_FOLDER ?? os.tmpdir(), `${process.pid}.sock`);
 const listen = group.unix ? () => server.listen(where, () => say(`port ${where}`)) :
   () => server.listen(0, '127.0.0.1', () => say(`port ${server.address().port}`));
 group.listen ? group.listen(listen, tools) : listen();
