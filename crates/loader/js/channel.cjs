@@ -7,7 +7,7 @@
 const C = require('./constants.cjs');
 const dispatch = require('./dispatch.cjs');
 const { FrameReader } = require('./reader.cjs');
-const { connectTo, connectedAs, drainTicks, now, root, setImmediate, setTimeout } = require('./natives.cjs');
+const { clearTimeout, connectTo, connectedAs, drainTicks, now, root, setImmediate, setTimeout } = require('./natives.cjs');
 const { ProtocolError, jsonFrame, prefix, u24, windowFrame } = require('./frame.cjs');
 const { Outbox } = require('./outbox.cjs');
 
@@ -21,6 +21,7 @@ class Channel extends Outbox {
    * @param {number | undefined} fd the first connection to it, where the supervisor made that
    * @param {object} hello what this worker says first
    * @param {{ready(channel: Channel): void, failed(channel: Channel, error: Error): void,
+   *          move(channel: Channel, path: string): void, ended(channel: Channel): void,
    *          changed(): void, batch(): void, virtual(server: any): any[],
    *          ownsTimeouts: boolean}} owner
    */
@@ -48,8 +49,12 @@ class Channel extends Outbox {
     this.window = C.FRAME_PAYLOAD_BYTES_MAX;
     /** @type {{address?: string, port?: number, family?: string, path?: string}[]} */
     this.listeners = [];
+    /** Which of the proxy's shards, by its own word. */
+    this.shard = 0;
     /** HELLO of the proxy is here. */
     this.ready = false;
+    /** Another proxy has taken over: when this connection ends, that is the end. */
+    this.superseded = false;
     this.held = true;
     this.backoff = RECONNECT_MS_MIN;
     this.timer = null;
@@ -98,7 +103,18 @@ class Channel extends Outbox {
       stream.destroy();
     }
     for (const tunnel of tunnels) tunnel?.receiveClose('');
-    this.again();
+    if (this.superseded) this.owner.ended(this);
+    else this.again();
+  }
+
+  /** There is another proxy. @param {boolean} superseded */
+  supersede(superseded) {
+    this.superseded = superseded;
+    if (!superseded || this.timer === null) return;
+    // It was about to connect once more.
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.owner.ended(this);
   }
 
   /** @protected */
@@ -115,6 +131,7 @@ class Channel extends Outbox {
     }
     if (Number.isInteger(hello.window) && hello.window > 0) this.window = hello.window;
     if (Array.isArray(hello.listeners)) this.listeners = hello.listeners;
+    this.shard = hello.shard;
     this.ready = true;
     this.backoff = RECONNECT_MS_MIN;
     this.owner.ready(this);

@@ -20,6 +20,7 @@ module.exports = {
     HALF_CLOSE: 5,
     WINDOW: 6,
     HELLO: 7,
+    MOVE: 8,
     OPEN: 9,
     GIVE_BACK: 10,
     HOLD: 11,

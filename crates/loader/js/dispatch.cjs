@@ -18,7 +18,7 @@ const { VirtualSocket } = require('./socket.cjs');
 const trial = require('./trial.cjs');
 const tunnels = require('./tunnels.cjs');
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, OPEN, HOLD, BROKEN, TUNNEL } = C.FRAMES_TO_WORKER;
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, MOVE, OPEN, HOLD, BROKEN, TUNNEL } = C.FRAMES_TO_WORKER;
 
 const socketChannel = diagnostics.channel('net.server.socket');
 const addHeaderLine = http.IncomingMessage.prototype._addHeaderLine;
@@ -63,8 +63,8 @@ function onFrame(channel, type, stream, generation, buffer, start, end, owned) {
   }
   if (type >= OPEN && type <= HOLD) {
     onOfferFrame(channel, type, stream, generation, buffer, start, end);
-  } else if (type === HELLO) {
-    onHello(channel, buffer, start, end);
+  } else if (type === HELLO || type === MOVE) {
+    onChannelFrame(channel, type, buffer, start, end);
   } else {
     let socket = channel.streams[stream];
     if (type === END && socket === undefined && segment !== null && segment._stream === stream) socket = segment;
@@ -373,9 +373,11 @@ function giveBack(offers, number, stream, payload) {
   offers.giveBack(number, stream, payload.subarray(4, lead), payload.subarray(lead));
 }
 
-function onHello(channel, buffer, start, end) {
+function onChannelFrame(channel, type, buffer, start, end) {
   try {
-    channel.welcome(decodeJson(buffer.subarray(start, end)));
+    const message = decodeJson(buffer.subarray(start, end));
+    if (type === HELLO) channel.welcome(message);
+    else channel.owner.move(channel, message.channel);
   } catch (error) {
     channel.fail(error);
   }

@@ -21,10 +21,8 @@ class ProtocolError extends Error {
   }
 }
 
-const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, OPEN, GIVE_BACK, HOLD, BROKEN,
+const { HEAD, DATA, END, CLOSE, HALF_CLOSE, WINDOW, HELLO, MOVE, OPEN, GIVE_BACK, HOLD, BROKEN,
   TUNNEL, TUNNEL_END, TUNNEL_CLOSE, TUNNEL_WINDOW } = C.FRAMES_TO_WORKER;
-/** The one number between HEAD and TUNNEL_WINDOW that is not in use. */
-const NO_TYPE = 8;
 
 /**
  * What a prefix alone shows to be wrong, before the payload is there.
@@ -33,11 +31,11 @@ const NO_TYPE = 8;
  */
 function refusal(type, stream, bytes) {
   if (bytes > FRAME_PAYLOAD_BYTES_MAX) return `frame of ${bytes} bytes`;
-  const ofChannel = type === HELLO;
-  if (type < HEAD || type > TUNNEL_WINDOW || type === NO_TYPE) return `frame type ${type}`;
+  const ofChannel = type === HELLO || type === MOVE;
+  if (type < HEAD || type > TUNNEL_WINDOW) return `frame type ${type}`;
   // A connection that is given back may have been a stream or not.
   if (ofChannel !== (stream === 0) && type !== GIVE_BACK) return `frame type ${type} on stream ${stream}`;
-  if (type === HELLO && bytes > C.JSON_PAYLOAD_BYTES_MAX) return `HELLO of ${bytes} bytes`;
+  if (ofChannel && bytes > C.JSON_PAYLOAD_BYTES_MAX) return `frame type ${type} of ${bytes} bytes`;
   if ((type === HALF_CLOSE || type === HOLD || type === TUNNEL_END) && bytes !== 0) return `frame type ${type} with a payload`;
   if ((type === CLOSE || type === TUNNEL_CLOSE) && bytes > C.CLOSE_BYTES_MAX) return `frame type ${type} of ${bytes} bytes`;
   if (type === TUNNEL && (bytes < C.TUNNEL_FIXED_BYTES || bytes > C.TUNNEL_BYTES_MAX)) return `TUNNEL of ${bytes} bytes`;

@@ -8,7 +8,7 @@ const fs = require('fs');
 const http = require('http');
 const C = require('./constants.cjs');
 const { Channel } = require('./channel.cjs');
-const { jsonFrame } = require('./frame.cjs');
+const { ProtocolError, jsonFrame } = require('./frame.cjs');
 const { Heartbeat } = require('./heartbeat.cjs');
 const { tellExit } = require('./last_words.cjs');
 const { outside, root } = require('./natives.cjs');
@@ -29,6 +29,7 @@ class Worker {
       pid: process.pid, node: process.versions.node,
     };
     const { channels, channel_fds: fds = [] } = settings;
+    /** One for each shard; while one proxy follows another, two. @type {Channel[]} */
     this.channels = channels.map((/** @type {string} */ path, /** @type {number} */ i) => new Channel(path, fds[i], hello, this));
     this.watch = settings.hang_ms === undefined ? null : new (require('./hang.cjs').HangWatch)(settings.hang_ms);
     this.heartbeat = new Heartbeat(this.channels, this.watch);
@@ -120,6 +121,35 @@ class Worker {
   ready(channel) {
     if (this.serving) this.announce(channel);
     else this.proceed();
+  }
+
+  /**
+   * Another proxy takes over. The streams of this one go on until it closes the channel.
+   * @param {Channel} channel @param {string} path of the shard that takes its place
+   */
+  move(channel, path) {
+    const { shard } = channel;
+    if (typeof path !== 'string' || path === '') throw new ProtocolError('MOVE leads nowhere');
+    const rivals = this.channels.filter((other) => other.shard === shard);
+    if (!rivals.some((other) => other.path === path)) outside(() => this.follow(channel, path));
+    for (const rival of rivals) rival.supersede(rival.path !== path);
+    this.changed();
+  }
+
+  /** @private @param {Channel} channel @param {string} path */
+  follow(channel, path) {
+    const next = new Channel(path, undefined, channel.hello, this);
+    next.shard = channel.shard;
+    // Who asks for the address before the new proxy has told it.
+    next.listeners = channel.listeners;
+    this.channels.splice(this.channels.indexOf(channel), 0, next);
+    next.connect();
+  }
+
+  /** A channel to an earlier proxy has ended. @param {Channel} channel */
+  ended(channel) {
+    this.channels.splice(this.channels.indexOf(channel), 1);
+    this.changed();
   }
 
   /** Requests are held back until the app has called `process.send('ready')`. */

@@ -44,7 +44,7 @@ function describe(type, stream, generation, payload) {
     for (let i = 0; i < fields.length; i += 2) one.trailers.push([fields[i], fields[i + 1]]);
   } else if (type === C.FRAMES_TO_WORKER.WINDOW || type === C.FRAMES_TO_WORKER.TUNNEL_WINDOW) {
     one.credit = payload.readUInt32LE(0);
-  } else if (type === C.FRAMES_TO_WORKER.HELLO) {
+  } else if (type === C.FRAMES_TO_WORKER.HELLO || type === C.FRAMES_TO_WORKER.MOVE) {
     one.json = F.decodeJson(payload);
   } else if (type === C.FRAMES_TO_WORKER.CLOSE || type === C.FRAMES_TO_WORKER.TUNNEL_CLOSE) {
     if (payload.length > 0) one.why = payload.toString('latin1');

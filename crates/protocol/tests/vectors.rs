@@ -7,7 +7,7 @@ use hostler_protocol::http1::{FieldName, Method};
 use hostler_protocol::worker::peer::{self, PeerBody, PeerHead, PeerReader};
 use hostler_protocol::worker::{
     BodyEnd, Count, FrameReader, FrameWriter, FromWorker, HeadFlags, HeadParts, Heartbeat,
-    Incoming, Listen, Offer, ProxyHello, Settings, StreamTag, ToWorker, Unlisten, WorkerHello,
+    Incoming, Listen, Move, Offer, ProxyHello, Settings, StreamTag, ToWorker, Unlisten, WorkerHello,
     name_number, push_trailer,
 };
 use serde_json::{Value, json};
@@ -112,6 +112,10 @@ fn encode_to_worker(frame: &Value, out: &mut Vec<u8>) {
             let hello: ProxyHello = serde_json::from_value(frame["json"].clone()).expect("HELLO");
             writer.json(ToWorker::Hello, &hello)
         }
+        "MOVE" => {
+            let to: Move = serde_json::from_value(frame["json"].clone()).expect("MOVE");
+            writer.json(ToWorker::Move, &to)
+        }
         "OPEN" => writer.open(tag, number(&frame["offer"])),
         "HOLD" => writer.hold(tag),
         "BROKEN" => writer.broken(tag, &latin1(&frame["lead"]), &latin1(&frame["bytes"])),
@@ -176,6 +180,7 @@ fn decode_to_worker(bytes: &[u8]) -> Result<Vec<Value>, String> {
             PeerBody::HalfClose => name("HALF_CLOSE"),
             PeerBody::Window(credit) => merge(name("WINDOW"), json!({ "credit": credit })),
             PeerBody::Hello(hello) => merge(name("HELLO"), json!({ "json": hello })),
+            PeerBody::Move(to) => merge(name("MOVE"), json!({ "json": to })),
             PeerBody::Open(offer) => merge(name("OPEN"), json!({ "offer": offer })),
             PeerBody::Hold => name("HOLD"),
             PeerBody::Broken { lead, read } => {

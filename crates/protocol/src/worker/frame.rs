@@ -65,6 +65,8 @@ frame_types! {
         Window = 6, "WINDOW";
         /// The proxy's first frame.
         Hello = 7, "HELLO";
+        /// Another proxy takes over: the worker opens a channel to it beside this one.
+        Move = 8, "MOVE";
         /// `hostler exec`: an offered connection is served as this stream.
         Open = 9, "OPEN";
         /// `hostler exec`: an offered connection goes back to Node, with what was read from it.

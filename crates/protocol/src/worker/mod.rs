@@ -20,7 +20,7 @@ pub use frame::{
 };
 pub use names::{HEADER_NAMES, METHODS, constants_cjs, name_number};
 pub use payload::{
-    Count, Heartbeat, Listen, ListenRequest, ListenerAddress, Offer, ProxyHello, Settings,
+    Count, Heartbeat, Listen, ListenRequest, ListenerAddress, Move, Offer, ProxyHello, Settings,
     Unlisten, WorkerHello, push_trailer, trailers,
 };
 pub use reader::{BodyEnd, FrameError, FrameReader, Incoming};

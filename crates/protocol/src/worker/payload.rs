@@ -40,6 +40,13 @@ pub struct ProxyHello {
     pub listeners: Vec<ListenerAddress>,
 }
 
+/// MOVE of the proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The socket of the shard that takes the place of this one.
+    pub channel: String,
+}
+
 /// A listener of the proxy, in Node's words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

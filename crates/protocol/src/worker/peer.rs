@@ -10,7 +10,7 @@ use super::frame::{decode_prefix, encode_prefix};
 use super::writer::{HEAD_ENTRY_BYTES, HEAD_FIXED_BYTES};
 use super::{
     CLOSE_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_PREFIX_BYTES, FromWorker, HEADER_NAMES,
-    HEADERS_MAX, HeadFlags, Heartbeat, JSON_BYTES_MAX, Listen, METHODS, Offer, ProxyHello,
+    HEADERS_MAX, HeadFlags, Heartbeat, JSON_BYTES_MAX, Listen, METHODS, Move, Offer, ProxyHello,
     StreamTag, TUNNEL_BYTES_MAX, TUNNEL_FIXED_BYTES, ToWorker, WorkerHello,
 };
 
@@ -135,6 +135,8 @@ pub enum PeerBody {
     TunnelClose(String),
     /// TUNNEL_WINDOW.
     TunnelWindow(u32),
+    /// MOVE.
+    Move(Move),
     /// GIVE_BACK.
     GiveBack {
         /// The number of the offer.
@@ -209,7 +211,7 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
             FRAME_PAYLOAD_BYTES_MAX
         }
         ToWorker::Tunnel => TUNNEL_BYTES_MAX,
-        ToWorker::Hello => JSON_BYTES_MAX,
+        ToWorker::Hello | ToWorker::Move => JSON_BYTES_MAX,
         ToWorker::GiveBack | ToWorker::Broken => FRAME_PAYLOAD_BYTES_MAX,
         ToWorker::Window | ToWorker::Open | ToWorker::TunnelWindow => 4,
         ToWorker::Close | ToWorker::TunnelClose => CLOSE_BYTES_MAX,
@@ -227,7 +229,7 @@ fn check_prefix(kind: ToWorker, tag: StreamTag, len: usize) -> Result<(), PeerEr
     if len > len_max || len < len_min {
         return Err(PeerError("payload of a length that its type does not allow"));
     }
-    let on_channel = kind == ToWorker::Hello;
+    let on_channel = matches!(kind, ToWorker::Hello | ToWorker::Move);
     // A connection that is given back may have been a stream or not.
     let either = kind == ToWorker::GiveBack && tag.generation == 0;
     if (on_channel != (tag.stream == 0) && !either) || (on_channel && tag.generation != 0) {
@@ -263,6 +265,10 @@ fn decode_body(kind: ToWorker, payload: &[u8]) -> Result<PeerBody, PeerError> {
         ToWorker::Hello => {
             let hello = serde_json::from_slice(payload);
             PeerBody::Hello(hello.map_err(|_| PeerError("HELLO is not understood"))?)
+        }
+        ToWorker::Move => {
+            let to = serde_json::from_slice(payload);
+            PeerBody::Move(to.map_err(|_| PeerError("MOVE is not understood"))?)
         }
         ToWorker::Open => PeerBody::Open(offer_number(payload)?),
         ToWorker::Hold => PeerBody::Hold,
