@@ -7,8 +7,8 @@ use hostler_protocol::http1::{FieldName, Method};
 use hostler_protocol::worker::peer::{self, PeerBody, PeerHead, PeerReader};
 use hostler_protocol::worker::{
     BodyEnd, Count, FrameReader, FrameWriter, FromWorker, HeadFlags, HeadParts, Heartbeat,
-    Incoming, Listen, Move, Offer, ProxyHello, Settings, StreamTag, ToWorker, Unlisten, WorkerHello,
-    name_number, push_trailer,
+    Incoming, Listen, Move, Offer, ProxyHello, Settings, StreamTag, ToWorker, Unlisten,
+    WorkerHello, name_number, push_trailer,
 };
 use serde_json::{Value, json};
 

@@ -16,7 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hostler_driver::Waker;
 use hostler_protocol::control::{
-    FromProxy, IoChoice, LineBuffer, ProxyStatus, ToProxy, WorkerAddress, WorkerId, encode_line,
+    FromProxy, IoChoice, LineBuffer, ProgramFacts, ProxyStatus, ToProxy, WorkerAddress, WorkerId,
+    encode_line,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -38,6 +39,15 @@ pub struct ShardHandle {
     pub waker: Waker,
 }
 
+impl ShardHandle {
+    /// A shard that has ended has nothing to be told.
+    fn tell(&self, command: ShardCommand) {
+        if self.commands.send(command).is_ok() {
+            self.waker.wake();
+        }
+    }
+}
+
 /// How long the last lines of the access log may take to reach the file.
 const LOG_WAIT: Duration = Duration::from_secs(1);
 /// Batches of log lines (32 KiB each) that may wait for a slow disk; further ones are dropped and counted.
@@ -54,6 +64,7 @@ pub struct Control {
     /// Shards that say of a worker that it hangs.
     silent: HashMap<u32, u32>,
     closed_shards: u32,
+    tells_listeners_closed: bool,
     cut: u32,
     io: IoChoice,
     io_reason: String,
@@ -83,6 +94,7 @@ impl Control {
             gauges: HashMap::new(),
             silent: HashMap::new(),
             closed_shards: 0,
+            tells_listeners_closed: true,
             cut: 0,
             io,
             io_reason,
@@ -144,7 +156,11 @@ impl Control {
         mut news: UnboundedReceiver<ShardNews>,
     ) -> std::io::Result<ControlEnd> {
         let mut stream = UnixStream::from_std(stream)?;
-        let serving = FromProxy::Serving { io: self.io, io_reason: self.io_reason.clone() };
+        let serving = FromProxy::Serving {
+            io: self.io,
+            io_reason: self.io_reason.clone(),
+            program: ProgramFacts::own(),
+        };
         stream.write_all(&encode_line(&serving)).await?;
         let mut bytes = vec![0; 16 * 1024];
         loop {
@@ -217,6 +233,18 @@ impl Control {
                 self.tell_all(|| ShardCommand::Drain { deadline_ms });
                 None
             }
+            ToProxy::MoveWorkers { channels } => {
+                for (shard, channel) in self.shards.iter().zip(channels) {
+                    shard.tell(ShardCommand::MoveWorkers { channel });
+                }
+                None
+            }
+            ToProxy::Retire { idle_ms, deadline_ms } => {
+                // The listeners live on in another proxy.
+                self.tells_listeners_closed = false;
+                self.tell_all(|| ShardCommand::Retire { idle_ms, deadline_ms });
+                None
+            }
             ToProxy::Status { request } => {
                 Some(FromProxy::Status { request, status: self.status() })
             }
@@ -233,10 +261,7 @@ impl Control {
 
     fn tell_all(&self, command: impl Fn() -> ShardCommand) {
         for shard in &self.shards {
-            // A shard that has ended has nothing to be told.
-            if shard.commands.send(command()).is_ok() {
-                shard.waker.wake();
-            }
+            shard.tell(command());
         }
     }
 
@@ -275,8 +300,8 @@ impl Control {
                 .then_some(FromProxy::WorkerBack { worker: WorkerId(worker) }),
             ShardEvent::ListenersClosed => {
                 self.closed_shards += 1;
-                (self.closed_shards == self.shards.len() as u32)
-                    .then_some(FromProxy::ListenersClosed)
+                let all = self.closed_shards == self.shards.len() as u32;
+                (all && self.tells_listeners_closed).then_some(FromProxy::ListenersClosed)
             }
             ShardEvent::WorkerLost { worker, why } => {
                 Some(FromProxy::WorkerLost { worker: WorkerId(worker), why })

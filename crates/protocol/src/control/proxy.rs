@@ -72,6 +72,32 @@ pub struct Typed {
     pub head_bytes_max: bool,
 }
 
+/// What another process of this product has to know of the program of one before it relies on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProgramFacts {
+    /// Its version, for people.
+    pub version: String,
+    /// What it speaks with workers ([`crate::worker::PROTOCOL_VERSION`]).
+    pub worker_protocol: u32,
+    /// The form of a supervisor's state that it reads ([`STATE_FORMAT`]).
+    pub state_format: u32,
+}
+
+/// The form in which a supervisor hands its state to another one. It changes when an older program could not make sense of it.
+pub const STATE_FORMAT: u32 = 1;
+
+impl ProgramFacts {
+    /// Of this program.
+    pub fn own() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            worker_protocol: crate::worker::PROTOCOL_VERSION,
+            state_format: STATE_FORMAT,
+        }
+    }
+}
+
 /// Where a worker reads HTTP/1.1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,6 +181,20 @@ pub enum ToProxy {
         /// Connections that still live after this time are cut, milliseconds.
         deadline_ms: u32,
     },
+    /// Another proxy is to take over: every worker shall open channels to its shards beside the ones it has here, those too that
+    /// connect from now on. Their own paths take it back.
+    MoveWorkers {
+        /// The channel socket of each shard.
+        channels: Vec<PathBuf>,
+    },
+    /// Another proxy has taken over: accept no more, finish what is here, exit 0. The listeners stay open elsewhere, so a client that
+    /// is idle may take its time: its next answer is its last here, and it connects again.
+    Retire {
+        /// Idle connections are closed after this time, milliseconds.
+        idle_ms: u32,
+        /// Connections that still live after this time are cut, milliseconds.
+        deadline_ms: u32,
+    },
     /// Answer with [`FromProxy::Status`].
     Status {
         /// Echoed in the answer.
@@ -172,6 +212,9 @@ pub enum FromProxy {
         io: IoChoice,
         /// One line that says why this backend was chosen.
         io_reason: String,
+        /// What its program can do.
+        #[serde(default)]
+        program: ProgramFacts,
     },
     /// The proxy cannot start; it exits after this.
     Failed {

@@ -33,7 +33,7 @@ impl<D: Driver> Shard<D> {
         let generation = self.generations[slot as usize];
         self.stats.accepted += 1;
         let mut conn = Conn::new(socket, address, listener as u8, generation, self.now);
-        if self.draining.is_some() {
+        if self.draining.is_some_and(|drain| drain.idle_until_ms.is_none()) {
             conn.hurry(&self.settings);
         }
         self.timers.arm(slot, conn.deadline_ms(&self.settings));

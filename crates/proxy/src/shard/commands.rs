@@ -2,6 +2,7 @@
 //!
 //! Owns: workers coming and going, the end of the shard, snapshots. Must never know: who gave the order. Part of the shard.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -53,6 +54,18 @@ pub enum ShardCommand {
     },
     /// Stop accepting, finish, [`ShardEvent::Drained`] follows and the shard ends.
     Drain {
+        /// What still lives after this time is cut.
+        deadline_ms: u32,
+    },
+    /// Workers shall open a channel to another proxy's shard beside the one they have here.
+    MoveWorkers {
+        /// Its socket.
+        channel: PathBuf,
+    },
+    /// Another proxy has taken over: as [`ShardCommand::Drain`], but idle connections get their time, and an answer more.
+    Retire {
+        /// Idle connections are closed after this time.
+        idle_ms: u32,
         /// What still lives after this time is cut.
         deadline_ms: u32,
     },
@@ -133,6 +146,8 @@ impl<D: Driver> Shard<D> {
             }
             ShardCommand::WorkerGone { worker } => self.worker_gone(worker),
             ShardCommand::Drain { deadline_ms } => self.drain(deadline_ms),
+            ShardCommand::MoveWorkers { channel } => self.move_workers(channel),
+            ShardCommand::Retire { idle_ms, deadline_ms } => self.retire(idle_ms, deadline_ms),
             ShardCommand::Snapshot { reply } => {
                 // The asker may have given up waiting; that is its own business.
                 let _ = reply.send(self.status());
@@ -176,21 +191,48 @@ impl<D: Driver> Shard<D> {
         self.refuse_in_vain();
     }
 
+    /// Also ends a retirement that is under way: then it is the whole instance that stops.
     fn drain(&mut self, deadline_ms: u32) {
-        if self.draining.is_some() {
+        let retires = self.draining.is_some_and(|drain| drain.idle_until_ms.is_some());
+        if self.draining.is_some() && !retires {
             return;
         }
+        self.accept_no_more(None, deadline_ms);
+        self.accepted.clear();
+        self.close_idle();
+        self.refuse_in_vain();
+    }
+
+    fn retire(&mut self, idle_ms: u32, deadline_ms: u32) {
+        if self.draining.is_none() {
+            self.accept_no_more(Some(self.now.ms + u64::from(idle_ms)), deadline_ms);
+        }
+    }
+
+    fn accept_no_more(&mut self, idle_until_ms: Option<u64>, deadline_ms: u32) {
         let deadline_ms = self.now.ms + u64::from(deadline_ms);
-        self.draining = Some(Draining { deadline_ms, cut: 0, listen_turns: LISTEN_TURNS });
+        self.draining =
+            Some(Draining { deadline_ms, idle_until_ms, cut: 0, listen_turns: LISTEN_TURNS });
         for listener in &self.listeners {
             self.driver.accept(*listener, false);
         }
         self.accept_paused.clear();
-        self.accepted.clear();
+    }
+
+    /// The idle clients of a proxy that retires have had their time.
+    pub(super) fn end_idle_time(&mut self) {
+        if let Some(drain) = &mut self.draining
+            && drain.idle_until_ms.is_some_and(|until_ms| until_ms <= self.now.ms)
+        {
+            drain.idle_until_ms = None;
+            self.close_idle();
+        }
+    }
+
+    fn close_idle(&mut self) {
         for slot in 0..self.conns.end() {
             self.step(slot, Event::Drain);
         }
-        self.refuse_in_vain();
     }
 
     pub(super) fn cut_all(&mut self) {

@@ -23,6 +23,7 @@ mod tunnels;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub struct Shard<D: Driver> {
     leaving: Vec<u32>,
     log: Option<AccessLog>,
     draining: Option<Draining>,
+    /// Where the workers of this shard find the one that takes its place.
+    moved_to: Option<PathBuf>,
     commands: Receiver<ShardCommand>,
     events: EventSink,
     /// Scratch, kept to avoid allocation.
@@ -106,6 +109,8 @@ pub struct Shard<D: Driver> {
 #[derive(Clone, Copy, Debug)]
 struct Draining {
     deadline_ms: u64,
+    /// Idle connections stay until then; none if they do not.
+    idle_until_ms: Option<u64>,
     cut: u32,
     /// Turns until the listeners are closed.
     listen_turns: u8,
@@ -165,6 +170,7 @@ impl<D: Driver> Shard<D> {
             leaving: Vec::new(),
             log: settings.access_log.then(|| AccessLog::new(settings.log_json)),
             draining: None,
+            moved_to: None,
             commands: parts.commands,
             events: parts.events,
             completions: Vec::with_capacity(hostler_driver::COMPLETIONS_PER_TURN),
@@ -253,7 +259,10 @@ impl<D: Driver> Shard<D> {
         }
         let timers = self.timers.wait_ms(self.now.ms);
         let accept = self.accept_paused.first().map(|(_, until)| until.saturating_sub(self.now.ms));
-        let drain = self.draining.map(|drain| drain.deadline_ms.saturating_sub(self.now.ms));
+        let drain = self.draining.map(|drain| {
+            let next_ms = drain.idle_until_ms.unwrap_or(u64::MAX).min(drain.deadline_ms);
+            next_ms.saturating_sub(self.now.ms)
+        });
         let log = self.log.as_ref().and_then(|log| log.wait_ms(self.now.ms));
         let suspect = self.dispatch.suspect_wait_ms(self.now.ms);
         let queue = self.dispatch.queue.expires_in_ms(self.now.ms);
@@ -359,6 +368,7 @@ impl<D: Driver> Shard<D> {
                 self.driver.accept(listener, true);
             }
         }
+        self.end_idle_time();
         if self.draining.is_some_and(|drain| drain.deadline_ms <= self.now.ms) {
             self.cut_all();
         }

@@ -15,5 +15,6 @@ mod reuse;
 mod settings;
 mod silence;
 mod streams;
+mod succession;
 mod tunnels;
 mod world;

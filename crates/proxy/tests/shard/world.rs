@@ -199,6 +199,17 @@ impl World {
     }
 
     fn channel_of(&mut self, number: u32, exec: bool) -> Framed {
+        let mut framed = self.greet(number, exec);
+        assert!(matches!(framed.frames()[..], [PeerFrame { body: PeerBody::Hello(_), .. }]));
+        framed
+    }
+
+    /// A channel that has said who it is; the answer is not read.
+    pub(crate) fn greeted(&mut self, number: u32) -> Framed {
+        self.greet(number, false)
+    }
+
+    fn greet(&mut self, number: u32, exec: bool) -> Framed {
         let peer = self.net.client(CHANNELS).expect("the shard listens");
         let hello = WorkerHello {
             protocol: PROTOCOL_VERSION,
@@ -213,9 +224,7 @@ impl World {
         peer::put_json(&mut bytes, FromWorker::Hello, &hello);
         peer.write(&bytes);
         self.settle();
-        let mut framed = Framed { peer, reader: PeerReader::default() };
-        assert!(matches!(framed.frames()[..], [PeerFrame { body: PeerBody::Hello(_), .. }]));
-        framed
+        Framed { peer, reader: PeerReader::default() }
     }
 
     /// A worker with a plain path.
