@@ -15,8 +15,8 @@ mod processes;
 mod recycle;
 mod times;
 
-use change::RELOAD_NOTES;
-pub(crate) use change::{ChangeArgs, EventsArgs, ReloadArgs, ScaleArgs};
+pub(crate) use change::{ChangeArgs, EventsArgs, ReloadArgs, ScaleArgs, UpgradeArgs};
+use change::{RELOAD_NOTES, UPGRADE_NOTES};
 pub(crate) use config::{ConfigArgs, ConfigVerb, ConfigVerbArgs};
 pub(crate) use exec::ExecArgs;
 pub(crate) use processes::ProcessArgs;
@@ -126,6 +126,9 @@ pub(crate) enum Verb {
     /// one more, SIGTTOU one fewer.
     #[command(after_help = EXIT_CODES, override_usage = "hostler scale [OPTIONS] [APP] N|+N|-N")]
     Scale(ScaleArgs),
+    /// Replace a running hostler by another version, without losing a request or touching a worker.
+    #[command(after_help = UPGRADE_NOTES)]
+    Upgrade(UpgradeArgs),
     /// Stop a running instance gracefully and wait until it is gone.
     #[command(after_help = EXIT_CODES)]
     Stop(StopArgs),

@@ -57,6 +57,10 @@ fn outcome(answer: &CommandAnswer) -> ExitCode {
             print(&format!("hostler: {} requests\n", counted(*workers, "takes", "take")));
             ExitCode::from(OK)
         }
+        CommandAnswer::Upgraded { from, to } => {
+            print(&format!("hostler: version {to} has taken over from {from}\n"));
+            ExitCode::from(OK)
+        }
         CommandAnswer::TakenBack { why, report } => {
             complain(report.trim_end());
             end_with(FAILED, format!("the reload was taken back, the old workers serve on: {why}"))

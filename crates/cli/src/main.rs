@@ -27,12 +27,15 @@ mod status;
 mod stop;
 mod table;
 mod units;
+mod upgrade;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use hostler_spawner::Inheritance;
 
 use crate::args::{Cli, ProxyArgs, Verb};
+use crate::console::{FAILED, end_with};
 
 /// The supervisor lives long and the proxy's control plane allocates across threads: fragmentation is what
 /// the allocator is chosen against. Requests themselves do not allocate.
@@ -40,9 +43,23 @@ use crate::args::{Cli, ProxyArgs, Verb};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Prints help, version and usage errors itself, and then ends the process with 0 or 2.
-    match Cli::parse().verb {
-        Verb::Run(args) => run::run(&args),
+    // Before anything else opens a descriptor: those that this process has from the program before are known by their numbers.
+    let inheritance = Inheritance::from_environment();
+    let verb = match (Cli::try_parse(), inheritance) {
+        (Ok(Cli { verb: Verb::Run(args) }), inheritance) => return run::run(&args, inheritance),
+        (Ok(cli), None) => cli.verb,
+        // Prints help, version and usage errors itself, and then ends the process with 0 or 2.
+        (Err(error), None) => error.exit(),
+        (Ok(_), Some(inheritance)) => {
+            return end_with(FAILED, inheritance.give_back("it was not started by `run`"));
+        }
+        (Err(error), Some(inheritance)) => {
+            let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+            return end_with(FAILED, inheritance.give_back(&why));
+        }
+    };
+    match verb {
+        Verb::Run(args) => run::run(&args, None),
         Verb::Exec(args) => exec::exec(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Config(args) => config::config(&args.verb),
@@ -52,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Reload(args) => reload::reload(&args),
         Verb::Rollback(args) => reload::rollback(&args),
         Verb::Scale(args) => scale::scale(&args),
+        Verb::Upgrade(args) => upgrade::upgrade(&args),
         Verb::Stop(args) => stop::stop(&args),
         Verb::Proxy(args) => proxy(&args),
     }

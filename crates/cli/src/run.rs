@@ -7,17 +7,28 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use hostler_protocol::control::{IoChoice, Transport};
-use hostler_spawner::{ExitReason, Notice, ReadyInfo};
+use hostler_spawner::{AppSpec, ExitReason, Inheritance, Notice, ReadyInfo, SupervisorConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::args::{LogFormat, RunArgs};
-use crate::console::{BAD_CONFIG, FAILED, complain, end_with, print, start_logging};
+use crate::console::{BAD_CONFIG, FAILED, OK, complain, end_with, print, start_logging};
 use crate::instance::{app_spec, supervisor_config};
 use crate::settings::{OPEN_FILES_MOST, Settings};
 
-/// Runs the verb.
-pub(crate) fn run(args: &RunArgs) -> ExitCode {
+/// Runs the verb, or goes on with what this process has run as another program.
+pub(crate) fn run(args: &RunArgs, inheritance: Option<Inheritance>) -> ExitCode {
+    match inheritance {
+        None => begin(args),
+        Some(mut inheritance) => match inheritance.trial() {
+            Some(Ok(())) => ExitCode::from(OK),
+            Some(Err(why)) => end_with(FAILED, why),
+            None => resume(args, inheritance),
+        },
+    }
+}
+
+fn begin(args: &RunArgs) -> ExitCode {
     let settings = match Settings::read(args) {
         Ok(settings) => settings,
         Err(error) => return end_with(BAD_CONFIG, error),
@@ -31,21 +42,40 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     raise_open_files();
     let config = supervisor_config(&settings, &own_binary);
     let shown = shown_app(settings.typed_path.as_deref(), &settings.app.name.value);
-    let mut read_app = || match Settings::read(args) {
-        Ok(settings) => Ok(app_spec(&settings)),
-        Err(error) => Err(error.to_string()),
-    };
-    let reason =
-        hostler_spawner::run(config, &mut read_app, &mut |notice| match (notice, format) {
-            (Notice::Ready(ready), LogFormat::Text) => print(&ready_line(&shown, &ready)),
-            (Notice::Ready(ready), LogFormat::Json) => print(&ready_json(&shown, &ready)),
-            (Notice::StartFailed(failure), LogFormat::Text) => complain(failure),
-            (Notice::StartFailed(failure), LogFormat::Json) => {
-                complain_json("start_failed", &json!(failure));
-            }
-        });
+    let mut read_app = || read_again(args);
+    let mut out = |notice| tell(notice, &shown, format);
+    let reason = hostler_spawner::run(config, &mut read_app, &mut out);
     say_why(&reason, format);
     ExitCode::from(reason.code())
+}
+
+/// The settings come with the inheritance; what was typed is for the next reload.
+fn resume(args: &RunArgs, inheritance: Inheritance) -> ExitCode {
+    let format = std::cell::Cell::new(LogFormat::Text);
+    let mut read_app = || read_again(args);
+    let mut started = |config: &SupervisorConfig| {
+        format.set(if config.log_json { LogFormat::Json } else { LogFormat::Text });
+        start_logging(format.get());
+    };
+    let mut out = |notice| tell(notice, "", format.get());
+    let reason = hostler_spawner::resume(inheritance, &mut started, &mut read_app, &mut out);
+    say_why(&reason, format.get());
+    ExitCode::from(reason.code())
+}
+
+fn read_again(args: &RunArgs) -> Result<AppSpec, String> {
+    Settings::read(args).map(|settings| app_spec(&settings)).map_err(|error| error.to_string())
+}
+
+fn tell(notice: Notice, app: &str, format: LogFormat) {
+    match (notice, format) {
+        (Notice::Ready(ready), LogFormat::Text) => print(&ready_line(app, &ready)),
+        (Notice::Ready(ready), LogFormat::Json) => print(&ready_json(app, &ready)),
+        (Notice::StartFailed(failure), LogFormat::Text) => complain(failure),
+        (Notice::StartFailed(failure), LogFormat::Json) => {
+            complain_json("start_failed", &json!(failure));
+        }
+    }
 }
 
 /// The last line. A failed start has been reported in full already.

@@ -21,10 +21,11 @@ use hostler_protocol::control::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 
 use crate::agreement::Agreement;
 use crate::log_file::LogFile;
+use crate::news::{News, ShardNews};
 use crate::shard::{ShardCommand, ShardEvent};
 use crate::stats::WorkerGauge;
 
@@ -50,11 +51,6 @@ impl ShardHandle {
 
 /// How long the last lines of the access log may take to reach the file.
 const LOG_WAIT: Duration = Duration::from_secs(1);
-/// Batches of log lines (32 KiB each) that may wait for a slow disk; further ones are dropped and counted.
-const LOG_BATCHES_MAX: usize = 256;
-
-/// News of shard number `.0`.
-pub type ShardNews = (u32, ShardEvent);
 
 /// Everything the control loop works with.
 pub struct Control {
@@ -344,46 +340,6 @@ impl Control {
             self.gauges.iter().map(|(worker, gauge)| gauge.load(*worker, unix_ms)).collect();
         workers.sort_by_key(|load| load.worker);
         ProxyStatus { io: self.io, io_reason: self.io_reason.clone(), shards, workers }
-    }
-}
-
-/// The control thread's end of what shards have to say.
-pub struct News {
-    events: UnboundedReceiver<ShardNews>,
-    log: Receiver<Bytes>,
-}
-
-/// The shards' end; each has a clone.
-#[derive(Clone)]
-pub struct NewsSender {
-    events: UnboundedSender<ShardNews>,
-    log: Sender<Bytes>,
-}
-
-/// Both ends. Events are few (workers come and go); log lines are many and therefore bounded.
-pub fn news() -> (NewsSender, News) {
-    let (events_sender, events) = tokio::sync::mpsc::unbounded_channel();
-    let (log_sender, log) = tokio::sync::mpsc::channel(LOG_BATCHES_MAX);
-    (NewsSender { events: events_sender, log: log_sender }, News { events, log })
-}
-
-impl NewsSender {
-    /// A shard's way to the control thread.
-    pub fn sink(self, shard: u32) -> crate::shard::EventSink {
-        let mut dropped = 0_u64;
-        Box::new(move |event| {
-            if let ShardEvent::Log(lines) = event {
-                if self.log.try_send(lines).is_err() {
-                    dropped += 1;
-                    if dropped.is_power_of_two() {
-                        tracing::warn!(dropped, "access log too slow: batches of lines are lost");
-                    }
-                }
-                return;
-            }
-            // The control loop ends only after the shards; if it failed, the process is ending anyway.
-            let _ = self.events.send((shard, event));
-        })
     }
 }
 

@@ -16,8 +16,9 @@ use hostler_protocol::control::{
 };
 
 use crate::clock::Clock;
-use crate::control::{Control, ControlEnd, News, NewsSender, ShardHandle, news};
+use crate::control::{Control, ControlEnd, ShardHandle};
 use crate::log_file::open_log;
+use crate::news::{News, NewsSender, news};
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardParts};
 use crate::worker::ending::is_ending;

@@ -8,8 +8,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Where clients connect.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ListenAddress {
     /// `127.0.0.1:3000`, `[::1]:3000`; port 0 lets the kernel choose.
     Tcp(SocketAddr),

@@ -8,11 +8,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use hostler_protocol::control::{ProxySetup, Transport};
+use serde::{Deserialize, Serialize};
 
 use crate::address::ListenAddress;
 
 /// What a worker process is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Launch {
     /// Node with a script.
     Script {
@@ -36,7 +37,7 @@ pub enum Launch {
 }
 
 /// The app and how its workers are started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppSpec {
     /// Shown in logs and status (`web`).
     pub name: String,
@@ -64,7 +65,7 @@ pub struct AppSpec {
 }
 
 /// Fewest and most workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRange {
     /// At least 1.
     pub min: u32,
@@ -73,7 +74,7 @@ pub struct WorkerRange {
 }
 
 /// When a worker is ready for requests.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadySpec {
     /// When it listens.
     #[default]
@@ -85,7 +86,7 @@ pub enum ReadySpec {
 }
 
 /// Workers whose event loop does not turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HangSpec {
     /// A worker that has been silent for so long is killed, milliseconds.
     pub after_ms: u32,
@@ -94,7 +95,7 @@ pub struct HangSpec {
 }
 
 /// Limits of a worker; one that reaches a limit is replaced, without losing a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecycleSpec {
     /// Memory, KiB.
     pub memory_kib_max: Option<u64>,
@@ -107,7 +108,7 @@ pub struct RecycleSpec {
 }
 
 /// How the workers of one release follow those of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadSpec {
     /// Workers that are started beside the old ones at a time; all if not said. At least 1.
     pub surge_max: Option<u32>,
@@ -131,7 +132,7 @@ impl Default for ReloadSpec {
 }
 
 /// One instance: an app, its listeners, its proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupervisorConfig {
     /// The folder that names the instance; see [`crate::runtime_dir::default_runtime_dir`].
     pub runtime_dir: PathBuf,

@@ -6,12 +6,13 @@
 //! seeing the other. Must never know: why a process is started. Called by `children`.
 #![expect(unsafe_code, reason = "pre_exec hooks and signal masks have no safe form")]
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -133,6 +134,56 @@ pub(crate) fn block_signals() -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor that this program has got from the one before it in the same process. Each number is taken once, which the caller
+/// answers for: it reads the state in which every descriptor has one place.
+pub(crate) fn inherit(fd: RawFd) -> io::Result<OwnedFd> {
+    // No child shall have it unasked.
+    // SAFETY: a plain system call; a number that is not open is refused.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and the state that names it names it once, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets the next program in this process have these descriptors, or keeps them from it.
+pub(crate) fn set_inheritable(fds: &[RawFd], inheritable: bool) {
+    let flags = if inheritable { 0 } else { libc::FD_CLOEXEC };
+    for fd in fds {
+        // SAFETY: a plain system call that changes a flag of a descriptor of ours.
+        unsafe { libc::fcntl(*fd, libc::F_SETFD, flags) };
+    }
+}
+
+/// Becomes another program. The signals that are blocked stay blocked: `Command::exec` would let one through that kills us.
+/// Comes back only with an error.
+pub(crate) fn become_program(
+    program: &Path,
+    args: &[OsString],
+    env: &[(OsString, OsString)],
+) -> io::Error {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
+    let variable = |(name, value): &(OsString, OsString)| {
+        text(&[name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let texts = || -> io::Result<_> {
+        let args = args.iter().map(|arg| text(arg.as_bytes())).collect::<io::Result<Vec<_>>>()?;
+        let env = env.iter().map(variable).collect::<io::Result<Vec<_>>>()?;
+        Ok((text(program.as_os_str().as_bytes())?, args, env))
+    };
+    let (program, args, env) = match texts() {
+        Ok(texts) => texts,
+        Err(error) => return error,
+    };
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (args, env) = (pointers(&args), pointers(&env));
+    // SAFETY: all pointers lead to NUL-terminated texts that live until the call returns, and both lists end with NULL.
+    unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
 }
 
 /// Lets `command` receive the signals that this thread has blocked. Ignored ones stay ignored, as a shell's `nohup` wants.

@@ -12,10 +12,12 @@ mod event_loop;
 mod exec;
 mod exec_command;
 mod group_listens;
+mod hand_over;
 mod journey;
 mod listeners;
 mod outcome;
 mod output;
+mod passed_fd;
 mod port_owner;
 mod run;
 pub mod runtime_dir;
@@ -29,7 +31,8 @@ pub use config::{
     SupervisorConfig, WorkerRange,
 };
 pub use exec_command::{ExecError, ExecSession, exit_code};
+pub use hand_over::Inheritance;
 pub use journey::{Journey, StartFailure, Step, StepRecord, StepState};
 pub use outcome::{ExitReason, Notice, ReadyInfo};
 pub use output::{LogWriter, log_writer};
-pub use run::{ReadApp, run};
+pub use run::{ReadApp, resume, run};

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use rustix::net::sockopt;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::address::ListenAddress;
+use crate::passed_fd::PassedFd;
 use crate::port_owner;
 use crate::runtime_dir::RuntimeDir;
 
@@ -39,18 +41,27 @@ pub(crate) struct ListenError {
 const CHANNEL_SEND_BYTES: usize = 256 * 1024;
 
 /// All listening sockets of the instance.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Listeners {
     /// Addresses with their real ports.
     pub(crate) names: Vec<String>,
     /// Port of the first TCP listener.
     pub(crate) port: Option<u16>,
     /// In the order in which the proxy expects them; see `ProxySetup`.
-    pub(crate) fds: Vec<OwnedFd>,
+    pub(crate) fds: Vec<PassedFd>,
     /// Paths of the channel listeners, one per shard.
     pub(crate) channels: Vec<PathBuf>,
+    /// The channel listeners of a proxy that shall follow.
+    successor: Option<Channels>,
     /// Socket files outside of the runtime directory, with their inode.
     files: Vec<(PathBuf, u64)>,
+}
+
+/// Channel listeners of one proxy.
+#[derive(Debug, Serialize, Deserialize)]
+struct Channels {
+    fds: Vec<PassedFd>,
+    paths: Vec<PathBuf>,
 }
 
 impl Listeners {
@@ -65,6 +76,7 @@ impl Listeners {
             port: None,
             fds: Vec::new(),
             channels: Vec::new(),
+            successor: None,
             files: Vec::new(),
         };
         let opened = listeners.open_all(addresses, shards, dir);
@@ -83,6 +95,48 @@ impl Listeners {
             tracing::debug!(%error, "the worker connects its channels by itself");
             Vec::new()
         })
+    }
+
+    /// Channel listeners for a proxy beside the one that serves, under names of their own; all descriptors that it gets.
+    pub(crate) fn open_successor(&mut self, dir: &RuntimeDir) -> io::Result<Vec<OwnedFd>> {
+        let mut channels = Channels { fds: Vec::new(), paths: Vec::new() };
+        for (shard, current) in (0..).zip(&self.channels) {
+            // Two names take turns.
+            let names = [dir.channel_socket(shard), dir.other_channel_socket(shard)];
+            let free = names.into_iter().find(|name| name != current);
+            let path = free.expect("two names, one of them in use");
+            // Of an earlier proxy, or of one that did not make it.
+            let _ = std::fs::remove_file(&path);
+            channels.fds.push(bind_file(&path, 0o600)?.into());
+            channels.paths.push(path);
+        }
+        let clients = self.fds.len() - self.channels.len();
+        let fds = self.fds[..clients].iter().chain(&channels.fds);
+        let copies = fds.map(PassedFd::try_clone).collect::<io::Result<_>>()?;
+        self.successor = Some(channels);
+        Ok(copies)
+    }
+
+    /// Where the workers reach the proxy that shall follow, if there is one.
+    pub(crate) fn successor_channels(&self) -> Option<&[PathBuf]> {
+        self.successor.as_ref().map(|channels| &*channels.paths)
+    }
+
+    /// The proxy that was to follow has done so.
+    pub(crate) fn crown(&mut self) {
+        let Some(successor) = self.successor.take() else { return };
+        let clients = self.fds.len() - self.channels.len();
+        self.fds.truncate(clients);
+        self.fds.extend(successor.fds);
+        let before = std::mem::replace(&mut self.channels, successor.paths);
+        lead(&before, &self.channels);
+    }
+
+    /// It has not.
+    pub(crate) fn drop_successor(&mut self) {
+        if let Some(successor) = self.successor.take() {
+            lead(&successor.paths, &self.channels);
+        }
     }
 
     /// From now on the kernel refuses new clients, whoever else holds these sockets: a load balancer sees at
@@ -121,7 +175,7 @@ impl Listeners {
                         .map_err(|error| fails(explain_tcp(*wanted, &error)))?;
                     self.port.get_or_insert(real.port());
                     self.names.push(real.to_string());
-                    self.fds.extend(sockets);
+                    self.fds.extend(sockets.into_iter().map(PassedFd::from));
                 }
                 ListenAddress::Unix(path) => {
                     let socket = self.open_client_file(path).map_err(fails)?;
@@ -136,7 +190,7 @@ impl Listeners {
                 address: format!("unix:{}", path.display()),
                 why: error.to_string(),
             })?;
-            self.fds.push(socket);
+            self.fds.push(socket.into());
             self.channels.push(path);
         }
         Ok(())
@@ -158,10 +212,24 @@ impl Listeners {
     /// Unix sockets have no SO_REUSEPORT: all shards accept from the same one.
     fn push_copies(&mut self, socket: OwnedFd, shards: u32) -> io::Result<()> {
         for _ in 1..shards {
-            self.fds.push(socket.try_clone()?);
+            self.fds.push(socket.try_clone()?.into());
         }
-        self.fds.push(socket);
+        self.fds.push(socket.into());
         Ok(())
+    }
+}
+
+/// From now on these names lead to the sockets of those, for workers that know no other name. One that cannot be led is of no
+/// use any more: whoever tries it is refused, and tries again.
+fn lead(names: &[PathBuf], to: &[PathBuf]) {
+    for (name, to) in names.iter().zip(to) {
+        let between = name.with_extension("link.sock");
+        let _ = std::fs::remove_file(&between);
+        let led = std::fs::hard_link(to, &between).and_then(|()| std::fs::rename(&between, name));
+        if let Err(error) = led {
+            tracing::warn!(%error, name = %name.display(), "a channel's earlier name leads nowhere");
+            let _ = std::fs::remove_file(name);
+        }
     }
 }
 

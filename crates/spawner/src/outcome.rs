@@ -7,6 +7,7 @@
 use std::fmt;
 
 use hostler_protocol::control::{IoChoice, Transport};
+use serde::{Deserialize, Serialize};
 
 use crate::journey::StartFailure;
 
@@ -41,11 +42,11 @@ pub struct ReadyInfo {
 }
 
 /// Who waits for the end of a reload or a change of their number; the loop knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ticket(pub(crate) u64);
 
 /// Why the supervisor ended. `Display` is one line for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitReason {
     /// Asked to stop, and stopped.
     Stopped {

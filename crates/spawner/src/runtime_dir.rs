@@ -6,18 +6,23 @@
 //! place.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{Hash, Hasher};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, FlockOperation};
+use serde::{Deserialize, Serialize};
+
+use crate::passed_fd::as_fd;
 
 /// Name of the command socket.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
 const LOCK: &str = "lock";
-const LOADER: &str = "loader";
+/// The folders of loaders begin so; a number that is made of their files follows.
+const LOADER: &str = "loader.";
 
 /// The folder of a worker that is a command begins so; its number follows.
 const WORKER: &str = "worker.";
@@ -88,9 +93,10 @@ pub fn default_runtime_dir() -> Option<PathBuf> {
 
 /// The locked directory of this instance. Dropping it releases the lock, [`RuntimeDir::remove`]
 /// also removes the files.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RuntimeDir {
     path: PathBuf,
+    #[serde(with = "as_fd")]
     lock: File,
     created: bool,
 }
@@ -123,9 +129,15 @@ impl RuntimeDir {
         self.path.join(format!("shard.{shard}.sock"))
     }
 
-    /// Writes the loader's files and returns their folder.
+    /// The other name of it: that of a proxy which follows.
+    pub(crate) fn other_channel_socket(&self, shard: u32) -> PathBuf {
+        self.path.join(format!("shard.{shard}.b.sock"))
+    }
+
+    /// Writes the loader's files and returns their folder. Workers load some of them late, so the files of another version stay
+    /// where they are.
     pub fn write_loader(&self, files: &[(&str, &str)]) -> Result<PathBuf, RuntimeDirError> {
-        let folder = self.path.join(LOADER);
+        let folder = self.path.join(format!("{LOADER}{}", fingerprint(files)));
         let write = || {
             for (name, content) in files {
                 let file = folder.join(name);
@@ -136,7 +148,9 @@ impl RuntimeDir {
             }
             Ok(())
         };
-        write().map_err(io(&self.path, "writing the loader"))?;
+        if !folder.exists() {
+            write().map_err(io(&self.path, "writing the loader"))?;
+        }
         Ok(folder)
     }
 
@@ -171,7 +185,8 @@ impl RuntimeDir {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
-            let is_ours = name == LOADER || name.as_bytes().starts_with(WORKER.as_bytes());
+            let begins = |with: &str| name.as_bytes().starts_with(with.as_bytes());
+            let is_ours = begins(LOADER) || begins(WORKER);
             if is_ours && entry.file_type()?.is_dir() {
                 fs::remove_dir_all(entry.path())?;
             } else if name.as_bytes().ends_with(b".sock") && is_socket(&entry)? {
@@ -183,7 +198,7 @@ impl RuntimeDir {
 }
 
 /// The folder of a worker that is a command. It is removed when it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerFolder {
     path: PathBuf,
 }
@@ -210,6 +225,13 @@ impl Drop for WorkerFolder {
         // What is left is removed with the whole directory.
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// Tells versions of the loader apart.
+fn fingerprint(files: &[(&str, &str)]) -> String {
+    let mut hasher = std::hash::DefaultHasher::new();
+    files.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() as u32)
 }
 
 /// Path of a worker's plain socket in the runtime directory `dir`.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hostler_protocol::control::{Transport, WorkerId};
 use hostler_protocol::worker::PROTOCOL_VERSION;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{AppSpec, HangSpec, Launch, ReadySpec};
 use crate::runtime_dir::WorkerFolder;
@@ -47,6 +47,7 @@ pub(crate) const ENV_REMOVED: &[&str] =
 /// would start as many processes as there are workers.
 pub(crate) const ENV_REMOVED_COMMAND: &[&str] = &[
     "HOSTLER_WORKER",
+    crate::hand_over::VARIABLE,
     WORKERS,
     GENERATION,
     LEADER,
@@ -65,7 +66,7 @@ pub(crate) const ENV_REMOVED_COMMAND: &[&str] = &[
 ];
 
 /// Where a command may listen; of its own for each process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offer {
     /// `$SOCKET`.
     pub(crate) socket: PathBuf,

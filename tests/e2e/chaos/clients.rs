@@ -157,14 +157,14 @@ impl One {
                         since,
                         format!("{response:?}"),
                     );
-                    if response.field("connection") == Some("close") {
-                        continue 'connections;
-                    }
                 } else if response.body != body {
                     self.fail(Kind::Wrong, idempotent, since, format!("{response:?}"));
                 } else {
                     self.seen.answers += 1;
                     answers.fetch_add(1, Ordering::Relaxed);
+                }
+                if response.field("connection") == Some("close") {
+                    continue 'connections;
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::reload::{code, told, verb};
 use crate::support::{Instance, Setup, Variant, eventually, matrix, signal, within};
 use clients::{Crowd, Failure, Kind};
 
-matrix!(all: kills_of_workers, reloads, scaling);
+matrix!(all: kills_of_workers, reloads, scaling, upgrades);
 matrix!(frames: a_worker_that_hangs, kills_of_the_proxy, a_stop_under_load);
 
 fn is_full() -> bool {
@@ -106,6 +106,23 @@ fn scaling(variant: Variant) {
         }
     }
     let seen = crowd.finish();
+    seen.assert_only(is_service_restart);
+    instance.finish();
+}
+
+fn upgrades(variant: Variant) {
+    let (instance, crowd) = start(variant);
+    let workers = [0, 1, 2].map(|slot| instance.worker_pid(slot));
+    for _ in 0..times(10, 3) {
+        let proxy = instance.proxy_pid();
+        let output = verb(&instance, &["upgrade"]);
+        assert_eq!(code(&output), Some(0), "{}", told(&output));
+        assert_ne!(instance.proxy_pid(), proxy);
+        wait_for_answers(&crowd, 50);
+    }
+    assert_eq!(workers, [0, 1, 2].map(|slot| instance.worker_pid(slot)), "nobody touched them");
+    let seen = crowd.finish();
+    assert!(seen.echoes > 0);
     seen.assert_only(is_service_restart);
     instance.finish();
 }

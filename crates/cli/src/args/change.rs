@@ -2,6 +2,8 @@
 //!
 //! Owns: their names and help. Must never know: what they do. Part of `args`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::InstanceArgs;
@@ -39,6 +41,32 @@ pub(crate) struct EventsArgs {
 pub(crate) struct ReloadArgs {
     /// Name of the app; only needed to be sure that it is this one.
     pub(crate) app: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
+pub(super) const UPGRADE_NOTES: &str = "\
+What happens: the new program's proxy is started beside the old one and takes the listeners
+over, the workers connect to it, then the supervisor becomes the new program, in the same
+process: the pid stays, and systemd and Docker notice nothing. The workers run on, untouched.
+The old proxy finishes its requests and WebSockets (run --drain, --websocket-drain). If
+anything fails on the way, the old program serves on, and upgrade prints why and exits with 1.
+
+Typed with the new program (`/opt/hostler-2/hostler upgrade`, or `hostler upgrade` after the
+file was replaced) it needs no argument. SIGUSR2 to the supervisor takes the file from which
+it was started.
+
+Exit codes:
+  0   the new program serves
+  1   nothing has changed
+  69  no instance runs
+  78  there is no such program, or a setting is wrong";
+
+#[derive(Args, Debug)]
+pub(crate) struct UpgradeArgs {
+    /// The new program. Default: the one that is typed here.
+    pub(crate) program: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) change: ChangeArgs,

@@ -1,5 +1,7 @@
 //! Command line <-> supervisor messages.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::InstanceStatus;
@@ -23,6 +25,11 @@ pub enum CommandRequest {
     Rollback {
         /// The app, if its name was typed.
         app: Option<String>,
+    },
+    /// `hostler upgrade`; the answer comes when the new program has taken over, or nothing has changed.
+    Upgrade {
+        /// The program.
+        program: PathBuf,
     },
     /// `hostler scale`; the answer comes when so many workers take requests.
     Scale {
@@ -61,6 +68,13 @@ pub enum CommandAnswer {
     Scaled {
         /// The number.
         workers: u32,
+    },
+    /// Another program has taken over.
+    Upgraded {
+        /// The version before.
+        from: String,
+        /// The version now.
+        to: String,
     },
     /// The new release failed, the old one serves on.
     TakenBack {

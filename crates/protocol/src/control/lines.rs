@@ -1,7 +1,7 @@
 //! JSON lines: one message, one line.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// A line longer than this is an error: no message comes near it.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub fn encode_line<T: Serialize>(message: &T) -> Vec<u8> {
 }
 
 /// Collects received bytes and gives out whole lines.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LineBuffer {
     bytes: Vec<u8>,
 }

@@ -3,11 +3,10 @@
 //! Owns: which channel belongs to which worker. Must never know: what response bytes mean. Part of the shard.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 
 use hostler_driver::{Buffer, Driver, PoolClass, ReceiveMode};
 use hostler_protocol::worker::{
-    BodyEnd, Count, FromWorker, Heartbeat, Incoming, Listen, ListenerAddress, Move, Offer,
+    BodyEnd, Count, FromWorker, Heartbeat, Incoming, Listen, ListenerAddress, Offer,
     PROTOCOL_VERSION, ProxyHello, Settings as AppSettings, StreamTag, ToWorker, Unlisten,
     WINDOW_BYTES, WorkerHello,
 };
@@ -217,26 +216,6 @@ impl<D: Driver> Shard<D> {
         channel.write_always(self.driver.pool(), |out| out.json(ToWorker::Hello, &answer));
         mark_dirty(&mut self.dirty, channel, index);
         self.move_worker(index);
-    }
-
-    /// All workers shall follow to another proxy's shard; or come back, if it is this one's own socket.
-    pub(super) fn move_workers(&mut self, to: PathBuf) {
-        self.moved_to = Some(to);
-        for index in 0..self.channels.len() {
-            self.move_worker(index as u16);
-        }
-    }
-
-    /// The worker of this channel hears where it shall follow to.
-    fn move_worker(&mut self, index: u16) {
-        let Some(to) = self.moved_to.as_deref().and_then(Path::to_str) else { return };
-        let Some(channel) = self.channels[usize::from(index)].as_mut() else { return };
-        if channel.worker.is_none() {
-            return;
-        }
-        let to = Move { channel: to.to_owned() };
-        channel.write_always(self.driver.pool(), |out| out.json(ToWorker::Move, &to));
-        mark_dirty(&mut self.dirty, channel, index);
     }
 
     /// The app's own time-outs and limits. Workers of one app say the same; the last one wins. Deadlines that are set already

@@ -203,13 +203,7 @@ impl<D: Driver> Shard<D> {
         self.refuse_in_vain();
     }
 
-    fn retire(&mut self, idle_ms: u32, deadline_ms: u32) {
-        if self.draining.is_none() {
-            self.accept_no_more(Some(self.now.ms + u64::from(idle_ms)), deadline_ms);
-        }
-    }
-
-    fn accept_no_more(&mut self, idle_until_ms: Option<u64>, deadline_ms: u32) {
+    pub(super) fn accept_no_more(&mut self, idle_until_ms: Option<u64>, deadline_ms: u32) {
         let deadline_ms = self.now.ms + u64::from(deadline_ms);
         self.draining =
             Some(Draining { deadline_ms, idle_until_ms, cut: 0, listen_turns: LISTEN_TURNS });
@@ -219,17 +213,7 @@ impl<D: Driver> Shard<D> {
         self.accept_paused.clear();
     }
 
-    /// The idle clients of a proxy that retires have had their time.
-    pub(super) fn end_idle_time(&mut self) {
-        if let Some(drain) = &mut self.draining
-            && drain.idle_until_ms.is_some_and(|until_ms| until_ms <= self.now.ms)
-        {
-            drain.idle_until_ms = None;
-            self.close_idle();
-        }
-    }
-
-    fn close_idle(&mut self) {
+    pub(super) fn close_idle(&mut self) {
         for slot in 0..self.conns.end() {
             self.step(slot, Event::Drain);
         }

@@ -18,6 +18,7 @@ mod owner;
 mod plains;
 mod silence;
 mod slab;
+mod succession;
 mod tunnels;
 
 use std::collections::VecDeque;

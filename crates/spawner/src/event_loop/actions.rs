@@ -41,11 +41,15 @@ impl EventLoop<'_> {
             }
             Action::Watch { worker, pid } => self.watch_app(worker, pid),
             Action::TermApp { worker } => self.term_app(worker),
-            Action::SendProxy(message) => {
-                let sent = self.link.as_mut().map(|link| link.send(&message));
-                if let Some(Err(error)) = sent {
-                    self.drop_link(&error);
-                }
+            Action::SendProxy(message) => self.tell_current(&message),
+            Action::SpawnSuccessor { program } => self.spawn_successor(&program),
+            Action::MoveWorkers { to_successor } => self.move_workers(to_successor),
+            Action::TellSuccessor(message) => self.tell_other(Target::Successor, &message),
+            Action::TryProgram { program } => self.try_program(&program),
+            Action::HandOver { program } => self.hand_over(&program),
+            Action::Crown { retired } => self.crown(retired),
+            Action::TellRetired(proxy, message) => {
+                self.tell_other(Target::Retired(proxy), &message);
             }
             Action::Signal { target, signal } => {
                 tracing::debug!(?target, ?signal, "signal");
@@ -75,7 +79,7 @@ impl EventLoop<'_> {
     }
 
     /// A process that has ended already is told like one that ends later.
-    fn watch_app(&mut self, worker: WorkerId, pid: u32) {
+    pub(super) fn watch_app(&mut self, worker: WorkerId, pid: u32) {
         let kept = self.kept.get_mut(&Target::Worker(worker));
         let Some(claim) = kept.and_then(|kept| kept.claim.as_mut()) else {
             return;

@@ -11,26 +11,30 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, kill_process_group,
-    wait, waitid, waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus,
+    kill_process_group, pidfd_open, wait, waitid, waitpid,
 };
 use rustix::thread::CpuSet;
+use serde::{Deserialize, Serialize};
 
 use crate::exec::{ProcessSpec, Started, start};
 use crate::group_listens;
 use crate::supervisor::{HowDied, SpawnFailure, StopSignal, Target};
 
 /// A process of ours.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Child {
     target: Target,
+    #[serde(with = "as_number")]
     pid: Pid,
+    /// Opened anew by another program.
+    #[serde(skip)]
     pidfd: Option<OwnedFd>,
     end: End,
 }
 
 /// When a child counts as dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum End {
     /// With its process.
     Own,
@@ -52,7 +56,7 @@ pub(super) struct Pipes {
 }
 
 /// All living children.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Children {
     list: Vec<Child>,
 }
@@ -72,6 +76,20 @@ impl Children {
         let end = if leads_group { End::Group } else { End::Own };
         self.list.push(Child { target, pid, pidfd, end });
         Ok((pid.as_raw_nonzero().get().unsigned_abs(), Pipes { stdout, stderr }))
+    }
+
+    /// Another program has taken over: it watches them as we did. None of them is reaped, so their pids are theirs.
+    pub(super) fn watch_again(&mut self) {
+        for child in &mut self.list {
+            child.pidfd = pidfd_open(child.pid, PidfdFlags::empty()).ok();
+        }
+    }
+
+    /// A child has another part to play.
+    pub(super) fn rename(&mut self, from: Target, to: Target) {
+        for child in self.list.iter_mut().filter(|child| child.target == from) {
+            child.target = to;
+        }
     }
 
     pub(super) fn pid(&self, target: Target) -> Option<u32> {
@@ -168,6 +186,21 @@ impl Child {
         let waits = !group_listens::members(group).is_empty();
         self.end = if waits { End::GroupOrphaned } else { End::Own };
         waits
+    }
+}
+
+/// A pid as a number.
+mod as_number {
+    use rustix::process::Pid;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(pid: &Pid, serializer: S) -> Result<S::Ok, S::Error> {
+        pid.as_raw_nonzero().get().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pid, D::Error> {
+        let number = i32::deserialize(deserializer)?;
+        Pid::from_raw(number).ok_or_else(|| D::Error::custom(format!("{number} is no process")))
     }
 }
 

@@ -27,6 +27,15 @@ impl EventLoop<'_> {
             CommandRequest::Rollback { app } => {
                 self.want_reload("hostler rollback", client, app.as_deref(), true);
             }
+            CommandRequest::Upgrade { program } => match Self::upgrade_program(program) {
+                Ok(program) => {
+                    let (cause, ticket) = ("hostler upgrade".to_owned(), Some(Ticket(client.0)));
+                    self.events.push_back(Event::Upgrade { cause, program, ticket });
+                }
+                Err(why) => {
+                    self.control.answer(client, &CommandAnswer::Refused { why }, false, now_ms);
+                }
+            },
             CommandRequest::Scale { app, workers, change } => {
                 if self.is_meant(client, app.as_deref()) {
                     let scale = workers.map_or(Scale::By(*change), Scale::To);

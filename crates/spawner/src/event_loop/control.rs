@@ -12,6 +12,9 @@ use hostler_protocol::control::{
     CommandAnswer, CommandRequest, LineBuffer, LineError, encode_line,
 };
 use rustix::event::PollFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::passed_fd::as_fd;
 
 /// Clients at a time; more are turned away.
 const CLIENTS_MAX: usize = 16;
@@ -26,17 +29,18 @@ const TALK_MS_MAX: u64 = 5_000;
 const ACCEPT_PAUSE_MS: u64 = 500;
 
 /// Names one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ClientId(pub(super) u64);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Client {
     id: ClientId,
+    #[serde(with = "as_fd")]
     stream: UnixStream,
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum State {
     /// Its request is not complete.
     Asking { lines: LineBuffer, received_bytes: usize, deadline_ms: u64 },
@@ -49,8 +53,9 @@ enum State {
 }
 
 /// The server.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ControlServer {
+    #[serde(with = "as_fd")]
     listener: UnixListener,
     clients: Vec<Client>,
     next_id: u64,

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use hostler_protocol::control::{EventLevel, EventLine};
+use serde::{Deserialize, Serialize};
 
 use crate::output::timestamp;
 use crate::supervisor::Level;
@@ -16,7 +17,7 @@ const EVENTS_MAX: usize = 500;
 const TEXT_CHARS_MAX: usize = 500;
 
 /// The last events, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct History {
     events: VecDeque<EventLine>,
 }

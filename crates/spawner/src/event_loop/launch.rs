@@ -16,6 +16,7 @@ use super::{ClaimSide, EventLoop, Kept, probe};
 use crate::config::Launch;
 use crate::exec::ProcessSpec;
 use crate::output::{Channel, Label};
+use crate::passed_fd::PassedFd;
 use crate::runtime_dir::{command_socket, plain_socket};
 use crate::supervisor::{Release, SpawnFailure, Target};
 use crate::worker_command::{self, Claim, ENV_REMOVED, ENV_REMOVED_COMMAND, Offer, WorkerFacts};
@@ -32,30 +33,39 @@ impl EventLoop<'_> {
     }
 
     fn try_launch_proxy(&mut self, program: &Path) -> io::Result<u32> {
+        let listeners = self.listeners.fds.iter().map(PassedFd::try_clone);
+        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+        let (pid, link) = self.start_proxy(Target::Proxy, program, listeners)?;
+        self.link = Some(link);
+        Ok(pid)
+    }
+
+    /// Starts a proxy with these listeners and sends it its setup; gives its pid.
+    pub(super) fn start_proxy(
+        &mut self,
+        target: Target,
+        program: &Path,
+        listeners: Vec<OwnedFd>,
+    ) -> io::Result<(u32, ProxyLink)> {
         let (mut link, control) = ProxyLink::new()?;
-        let mut fds = vec![control];
-        for listener in &self.listeners.fds {
-            fds.push(listener.try_clone()?);
-        }
+        let fds = std::iter::once(control).chain(listeners).collect();
         let args = self.config.proxy_command.iter().skip(1).cloned().collect();
-        let (pid, pipes) =
-            self.children.start(Target::Proxy, false, |stdout, stderr| ProcessSpec {
-                program: program.to_owned(),
-                args,
-                env: Vec::new(),
-                env_removed: ENV_REMOVED,
-                cwd: None,
-                stdout,
-                stderr,
-                fds,
-            })?;
-        self.watch_output(Target::Proxy, &Label::Proxy, pipes, Vec::new());
+        let (pid, pipes) = self.children.start(target, false, |stdout, stderr| ProcessSpec {
+            program: program.to_owned(),
+            args,
+            env: Vec::new(),
+            env_removed: ENV_REMOVED,
+            cwd: None,
+            stdout,
+            stderr,
+            fds,
+        })?;
+        self.watch_output(target, &Label::Proxy, pipes, Vec::new());
         let listeners = self.listeners.names.clone();
         let setup = ToProxy::Setup(ProxySetup { listeners, ..self.config.proxy.clone() });
         // A proxy that is dead already is noticed by its exit.
         let _ = link.send(&setup);
-        self.link = Some(link);
-        Ok(pid)
+        Ok((pid, link))
     }
 
     /// Starts a worker; gives its pid and, if it is a command, where it may listen.
@@ -134,8 +144,8 @@ impl EventLoop<'_> {
         if let Some(remembered) = self.kept.get_mut(&target) {
             remembered.port = offer.as_ref().map(|offer| offer.port);
             remembered.claim = match (folder, kept, alive) {
-                (Some(_folder), Some(_report), Some(_alive)) => {
-                    Some(ClaimSide { _folder, _report, _alive, app: None })
+                (Some(folder), Some(report), Some(alive)) => {
+                    Some(ClaimSide::new(folder, report, alive))
                 }
                 _ => None,
             };
@@ -159,7 +169,13 @@ impl EventLoop<'_> {
         Err(io::ErrorKind::AddrInUse.into())
     }
 
-    fn watch_output(&mut self, target: Target, label: &Label, pipes: Pipes, sockets: Vec<PathBuf>) {
+    pub(super) fn watch_output(
+        &mut self,
+        target: Target,
+        label: &Label,
+        pipes: Pipes,
+        sockets: Vec<PathBuf>,
+    ) {
         self.kept.insert(target, Kept { sockets, ..Kept::default() });
         for (channel, fd) in [(Channel::Stdout, pipes.stdout), (Channel::Stderr, pipes.stderr)] {
             self.streams.add(target, Kind::Output { channel, label: label.clone() }, fd);

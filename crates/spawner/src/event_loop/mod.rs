@@ -12,6 +12,7 @@ mod actions;
 mod children;
 mod commands;
 mod control;
+mod estate;
 mod figures;
 mod health;
 mod history;
@@ -25,6 +26,7 @@ mod restart_file;
 mod signals;
 mod status;
 mod streams;
+mod succession;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -33,17 +35,20 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use rustix::event::Timespec;
+use serde::{Deserialize, Serialize};
 
 use crate::config::SupervisorConfig;
 use crate::exec;
 use crate::listeners::{Listeners, bind_file};
 use crate::outcome::{ExitReason, Notice};
 use crate::output::{Sink, Tail, stderr_sink};
+use crate::passed_fd::PassedFd;
 use crate::run::ReadApp;
 use crate::runtime_dir::{RuntimeDir, WorkerFolder};
 use crate::supervisor::{Event, Machine, Release, Settings, Target};
 use children::Children;
 use control::ControlServer;
+pub(crate) use estate::{Estate, Header, Parts};
 use figures::FigureClock;
 use health::HealthChecks;
 use history::History;
@@ -58,7 +63,7 @@ use streams::Streams;
 const LAST_WRITE_MS_MAX: u32 = 500;
 
 /// What is remembered of a living child for the moment of its death.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Kept {
     /// The last lines of its stderr.
     tail: Tail,
@@ -71,15 +76,22 @@ struct Kept {
 }
 
 /// Our side of the claim that a Node process below a command may make.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct ClaimSide {
-    _folder: WorkerFolder,
+    folder: WorkerFolder,
     /// The writing end of the report pipe: without it the pipe would end whenever no process has it open.
-    _report: OwnedFd,
+    report: PassedFd,
     /// Both ends of the pipe that ends with us.
-    _alive: OwnedFd,
-    /// The process that made the claim.
+    alive: PassedFd,
+    /// The process that made the claim; opened anew by another program.
+    #[serde(skip)]
     app: Option<OwnedFd>,
+}
+
+impl ClaimSide {
+    fn new(folder: WorkerFolder, report: OwnedFd, alive: OwnedFd) -> Self {
+        Self { folder, report: report.into(), alive: alive.into(), app: None }
+    }
 }
 
 /// Keeps the clients of `hostler stop` waiting until it is dropped, which is the last thing of all.
@@ -92,7 +104,7 @@ pub(crate) struct Farewell {
 pub(crate) struct EventLoop<'a> {
     config: &'a SupervisorConfig,
     dir: &'a RuntimeDir,
-    listeners: &'a Listeners,
+    listeners: &'a mut Listeners,
     loader_dir: PathBuf,
     begun: Instant,
     machine: Machine,
@@ -103,6 +115,8 @@ pub(crate) struct EventLoop<'a> {
     streams: Streams,
     kept: HashMap<Target, Kept>,
     link: Option<ProxyLink>,
+    /// Links to the proxies that do not serve yet, or any more.
+    others: Vec<(Target, ProxyLink)>,
     control: ControlServer,
     status: StatusDesk,
     oom: OomWatch,
@@ -121,7 +135,7 @@ impl<'a> EventLoop<'a> {
     pub(crate) fn new(
         config: &'a SupervisorConfig,
         dir: &'a RuntimeDir,
-        listeners: &'a Listeners,
+        listeners: &'a mut Listeners,
         loader_dir: PathBuf,
         read_app: &'a mut ReadApp<'a>,
         out: &'a mut dyn FnMut(Notice),
@@ -136,6 +150,7 @@ impl<'a> EventLoop<'a> {
             stop_ms_max: config.stop_ms_max,
             listeners: listeners.names.clone(),
             runtime_dir: dir.path().to_owned(),
+            program: config.proxy_command.first().map(PathBuf::from).unwrap_or_default(),
         };
         Ok(Self {
             config,
@@ -144,13 +159,14 @@ impl<'a> EventLoop<'a> {
             loader_dir,
             begun: Instant::now(),
             machine: Machine::new(settings, Release::new(1, config.app.clone())),
-            events: VecDeque::new(),
+            events: VecDeque::from([Event::Started]),
             signals: exec::block_signals()?,
             orphans: Orphans::adopt()?,
             children: Children::default(),
             streams: Streams::new(),
             kept: HashMap::new(),
             link: None,
+            others: Vec::new(),
             control: ControlServer::new(bind_file(&dir.control_socket(), 0o600)?)?,
             status: StatusDesk::default(),
             oom: OomWatch::new(),
@@ -167,7 +183,6 @@ impl<'a> EventLoop<'a> {
 
     /// Runs until the machine says that it is over and no child is left.
     pub(crate) fn run(mut self) -> (ExitReason, Farewell) {
-        self.events.push_back(Event::Started);
         let reason = loop {
             self.handle_events();
             self.flush_output();

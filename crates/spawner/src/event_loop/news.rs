@@ -21,6 +21,7 @@ use crate::supervisor::{Death, Event, HowDied, Report, StopSignal, Target};
 pub(super) enum Token {
     Stream(u64),
     Link,
+    Other(Target),
     ControlListener,
     Client(ClientId),
     Signals,
@@ -47,6 +48,10 @@ impl EventLoop<'_> {
         if let Some(link) = &self.link {
             let write = if link.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
             watch(Token::Link, link.fd(), PollFlags::IN | write);
+        }
+        for (target, link) in &self.others {
+            let write = if link.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
+            watch(Token::Other(*target), link.fd(), PollFlags::IN | write);
         }
         if let Some(fd) = self.control.listener(self.now_ms()) {
             watch(Token::ControlListener, fd, PollFlags::IN);
@@ -85,6 +90,7 @@ impl EventLoop<'_> {
         match token {
             Token::Stream(number) => self.with_lines(|streams, each| streams.read(number, each)),
             Token::Link => self.turn_link(),
+            Token::Other(target) => self.turn_other(target),
             Token::ControlListener => self.control.accept(self.now_ms()),
             Token::Client(id) => {
                 if let Some(request) = self.control.turn(id, self.now_ms()) {
@@ -198,6 +204,16 @@ impl EventLoop<'_> {
             match target {
                 Target::Worker(worker) => {
                     self.events.push_back(Event::WorkerExited { worker, death });
+                }
+                Target::Trial => self.trial_exited(&death),
+                Target::Successor => {
+                    self.turn_other(target);
+                    self.listeners.drop_successor();
+                    self.events.push_back(Event::SuccessorExited(death));
+                }
+                Target::Retired(proxy) => {
+                    self.turn_other(target);
+                    self.events.push_back(Event::RetiredExited { proxy, death });
                 }
                 Target::Proxy => {
                     self.turn_link();

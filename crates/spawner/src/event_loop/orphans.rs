@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
+use serde::{Deserialize, Serialize};
 
 /// A killed process is gone at once, unless it is stuck in the kernel.
 const SWEEP_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Children that were there before us, when a script started them and then `exec`ed hostler: not
 /// ours to kill.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Orphans {
     strangers: HashSet<i32>,
 }

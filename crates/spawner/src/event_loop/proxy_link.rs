@@ -11,14 +11,17 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
+use serde::{Deserialize, Serialize};
+
+use crate::passed_fd::PassedFd;
 
 /// A proxy that lets this much wait is stuck.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// The link to one proxy process.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ProxyLink {
-    fd: OwnedFd,
+    fd: PassedFd,
     lines: LineBuffer,
     pending: Vec<u8>,
 }
@@ -42,7 +45,7 @@ impl ProxyLink {
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let link = Self { fd: ours, lines: LineBuffer::default(), pending: Vec::new() };
+        let link = Self { fd: ours.into(), lines: LineBuffer::default(), pending: Vec::new() };
         Ok((link, theirs))
     }
 

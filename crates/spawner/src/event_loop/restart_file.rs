@@ -8,11 +8,13 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 /// Between two looks.
 const LOOK_MS: u64 = 1_000;
 
 /// The file, as last seen.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RestartFile {
     path: PathBuf,
     touched: Option<SystemTime>,

@@ -6,8 +6,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::output::{Channel, Label, LineCutter};
+use crate::passed_fd::PassedFd;
 use crate::supervisor::Target;
 
 /// Read at once; a stream that has more waits for its next turn.
@@ -17,7 +19,7 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const DRAIN_BYTES_MAX: usize = 1 << 20;
 
 /// What comes through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// Output lines.
     Output {
@@ -31,20 +33,21 @@ pub(super) enum Kind {
 }
 
 /// One pipe.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stream {
     pub(super) number: u64,
     pub(super) target: Target,
     pub(super) kind: Kind,
-    fd: OwnedFd,
+    fd: PassedFd,
     cutter: LineCutter,
 }
 
 /// All pipes.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Streams {
     list: Vec<Stream>,
     next_number: u64,
+    #[serde(skip, default = "read_buffer")]
     buffer: Vec<u8>,
 }
 
@@ -53,13 +56,21 @@ pub(super) type EachLine<'a> = dyn FnMut(Target, &Kind, &[u8]) + 'a;
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self { list: Vec::new(), next_number: 0, buffer: vec![0; READ_BYTES_MAX] }
+        Self { list: Vec::new(), next_number: 0, buffer: read_buffer() }
     }
 
     pub(super) fn add(&mut self, target: Target, kind: Kind, fd: OwnedFd) {
         let number = self.next_number;
         self.next_number += 1;
-        self.list.push(Stream { number, target, kind, fd, cutter: LineCutter::default() });
+        let (fd, cutter) = (fd.into(), LineCutter::default());
+        self.list.push(Stream { number, target, kind, fd, cutter });
+    }
+
+    /// Whose it is has another part to play.
+    pub(super) fn rename(&mut self, from: Target, to: Target) {
+        for stream in self.list.iter_mut().filter(|stream| stream.target == from) {
+            stream.target = to;
+        }
     }
 
     pub(super) fn fds(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
@@ -89,6 +100,10 @@ impl Streams {
             stream.finish(each);
         }
     }
+}
+
+fn read_buffer() -> Vec<u8> {
+    vec![0; READ_BYTES_MAX]
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,13 @@
 //! Owns: the bytes of the unfinished line. Must never know: whose bytes they are. Used for the
 //! workers' output and for their reports.
 
+use serde::{Deserialize, Serialize};
+
 /// A longer line is given out in pieces of this size.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Collects bytes, gives out lines without their newline.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LineCutter {
     partial: Vec<u8>,
 }

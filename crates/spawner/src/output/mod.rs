@@ -15,7 +15,7 @@ pub(crate) use sink::Sink;
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Lines of stderr that are kept to explain a death.
 pub(crate) const TAIL_LINES_MAX: usize = 20;
@@ -25,7 +25,7 @@ pub(crate) const TAIL_LINES_MAX: usize = 20;
 const TAIL_LINE_BYTES_MAX: usize = 1024;
 
 /// Which of a child's two outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Channel {
     /// Its standard output.
@@ -35,7 +35,7 @@ pub(crate) enum Channel {
 }
 
 /// Whose output it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Label {
     /// The proxy writes finished log lines: they pass as they are.
     Proxy,
@@ -86,7 +86,7 @@ pub(crate) fn format_line(
 }
 
 /// The last lines of one child's stderr.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tail {
     lines: VecDeque<String>,
 }

@@ -7,6 +7,8 @@
 //! machine does. Requests that wait are the other one, for workers that say nothing of themselves. Up at once, down slowly: a
 //! worker too many costs memory, one too few costs clients.
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Action;
 use super::scale::Scale;
 use super::slot::Slot;
@@ -38,7 +40,7 @@ pub(crate) struct Load {
 }
 
 /// The looks in a row.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct AutoScale {
     high: u32,
     low: u32,

@@ -8,6 +8,7 @@
 //! one of them accepts. A few seconds later the loop is asked where the command listens instead, if it listens at all.
 
 use hostler_protocol::control::{PlainAddress, ToProxy, Transport, WorkerId};
+use serde::{Deserialize, Serialize};
 
 use super::death::{Death, HowDied};
 use super::event::{Action, Level, StopSignal};
@@ -28,7 +29,7 @@ const LOOK_AFTER_MS: u64 = 5_000;
 const FOLLOW_MS_MAX: u64 = 3_000;
 
 /// What is known of a command that does not accept yet.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Search {
     offer: Offer,
     try_ms: u64,
@@ -39,7 +40,7 @@ pub(super) struct Search {
 }
 
 /// Looking around in the processes of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Look {
     /// Not yet.
     Waits {
@@ -248,7 +249,7 @@ impl Machine {
             | ProcessPhase::Standby
             | ProcessPhase::Draining { .. } => {
                 if std::mem::take(&mut process.announced) {
-                    self.tell_proxy(ToProxy::WorkerGone { worker }, actions);
+                    self.tell_proxies(ToProxy::WorkerGone { worker }, actions);
                 }
             }
             ProcessPhase::Stopping { .. } => push_signal(actions, worker, StopSignal::Term),

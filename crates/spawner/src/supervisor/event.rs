@@ -3,9 +3,11 @@
 //! Owns: the two vocabularies. Must never know: how an event was noticed or how an action is done;
 //! that is the loop's work.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use hostler_protocol::control::{CommandAnswer, FromProxy, PlainAddress, ToProxy, WorkerId};
+use serde::{Deserialize, Serialize};
 
 use super::autoscale::Load;
 use super::death::Death;
@@ -35,6 +37,46 @@ pub(crate) enum Event {
     ProxyHungUp,
     /// The proxy process is gone and reaped.
     ProxyExited(Death),
+    /// Another program shall take over.
+    Upgrade {
+        /// Who says so, for the log.
+        cause: String,
+        /// Which.
+        program: PathBuf,
+        /// Who waits for the outcome.
+        ticket: Option<Ticket>,
+    },
+    /// [`Action::SpawnSuccessor`] worked.
+    SuccessorSpawned,
+    /// [`Action::SpawnSuccessor`] did not work.
+    SuccessorSpawnFailed(SpawnFailure),
+    /// The new program's proxy said something.
+    SuccessorMessage(FromProxy),
+    /// It is gone and reaped.
+    SuccessorExited(Death),
+    /// [`Action::TryProgram`] is done: nothing, or why the program is of no use.
+    Tried(Result<(), String>),
+    /// [`Action::HandOver`] did not work: the program is still the old one.
+    HandOverFailed(String),
+    /// [`Action::HandOver`] worked: this is the new program.
+    TookOver {
+        /// Version of the old one.
+        from: String,
+    },
+    /// A retired proxy said something.
+    RetiredMessage {
+        /// Which.
+        proxy: u32,
+        /// What.
+        message: FromProxy,
+    },
+    /// A retired proxy is gone and reaped.
+    RetiredExited {
+        /// Which.
+        proxy: u32,
+        /// How it ended.
+        death: Death,
+    },
     /// [`Action::SpawnWorker`] worked.
     WorkerSpawned {
         /// Which.
@@ -153,6 +195,35 @@ pub(crate) enum Action {
         /// Of this release.
         release: Rc<Release>,
     },
+    /// Start a proxy of another program beside the one that serves, with the same listeners.
+    SpawnSuccessor {
+        /// Which.
+        program: PathBuf,
+    },
+    /// Have the workers connect to the new program's proxy beside the one that serves; or take that back.
+    MoveWorkers {
+        /// Which of the two.
+        to_successor: bool,
+    },
+    /// Tell the new program's proxy something.
+    TellSuccessor(ToProxy),
+    /// Have a process of the new program read our state, and change nothing.
+    TryProgram {
+        /// Which.
+        program: PathBuf,
+    },
+    /// Become the new program, with all that the old one has.
+    HandOver {
+        /// Which.
+        program: PathBuf,
+    },
+    /// The new program's proxy is the proxy from now on, and the one before has this number.
+    Crown {
+        /// A number that no other has.
+        retired: u32,
+    },
+    /// Tell a retired proxy something.
+    TellRetired(u32, ToProxy),
     /// Send a worker a GET request; [`Event::Answered`] follows.
     Ask {
         /// Which.
@@ -218,10 +289,16 @@ pub(crate) enum Action {
 }
 
 /// A child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// The proxy.
     Proxy,
+    /// The proxy of the program that shall take over.
+    Successor,
+    /// A proxy of an earlier program.
+    Retired(u32),
+    /// A process of the program that shall take over, which tries whether it can.
+    Trial,
     /// A worker.
     Worker(WorkerId),
 }

@@ -9,6 +9,7 @@
 //! loop is no hang.
 
 use hostler_protocol::control::WorkerId;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Level};
 use super::process::{Process, ProcessPhase};
@@ -16,7 +17,7 @@ use super::report::Stuck;
 use super::{Machine, duration_text};
 
 /// What is known of a worker that hangs.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hang {
     /// Where it is, in one line.
     sentence: String,

@@ -3,6 +3,7 @@
 //! Owns: when it is asked, what counts as yes, and what is said when it never does. Must never know: sockets; the loop asks.
 
 use hostler_protocol::control::{Transport, WorkerId};
+use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Level};
 use super::process::{Process, ProcessPhase};
@@ -15,7 +16,7 @@ const PAUSE_MS_FIRST: u64 = 50;
 const PAUSE_MS_MAX: u64 = 1_000;
 
 /// A worker that is asked whether it can serve.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Health {
     /// When it is asked again; none while the answer is due.
     next_ms: Option<u64>,
@@ -27,6 +28,15 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.next_ms
+    }
+}
+
+impl Process {
+    /// The answer that is due will not come.
+    pub(super) fn ask_again(&mut self, now_ms: u64) {
+        if let Some(health) = &mut self.health {
+            health.next_ms.get_or_insert(now_ms);
+        }
     }
 }
 

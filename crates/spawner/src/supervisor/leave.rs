@@ -11,10 +11,10 @@ use super::process::{App, Process, ProcessPhase};
 use super::worker::push_signal;
 
 /// The clients of closed WebSockets connect again at once: they are closed one after the other over this time.
-const CLOSE_MS: u32 = 10_000;
+pub(super) const CLOSE_MS: u32 = 10_000;
 
 /// What a client may take to answer the close, and the proxy to say that nothing is left.
-const CLOSE_GRACE_MS: u32 = 3_000;
+pub(super) const CLOSE_GRACE_MS: u32 = 3_000;
 
 /// Processes of earlier releases in one slot. One more, and the oldest has to hurry.
 const LEAVING_MAX: usize = 3;
@@ -58,6 +58,7 @@ impl Machine {
         let proxy_lives = self.proxy.is_told();
         self.drains = self.drains.wrapping_add(1);
         let drain = self.drains;
+        let retired = self.retired_numbers();
         let Some(process) = self.process_mut(worker) else {
             return;
         };
@@ -65,8 +66,10 @@ impl Machine {
         process.drain = drain;
         // Whatever a dead proxy had sent is lost already.
         process.drained = !process.announced || !proxy_lives;
+        process.in_flight_at.clear();
         if process.announced {
-            self.tell_proxy(ToProxy::WorkerDrain { worker, drain }, actions);
+            process.in_flight_at = retired;
+            self.tell_proxies(ToProxy::WorkerDrain { worker, drain }, actions);
         }
     }
 
@@ -100,10 +103,16 @@ impl Machine {
         }
     }
 
-    fn stop_if_drained(&mut self, worker: WorkerId, now_ms: u64, actions: &mut Vec<Action>) {
+    pub(super) fn stop_if_drained(
+        &mut self,
+        worker: WorkerId,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
         let kill_at_ms = now_ms + u64::from(self.settings.stop_ms_max);
         if let Some(process) = self.process_mut(worker)
             && process.drained
+            && process.in_flight_at.is_empty()
             && matches!(process.phase, ProcessPhase::Draining { .. })
         {
             process.ask_to_go(kill_at_ms, actions);
@@ -150,7 +159,7 @@ impl Machine {
             process.ask_to_go(kill_at_ms, actions);
         } else if close_ms.is_some_and(|close_ms| close_ms <= now_ms) {
             process.phase = ProcessPhase::Draining { close_ms: None, until_ms };
-            self.tell_proxy(ToProxy::CloseUpgraded { worker, within_ms: CLOSE_MS }, actions);
+            self.tell_proxies(ToProxy::CloseUpgraded { worker, within_ms: CLOSE_MS }, actions);
         }
     }
 

@@ -35,6 +35,7 @@ mod recycle;
 mod release;
 mod reload;
 mod report;
+mod retired;
 mod scale;
 mod slot;
 mod start;
@@ -42,6 +43,7 @@ mod stop;
 mod take_back;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod worker;
 
 pub(crate) use autoscale::Load;
@@ -56,6 +58,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use hostler_protocol::control::{InstanceState, Transport, WorkerId, WorkerStatus};
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::{ExitReason, Notice, ReadyInfo, Ticket};
 use autoscale::AutoScale;
@@ -63,10 +66,12 @@ use process::{Process, ProcessPhase};
 use proxy::{Proxy, ProxyState};
 use recycle::Replacement;
 use reload::{Roll, Wish};
+use retired::Retired;
 use slot::{Place, Slot};
+use upgrade::Upgrade;
 
 /// What the machine has to know about the instance.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// App name.
     pub(crate) app: String,
@@ -86,6 +91,8 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<String>,
     /// Folder of the workers' plain sockets.
     pub(crate) runtime_dir: PathBuf,
+    /// What `hostler` is, for an upgrade that names nothing else.
+    pub(crate) program: PathBuf,
 }
 
 impl Settings {
@@ -97,7 +104,7 @@ impl Settings {
 }
 
 /// The life of the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// No worker was ever ready.
     Starting,
@@ -125,12 +132,19 @@ pub(crate) enum Phase {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     settings: Settings,
     phase: Phase,
     started_ms: u64,
     proxy: Proxy,
+    /// During a stop: it has no client left.
+    proxy_is_drained: bool,
+    /// Proxies of earlier programs.
+    retired: Vec<Retired>,
+    /// How many there have been.
+    retirements: u32,
+    upgrade: Option<Upgrade>,
     slots: Vec<Slot>,
     next_worker: u32,
     /// What workers that are started again run.
@@ -176,6 +190,10 @@ impl Machine {
             phase: Phase::Starting,
             started_ms: 0,
             proxy: Proxy::new(),
+            proxy_is_drained: false,
+            retired: Vec::new(),
+            retirements: 0,
+            upgrade: None,
             slots,
             next_worker: 1,
             generations: release.generation,
@@ -212,6 +230,22 @@ impl Machine {
             Event::ProxyMessage(message) => self.proxy_message(message, now_ms, actions),
             Event::ProxyHungUp => self.proxy_hung_up(now_ms),
             Event::ProxyExited(death) => self.proxy_exited(&death, now_ms, actions),
+            Event::Upgrade { cause, program, ticket } => {
+                self.want_upgrade(&cause, program, ticket, now_ms, actions);
+            }
+            Event::SuccessorSpawned => self.successor_spawned(now_ms, actions),
+            Event::SuccessorSpawnFailed(failure) => self.successor_spawn_failed(failure, actions),
+            Event::SuccessorMessage(message) => self.successor_said(message, now_ms, actions),
+            Event::SuccessorExited(death) => self.successor_exited(&death, actions),
+            Event::Tried(result) => self.tried(result, actions),
+            Event::HandOverFailed(why) => self.hand_over_failed(why, actions),
+            Event::TookOver { from } => self.took_over(&from, now_ms, actions),
+            Event::RetiredMessage { proxy, message } => {
+                self.retired_said(proxy, &message, now_ms, actions);
+            }
+            Event::RetiredExited { proxy, death } => {
+                self.retired_exited(proxy, &death, now_ms, actions);
+            }
             Event::WorkerSpawned { worker, pid, offer } => {
                 self.worker_spawned(worker, pid, offer, now_ms, actions);
             }
@@ -246,10 +280,12 @@ impl Machine {
         // Deadlines are looked at on every event: a flood of others must not delay them.
         self.check_worker_deadlines(now_ms, actions);
         self.check_proxy_deadlines(now_ms, actions);
+        self.check_retired_deadlines(now_ms, actions);
         self.check_stop_deadlines(now_ms, actions);
         self.advance_roll(now_ms, actions);
         self.advance_scale(now_ms, actions);
         self.advance_recycling(now_ms, actions);
+        self.advance_upgrade(now_ms, actions);
         self.announce(now_ms, actions);
         self.finish_stop(actions);
     }
@@ -265,13 +301,17 @@ impl Machine {
         let slots = self.slots.iter().filter_map(Slot::deadline_ms);
         let roll = self.roll.as_ref().and_then(Roll::deadline_ms);
         let replacement = self.replacement.as_ref().and_then(Replacement::deadline_ms);
-        let others = [phase, roll, replacement, self.proxy.deadline_ms(), self.next_worn_ms()];
-        slots.chain(others.into_iter().flatten()).min()
+        let upgrade = self.upgrade.as_ref().and_then(Upgrade::deadline_ms);
+        let others =
+            [phase, roll, replacement, upgrade, self.proxy.deadline_ms(), self.next_worn_ms()];
+        let retired = self.retired.iter().filter_map(|retired| retired.deadline_ms());
+        slots.chain(retired).chain(others.into_iter().flatten()).min()
     }
 
     /// When a worker becomes too old. Those with other reasons are noticed with the figures, which come by themselves.
     fn next_worn_ms(&self) -> Option<u64> {
         let waits = self.ending.is_some() || self.roll.is_some() || self.replacement.is_some();
+        let waits = waits || self.upgrade.is_some() || self.needs_its_workers();
         if waits || self.phase != Phase::Running {
             return None;
         }
@@ -296,6 +336,18 @@ impl Machine {
             _ if self.slots.iter().any(Slot::keeps_failing) => InstanceState::Degraded,
             _ => InstanceState::Running,
         }
+    }
+
+    /// Another program goes on with this machine: questions that it had asked are asked again. Gives the processes that it watches below commands.
+    pub(crate) fn resume(&mut self, now_ms: u64) -> Vec<(WorkerId, u32)> {
+        let mut watched = Vec::new();
+        for process in self.slots.iter_mut().flat_map(Slot::processes_mut) {
+            process.ask_again(now_ms);
+            if let Some(process::App::Lives { pid }) = process.app {
+                watched.push((process.worker, pid));
+            }
+        }
+        watched
     }
 
     /// Where the instance is in its life.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use hostler_protocol::control::{
     PlainAddress, Transport, WorkerAddress, WorkerId, WorkerState, WorkerStatus,
 };
+use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::command::Search;
@@ -25,7 +26,7 @@ const NODE_IDLE_MS_MAX: u32 = 4_000;
 const COMMAND_IDLE_MS_MAX: u32 = 1_500;
 
 /// A worker process.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Process {
     pub(super) worker: WorkerId,
     /// What it runs.
@@ -44,6 +45,9 @@ pub(super) struct Process {
     pub(super) drain: u32,
     /// The proxy has said that nothing is in flight in it since it gets nothing new.
     pub(super) drained: bool,
+    /// Retired proxies that have not said so.
+    #[serde(default)]
+    pub(super) in_flight_at: Vec<u32>,
     /// Why it should be replaced.
     pub(super) worn: Option<String>,
     /// It is not tried to replace it before then.
@@ -69,7 +73,7 @@ pub(super) struct Process {
 }
 
 /// A Node process below a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum App {
     /// It runs.
     Lives {
@@ -87,7 +91,7 @@ pub(super) enum App {
 
 /// The life of a worker process: `Starting -> Warm -> Ready -> Standby -> Draining -> Stopping -> Killed`, where a process
 /// of an ordinary start leaves out `Warm`, one that is taken back goes from `Standby` to `Ready`, and each may end at any time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ProcessPhase {
     /// Not ready yet.
     Starting {

@@ -4,6 +4,7 @@
 //! supervisor, so while it is being restarted clients wait in the kernel and are not refused.
 
 use hostler_protocol::control::{FromProxy, IoChoice, ToProxy, WorkerId};
+use serde::{Deserialize, Serialize};
 
 use super::death::Death;
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
@@ -12,7 +13,7 @@ use super::{Machine, Phase, backoff_ms, lower};
 use crate::outcome::ExitReason;
 
 /// From its start until all shards accept.
-const START_MS_MAX: u64 = 15_000;
+pub(super) const START_MS_MAX: u64 = 15_000;
 
 /// From closing its control socket until its exit.
 const LEAVE_MS_MAX: u64 = 2_000;
@@ -24,7 +25,7 @@ const DEATHS_MAX: usize = 5;
 const DEATHS_WINDOW_MS: u64 = 10_000;
 
 /// The proxy as the machine sees it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Proxy {
     pub(super) state: ProxyState,
     /// When it died lately.
@@ -35,7 +36,7 @@ pub(super) struct Proxy {
 }
 
 /// The life of the proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ProxyState {
     /// Its process is being made.
     Spawning,
@@ -75,6 +76,12 @@ impl Proxy {
             ever_served: false,
             complaint: None,
         }
+    }
+
+    /// One that has proved itself as the proxy of another program.
+    pub(super) fn serving(io: IoChoice, io_reason: String) -> Self {
+        let state = ProxyState::Serving { io, io_reason };
+        Self { state, ever_served: true, ..Self::new() }
     }
 
     pub(super) fn deadline_ms(&self) -> Option<u64> {
@@ -168,7 +175,7 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         match message {
-            FromProxy::Serving { io, io_reason } => {
+            FromProxy::Serving { io, io_reason, .. } => {
                 if matches!(self.proxy.state, ProxyState::Starting { .. }) {
                     let text = format!("the proxy serves by {}: {io_reason}", lower(io));
                     actions.push(Action::Log(Level::Info, text));
@@ -187,9 +194,10 @@ impl Machine {
                 }
             }
             FromProxy::Drained { cut } => {
-                if let Phase::Draining { kill_at_ms, .. } = self.phase {
+                if let Phase::Draining { .. } = self.phase {
                     self.cut = cut;
-                    self.stop_workers(kill_at_ms, actions);
+                    self.proxy_is_drained = true;
+                    self.proxies_may_be_done(actions);
                 }
             }
             FromProxy::WorkerLost { worker, why } => self.worker_lost(worker, &why, actions),
@@ -228,9 +236,7 @@ impl Machine {
         if self.ending.is_some() {
             self.proxy.state = ProxyState::Gone;
             actions.push(Action::Log(Level::Info, format!("the proxy {death}")));
-            if let Phase::Draining { kill_at_ms, .. } = self.phase {
-                self.stop_workers(kill_at_ms, actions);
-            }
+            self.proxies_may_be_done(actions);
             return;
         }
         let killed = self.proxy.state == ProxyState::Killed;

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use hostler_protocol::control::WorkerId;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Level, StopSignal};
 use super::process::{Process, ProcessPhase};
@@ -32,14 +33,14 @@ pub(crate) struct Figures {
 }
 
 /// A worker and the one that shall follow it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Replacement {
     index: usize,
     next: WorkerId,
     stage: Stage,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     /// The new worker starts.
     Starting,
@@ -137,7 +138,8 @@ impl Machine {
             return;
         }
         self.step_replacement(now_ms, actions);
-        if self.replacement.is_none() {
+        let waits = self.upgrade.is_some() || self.needs_its_workers();
+        if self.replacement.is_none() && !waits {
             self.begin_replacement(now_ms, actions);
         }
     }

@@ -4,6 +4,8 @@
 
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{AppSpec, Launch};
 use crate::worker_command;
 
@@ -18,7 +20,7 @@ pub(crate) enum Kind {
 
 /// One state of the app's code and settings. Workers that are started again run what their release says, whatever has been
 /// changed on disk or in the configuration since.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Release {
     /// Counts from 1; each reload takes the next number, also one that fails.
     pub(crate) generation: u32,

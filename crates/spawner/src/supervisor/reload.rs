@@ -20,6 +20,7 @@
 use std::rc::Rc;
 
 use hostler_protocol::control::{CommandAnswer, WorkerId};
+use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Level};
 use super::process::{Process, ProcessPhase};
@@ -33,7 +34,7 @@ use crate::outcome::Ticket;
 pub(super) const SHIFT_MS_MAX: u64 = 10_000;
 
 /// A change of release under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Roll {
     /// What the workers change to.
     pub(super) release: Rc<Release>,
@@ -46,7 +47,7 @@ pub(super) struct Roll {
 }
 
 /// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     /// A batch of new workers starts.
     Starting,
@@ -63,7 +64,7 @@ enum Stage {
 }
 
 /// Somebody wants a reload.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Wish {
     cause: String,
     tickets: Vec<Ticket>,
@@ -110,9 +111,17 @@ impl Machine {
             );
             return;
         }
-        if self.roll.is_some() {
-            let text = format!("{cause}: it waits for the reload that is under way");
-            actions.push(Action::Log(Level::Info, text));
+        let busy = if self.roll.is_some() {
+            Some("it waits for the reload that is under way")
+        } else if self.upgrade.is_some() {
+            Some("it waits for the upgrade that is under way")
+        } else if self.needs_its_workers() {
+            Some("it waits for the clients of the proxy before the upgrade")
+        } else {
+            None
+        };
+        if let Some(busy) = busy {
+            actions.push(Action::Log(Level::Info, format!("{cause}: {busy}")));
         }
         let wish = self.wish.get_or_insert_default();
         wish.cause = cause.to_owned();
@@ -150,7 +159,8 @@ impl Machine {
 
     /// A wish is begun when the instance serves and no other one is under way.
     fn begin_wish(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Running || self.roll.is_some() || self.reading.is_some() {
+        let waits = self.roll.is_some() || self.reading.is_some() || self.upgrade.is_some();
+        if self.phase != Phase::Running || waits || self.needs_its_workers() {
             return;
         }
         let Some(wish) = self.wish.take() else { return };
@@ -346,6 +356,7 @@ impl Machine {
     pub(super) fn drop_wishes(&mut self, actions: &mut Vec<Action>) {
         self.scaling_failed("the instance is stopping", actions);
         self.replacement = None;
+        self.give_up("the instance is stopping".to_owned(), actions);
         let waiting = [self.wish.take(), self.reading.take()];
         let tickets = waiting.into_iter().flatten().flat_map(|wish| wish.tickets);
         let rolling = self.roll.take().into_iter().flat_map(|roll| roll.tickets);

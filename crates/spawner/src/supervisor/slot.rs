@@ -3,6 +3,7 @@
 //! Owns: who is where. Must never know: when that changes; `worker`, `reload` and `stop` decide it.
 
 use hostler_protocol::control::{WorkerId, WorkerState, WorkerStatus};
+use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::process::{Process, ProcessPhase};
@@ -12,7 +13,7 @@ use super::release::Release;
 const FAILURES_DEGRADED: u32 = 2;
 
 /// A place for one worker; it keeps its number while processes come and go.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
     pub(super) number: u32,
     pub(super) core: Option<u32>,
@@ -32,7 +33,7 @@ pub(super) struct Slot {
 }
 
 /// The life of a slot.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum SlotState {
     /// Its process has just gone, or it never had one: what follows is decided within the same step, unless all ends.
     Empty,

@@ -54,6 +54,7 @@ impl Machine {
             serving: false,
             drain: 0,
             drained: false,
+            in_flight_at: Vec::new(),
             worn: None,
             not_before_ms: 0,
             transport: release.spec.transport,

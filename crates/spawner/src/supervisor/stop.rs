@@ -35,6 +35,11 @@ impl Machine {
             self.want_reload(&name, None, false, actions);
             return;
         }
+        if signal == Signal::USR2.as_raw() {
+            let program = self.settings.program.clone();
+            self.want_upgrade(&name, program, None, now_ms, actions);
+            return;
+        }
         // Unicorn's signals, which gunicorn and others have taken over.
         let scale = [(Signal::TTIN, 1), (Signal::TTOU, -1)];
         if let Some((_, change)) = scale.iter().find(|(known, _)| known.as_raw() == signal) {
@@ -86,10 +91,17 @@ impl Machine {
             let until_ms = now_ms + u64::from(deadline_ms + grace_ms);
             self.phase = Phase::Draining { until_ms, kill_at_ms };
             self.tell_proxy(ToProxy::Drain { deadline_ms }, actions);
+            self.drain_retired(deadline_ms, actions);
         } else {
-            self.kill_proxy(actions);
+            self.kill_proxies(actions);
             self.stop_workers(kill_at_ms, actions);
         }
+    }
+
+    /// The one that serves, those that retire, and one that was to follow.
+    fn kill_proxies(&mut self, actions: &mut Vec<Action>) {
+        self.kill_proxy(actions);
+        self.kill_retired(actions);
     }
 
     /// Ends the instance when there is nothing left to serve with.
@@ -105,7 +117,7 @@ impl Machine {
         self.ending = Some(reason);
         self.drop_wishes(actions);
         self.cancel_restarts();
-        self.kill_proxy(actions);
+        self.kill_proxies(actions);
         let patience_ms = u64::from(self.settings.stop_ms_max).min(HASTY_STOP_MS_MAX);
         self.stop_workers(now_ms + patience_ms, actions);
     }
@@ -123,7 +135,7 @@ impl Machine {
             Phase::Draining { until_ms, kill_at_ms } if now_ms >= until_ms => {
                 let text = "the proxy did not drain in time; it is killed".to_owned();
                 actions.push(Action::Log(Level::Warn, text));
-                self.kill_proxy(actions);
+                self.kill_proxies(actions);
                 self.stop_workers(kill_at_ms, actions);
             }
             Phase::Stopping { kill_at_ms } if now_ms >= kill_at_ms => {
@@ -133,6 +145,8 @@ impl Machine {
                 let text = "some processes are stuck in the kernel and cannot be killed".to_owned();
                 actions.push(Action::Log(Level::Error, text));
                 self.proxy.state = ProxyState::Gone;
+                self.retired.clear();
+                self.upgrade = None;
                 for slot in &mut self.slots {
                     slot.state = SlotState::Stopped;
                     slot.next = None;
@@ -149,7 +163,7 @@ impl Machine {
             return;
         }
         self.phase = Phase::Killing { give_up_ms: now_ms + KILL_MS_MAX };
-        self.kill_proxy(actions);
+        self.kill_proxies(actions);
         for index in 0..self.slots.len() {
             let name = self.worker_name(index);
             for process in self.slots[index].processes_mut() {
@@ -168,8 +182,10 @@ impl Machine {
 
     /// Ends when the last child is gone.
     pub(super) fn finish_stop(&mut self, actions: &mut Vec<Action>) {
-        let all_gone =
-            self.proxy.state == ProxyState::Gone && self.slots.iter().all(super::Slot::is_stopped);
+        let proxies_gone = self.proxy.state == ProxyState::Gone
+            && self.retired.is_empty()
+            && self.upgrade.is_none();
+        let all_gone = proxies_gone && self.slots.iter().all(super::Slot::is_stopped);
         let Some(reason) = self.ending.as_ref().filter(|_| all_gone) else {
             return;
         };

@@ -54,7 +54,7 @@ impl Machine {
             format!("the proxy could not reach the worker within {}", duration_text(SHIFT_MS_MAX));
         let release = Rc::clone(&process.release);
         let journey = process.journey.clone();
-        self.tell_proxy(ToProxy::WorkerGone { worker: process.worker }, actions);
+        self.tell_proxies(ToProxy::WorkerGone { worker: process.worker }, actions);
         process.announced = false;
         process.condemned = Some(why.clone());
         process.kill(actions);
@@ -176,7 +176,8 @@ impl Machine {
         if let Some(process) = self.process_mut(worker) {
             process.phase = ProcessPhase::Ready;
             process.drained = false;
-            self.tell_proxy(ToProxy::WorkerResume { worker }, actions);
+            process.in_flight_at.clear();
+            self.tell_proxies(ToProxy::WorkerResume { worker }, actions);
         }
     }
 

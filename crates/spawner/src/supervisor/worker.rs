@@ -157,7 +157,9 @@ impl Machine {
         };
         process.announced = true;
         if let Some(address) = process.address(number, core, settings) {
-            self.tell_proxy(ToProxy::WorkerReady(address), actions);
+            let ready = ToProxy::WorkerReady(address);
+            self.tell_successor(&ready, actions);
+            self.tell_proxy(ready, actions);
         }
     }
 
@@ -184,7 +186,7 @@ impl Machine {
         };
         process.journey.fail(now_ms);
         if process.announced {
-            self.tell_proxy(ToProxy::WorkerGone { worker }, actions);
+            self.tell_proxies(ToProxy::WorkerGone { worker }, actions);
         }
         let never_ready = process.ready_ms.is_none();
         match place {

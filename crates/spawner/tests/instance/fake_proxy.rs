@@ -5,7 +5,9 @@ use std::os::fd::FromRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 
-use hostler_protocol::control::{FromProxy, IoChoice, ProxyStatus, ToProxy, encode_line};
+use hostler_protocol::control::{
+    FromProxy, IoChoice, ProgramFacts, ProxyStatus, ToProxy, encode_line,
+};
 
 /// Runs until it is drained or killed.
 pub(crate) fn main(scenario: &str) {
@@ -30,7 +32,11 @@ pub(crate) fn main(scenario: &str) {
                 println!("proxy: fds {fds}");
                 println!("proxy: serves {}", setup.listeners.join(" "));
                 let io_reason = "a fake".to_owned();
-                tell(FromProxy::Serving { io: IoChoice::Epoll, io_reason });
+                tell(FromProxy::Serving {
+                    io: IoChoice::Epoll,
+                    io_reason,
+                    program: ProgramFacts::own(),
+                });
             }
             ToProxy::WorkerReady(address) => {
                 println!("proxy: worker {} in slot {}", address.worker.0, address.slot);
@@ -52,6 +58,8 @@ pub(crate) fn main(scenario: &str) {
                 tell(FromProxy::WorkerDrained { worker, drain });
             }
             ToProxy::WorkerResume { worker } => println!("proxy: worker {} is back", worker.0),
+            // Upgrades are tested end to end.
+            ToProxy::MoveWorkers { .. } | ToProxy::Retire { .. } => {}
             ToProxy::CloseUpgraded { worker, .. } => {
                 println!("proxy: upgraded of {}", worker.0);
             }

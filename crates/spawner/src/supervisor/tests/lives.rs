@@ -1,7 +1,11 @@
 //! Random lives: a world of processes that do what the dice say, and what must hold whatever they do.
 
+use hostler_protocol::control::ProgramFacts;
+
 use super::*;
 use crate::outcome::Ticket;
+
+mod others;
 
 /// A slot's worker, the next one, some on their way out. The last ones leave in their own time, but they do leave.
 const BESIDE_MAX: usize = 12;
@@ -40,6 +44,8 @@ struct World {
     /// Who waits for the end of a reload.
     tickets: Vec<u64>,
     proxy_lives: bool,
+    /// Proxies that do not serve yet, or any more.
+    others: Vec<Target>,
     /// Events that happen soon.
     soon: Vec<(u64, Event)>,
     stop_sent_ms: Option<u64>,
@@ -57,6 +63,8 @@ impl World {
         match &event {
             Event::WorkerExited { worker, .. } => self.workers.retain(|entry| entry.1 != *worker),
             Event::ProxyExited(_) => self.proxy_lives = false,
+            Event::SuccessorExited(_) => self.other_gone(Target::Successor),
+            Event::RetiredExited { proxy, .. } => self.other_gone(Target::Retired(*proxy)),
             _ => {}
         }
         let mut actions = Vec::new();
@@ -130,9 +138,10 @@ impl World {
             Action::Exit(reason) => {
                 assert_eq!(self.tickets, [0; 0], "somebody waits for ever");
                 assert!(self.workers.is_empty() && !self.proxy_lives, "children are left");
+                assert_eq!(self.others, [], "proxies are left");
                 self.exit = Some(reason);
             }
-            _ => {}
+            other => self.act_on_others(other),
         }
     }
 
@@ -144,6 +153,10 @@ impl World {
         let death = Death::default();
         match target {
             Target::Proxy => self.soon(50, Event::ProxyExited(death)),
+            Target::Successor => self.soon(50, Event::SuccessorExited(death)),
+            // Its end is of no interest any more.
+            Target::Trial => {}
+            Target::Retired(proxy) => self.soon(50, Event::RetiredExited { proxy, death }),
             Target::Worker(worker) => self.soon(50, Event::WorkerExited { worker, death }),
         }
     }
@@ -158,7 +171,7 @@ impl World {
     fn chance(&mut self) -> Option<Event> {
         let picked = self.dice.roll(self.workers.len().max(1) as u64);
         let worker = self.workers.get(usize::try_from(picked).ok()?).map(|entry| entry.1);
-        match self.dice.roll(12) {
+        match self.dice.roll(14) {
             0 => Some(Event::WorkerExited { worker: worker?, death: Death::default() }),
             1 => Some(Event::ProxyMessage(FromProxy::WorkerServing { worker: worker? })),
             2..=4 => {
@@ -182,6 +195,7 @@ impl World {
             7 | 8 if self.proxy_lives => Some(Event::ProxyMessage(FromProxy::Serving {
                 io: IoChoice::Epoll,
                 io_reason: String::new(),
+                program: ProgramFacts::own(),
             })),
             9 if self.dice.roll(2) == 0 => {
                 Some(Event::Report { worker: WorkerId(9_999), report: Report::Listen {} })
@@ -194,6 +208,8 @@ impl World {
                 let report = Report::Preload { node: "22".into(), pid: Some(77) };
                 Some(Event::Report { worker: worker?, report })
             }
+            12 if self.dice.roll(3) == 0 => Some(self.upgrade()),
+            13 => self.successor_chance(),
             11 if self.kind == Kind::Command => Some(Event::AppEnded { worker: worker? }),
             _ => None,
         }
@@ -232,6 +248,13 @@ impl World {
             Event::ProxyExited(_) | Event::ProxyMessage(_) => {
                 self.proxy_lives && !unborn(&|event| matches!(event, Event::ProxySpawned { .. }))
             }
+            Event::SuccessorExited(_) | Event::SuccessorMessage(_) => {
+                let born = !unborn(&|event| matches!(event, Event::SuccessorSpawned));
+                born && self.others.contains(&Target::Successor)
+            }
+            Event::RetiredExited { proxy, .. } | Event::RetiredMessage { proxy, .. } => {
+                self.others.contains(&Target::Retired(*proxy))
+            }
             _ => true,
         }
     }
@@ -252,6 +275,7 @@ fn random_lives_keep_the_invariants_and_always_end() {
             workers: Vec::new(),
             tickets: Vec::new(),
             proxy_lives: false,
+            others: Vec::new(),
             soon: Vec::new(),
             stop_sent_ms: None,
             exit: None,

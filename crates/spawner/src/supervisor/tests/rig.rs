@@ -1,6 +1,6 @@
 //! What the tests of the machine share: a machine with a clock, and how it is brought into a state.
 
-use hostler_protocol::control::CommandAnswer;
+use hostler_protocol::control::{CommandAnswer, ProgramFacts};
 
 use super::*;
 
@@ -15,6 +15,7 @@ pub(super) fn settings(workers: u32) -> Settings {
         stop_ms_max: 10_000,
         listeners: vec!["127.0.0.1:3000".into()],
         runtime_dir: "/run/hostler".into(),
+        program: "/usr/bin/hostler".into(),
     }
 }
 
@@ -100,7 +101,9 @@ impl Bench {
 
     pub(super) fn serving(&mut self) {
         let io_reason = "self-test passed".to_owned();
-        self.send(Event::ProxyMessage(FromProxy::Serving { io: IoChoice::Uring, io_reason }));
+        let program = ProgramFacts::own();
+        let serving = FromProxy::Serving { io: IoChoice::Uring, io_reason, program };
+        self.send(Event::ProxyMessage(serving));
     }
 
     pub(super) fn ready(&mut self, worker: u32) {
