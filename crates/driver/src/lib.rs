@@ -111,6 +111,9 @@ pub trait Driver {
     /// until it is turned on again, so that EMFILE does not become a hot loop.
     fn accept(&mut self, listener: ListenerId, on: bool);
 
+    /// More connections may be reported, although accepting is off: the kernel has not confirmed it yet.
+    fn may_accept(&self, listener: ListenerId) -> bool;
+
     /// Closes the listener; connections in its kernel queue are lost unless another process holds it.
     fn unlisten(&mut self, listener: ListenerId);
 

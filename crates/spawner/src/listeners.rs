@@ -4,6 +4,7 @@
 //! to the proxy, and the removal of socket files. Must never know: accepting. They live in the
 //! supervisor, so that clients queue in the kernel while a proxy is replaced. Called by `run`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -27,6 +28,9 @@ const BACKLOG: i32 = 4096;
 /// Like a TCP port of this machine, a unix socket for clients is open to every local user; the
 /// rights of its folder narrow that down.
 const CLIENT_SOCKET_MODE: u32 = 0o666;
+
+/// Sets of channel listeners whose names are kept.
+const EARLIER_MAX: usize = 4;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,10 @@ pub(crate) struct Listeners {
     pub(crate) channels: Vec<PathBuf>,
     /// The channel listeners of a proxy that shall follow.
     successor: Option<Channels>,
+    /// How many sets of channel listeners there have been.
+    sets: u32,
+    /// Paths of earlier sets, which lead to those of today; the last ones.
+    earlier: VecDeque<Vec<PathBuf>>,
     /// Socket files outside of the runtime directory, with their inode.
     files: Vec<(PathBuf, u64)>,
 }
@@ -77,6 +85,8 @@ impl Listeners {
             fds: Vec::new(),
             channels: Vec::new(),
             successor: None,
+            sets: 1,
+            earlier: VecDeque::new(),
             files: Vec::new(),
         };
         let opened = listeners.open_all(addresses, shards, dir);
@@ -100,13 +110,10 @@ impl Listeners {
     /// Channel listeners for a proxy beside the one that serves, under names of their own; all descriptors that it gets.
     pub(crate) fn open_successor(&mut self, dir: &RuntimeDir) -> io::Result<Vec<OwnedFd>> {
         let mut channels = Channels { fds: Vec::new(), paths: Vec::new() };
-        for (shard, current) in (0..).zip(&self.channels) {
-            // Two names take turns.
-            let names = [dir.channel_socket(shard), dir.other_channel_socket(shard)];
-            let free = names.into_iter().find(|name| name != current);
-            let path = free.expect("two names, one of them in use");
-            // Of an earlier proxy, or of one that did not make it.
-            let _ = std::fs::remove_file(&path);
+        // A worker tells proxies apart by these names.
+        self.sets += 1;
+        for shard in 0..self.channels.len() {
+            let path = dir.later_channel_socket(shard as u32, self.sets);
             channels.fds.push(bind_file(&path, 0o600)?.into());
             channels.paths.push(path);
         }
@@ -129,13 +136,33 @@ impl Listeners {
         self.fds.truncate(clients);
         self.fds.extend(successor.fds);
         let before = std::mem::replace(&mut self.channels, successor.paths);
-        lead(&before, &self.channels);
+        self.lead(before);
     }
 
     /// It has not.
     pub(crate) fn drop_successor(&mut self) {
         if let Some(successor) = self.successor.take() {
-            lead(&successor.paths, &self.channels);
+            self.lead(successor.paths);
+        }
+    }
+
+    /// From now on these names lead to the channel listeners of today, for workers that know no other name: those that have not
+    /// connected since. Who has not for several sets has failed to start.
+    fn lead(&mut self, names: Vec<PathBuf>) {
+        self.earlier.push_back(names);
+        if self.earlier.len() > EARLIER_MAX {
+            for name in self.earlier.pop_front().into_iter().flatten() {
+                let _ = std::fs::remove_file(name);
+            }
+        }
+        for names in &self.earlier {
+            for (name, to) in names.iter().zip(&self.channels) {
+                if let Err(error) = lead(name, to) {
+                    let shown = name.display();
+                    tracing::warn!(%error, name = %shown, "a channel's earlier name leads nowhere");
+                    let _ = std::fs::remove_file(name);
+                }
+            }
         }
     }
 
@@ -219,18 +246,17 @@ impl Listeners {
     }
 }
 
-/// From now on these names lead to the sockets of those, for workers that know no other name. One that cannot be led is of no
-/// use any more: whoever tries it is refused, and tries again.
-fn lead(names: &[PathBuf], to: &[PathBuf]) {
-    for (name, to) in names.iter().zip(to) {
-        let between = name.with_extension("link.sock");
-        let _ = std::fs::remove_file(&between);
-        let led = std::fs::hard_link(to, &between).and_then(|()| std::fs::rename(&between, name));
-        if let Err(error) = led {
-            tracing::warn!(%error, name = %name.display(), "a channel's earlier name leads nowhere");
-            let _ = std::fs::remove_file(name);
-        }
+/// Makes a name another one of a socket, in one step.
+fn lead(name: &Path, to: &Path) -> io::Result<()> {
+    // Two names of one socket already: renaming one to the other would do nothing and leave both.
+    let same = |name: &Path| std::fs::metadata(name).map(|facts| facts.ino());
+    if same(name).ok() == Some(same(to)?) {
+        return Ok(());
     }
+    let between = name.with_extension("link.sock");
+    let _ = std::fs::remove_file(&between);
+    std::fs::hard_link(to, &between)?;
+    std::fs::rename(&between, name)
 }
 
 /// One socket per shard on the same port, and that port.
@@ -395,6 +421,35 @@ mod tests {
         let error = Listeners::open(&address, 1, &dir).expect_err("a file").to_string();
         assert!(error.contains("not a socket"), "{error}");
         std::fs::remove_file(&file).expect("removed");
+        dir.remove();
+    }
+
+    #[test]
+    fn names_of_earlier_channels_lead_to_those_of_today() {
+        let dir = scratch("names");
+        let mut listeners = Listeners::open(&[any_port()], 2, &dir).expect("opened");
+        let first = listeners.channels.clone();
+        let inode = |path: &Path| std::fs::metadata(path).map(|facts| facts.ino()).ok();
+        for round in 0..EARLIER_MAX + 2 {
+            let fds = listeners.open_successor(&dir).expect("opened");
+            assert_eq!(fds.len(), 2 + 2);
+            let next = listeners.successor_channels().expect("there").to_vec();
+            assert!(!listeners.channels.iter().any(|path| next.contains(path)));
+            // Every other one does not make it.
+            let fails = round % 2 == 1;
+            if fails {
+                listeners.drop_successor()
+            } else {
+                listeners.crown()
+            }
+            assert_eq!(listeners.channels == next, !fails);
+            let is_kept = round < EARLIER_MAX;
+            for (old, today) in first.iter().zip(&listeners.channels) {
+                assert_eq!(inode(old), inode(today).filter(|_| is_kept), "round {round}");
+            }
+        }
+        assert_eq!(listeners.fds.len(), 2 + 2);
+        listeners.remove_files();
         dir.remove();
     }
 }

@@ -129,9 +129,9 @@ impl RuntimeDir {
         self.path.join(format!("shard.{shard}.sock"))
     }
 
-    /// The other name of it: that of a proxy which follows.
-    pub(crate) fn other_channel_socket(&self, shard: u32) -> PathBuf {
-        self.path.join(format!("shard.{shard}.b.sock"))
+    /// The same for a proxy that follows the first one; `set` counts from 2.
+    pub(crate) fn later_channel_socket(&self, shard: u32, set: u32) -> PathBuf {
+        self.path.join(format!("shard.{shard}.{set}.sock"))
     }
 
     /// Writes the loader's files and returns their folder. Workers load some of them late, so the files of another version stay

@@ -255,6 +255,11 @@ impl Driver for EpollDriver {
         self.queue_if_acceptable(listener);
     }
 
+    fn may_accept(&self, listener: ListenerId) -> bool {
+        // It accepts in its own time.
+        self.listeners[listener.0 as usize].wanted
+    }
+
     fn unlisten(&mut self, listener: ListenerId) {
         self.listeners[listener.0 as usize].fd = None;
     }

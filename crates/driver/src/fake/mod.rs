@@ -131,6 +131,10 @@ impl Driver for FakeDriver {
         self.net.borrow_mut().listeners[listener.0 as usize].wanted = on;
     }
 
+    fn may_accept(&self, listener: ListenerId) -> bool {
+        self.net.borrow().listeners[listener.0 as usize].wanted
+    }
+
     fn unlisten(&mut self, listener: ListenerId) {
         let mut net = self.net.borrow_mut();
         let listener = &mut net.listeners[listener.0 as usize];

@@ -247,6 +247,11 @@ impl Driver for UringDriver {
         self.settle_listener(listener);
     }
 
+    fn may_accept(&self, listener: ListenerId) -> bool {
+        let listener = &self.listeners[listener.0 as usize];
+        listener.armed || listener.cancels > 0
+    }
+
     fn unlisten(&mut self, listener: ListenerId) {
         self.listeners[listener.0 as usize].closing = true;
         self.settle_listener(listener);

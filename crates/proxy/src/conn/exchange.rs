@@ -7,7 +7,7 @@ use hostler_driver::ReceiveMode;
 use hostler_protocol::http1::{Method, Version};
 
 use super::{
-    Action, Conn, Context, Keep, Leaving, Link, Phase, Reading, Refusal, Request, Writing,
+    Action, Conn, Context, Ending, Keep, Leaving, Link, Phase, Reading, Refusal, Request, Writing,
 };
 use crate::respond::{AnswerFacts, OwnAnswer, write_answer};
 
@@ -56,7 +56,10 @@ impl Conn {
             && matches!(self.reading, Reading::Done)
             && !self.request.refusal.is_with_app();
         self.request.refusal = Refusal::No;
-        let keep = request_read && self.request.keep_alive && !cx.draining && !self.receive_ended;
+        let keep = request_read
+            && self.request.keep_alive
+            && cx.ending == Ending::No
+            && !self.receive_ended;
         let facts = AnswerFacts {
             request_id: self.request.id.as_bytes(),
             head_only: self.request.method == Method::Head,
@@ -96,7 +99,7 @@ impl Conn {
         self.head = None;
         self.response_gather = None;
         self.trailers = None;
-        if self.close_after || cx.draining {
+        if self.close_after || cx.ending == Ending::Stopping {
             self.begin_close(cx);
             return;
         }

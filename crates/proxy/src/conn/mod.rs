@@ -86,8 +86,20 @@ pub struct Context<'a> {
     pub ids: &'a mut RequestIds,
     /// Lines of finished requests; `None` when nobody wants them.
     pub log: Option<&'a mut AccessLog>,
-    /// The server is stopping: no keep-alive any more.
-    pub draining: bool,
+    /// Whether there is a next request for a connection.
+    pub ending: Ending,
+}
+
+/// The end of the shard, as a connection has to know of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// There is none in sight.
+    #[default]
+    No,
+    /// Each answer whose head is still to come is the last of its connection, and says so. Who has been told otherwise may ask once more.
+    Retiring,
+    /// The same, and a connection ends with its answer, whatever it was told.
+    Stopping,
 }
 
 /// A stream that a worker holds for a client connection, also between requests.

@@ -14,7 +14,8 @@ use hostler_protocol::websocket::FrameBounds;
 
 use super::farewell::begins_websocket;
 use super::{
-    Action, BodyLeft, Conn, Context, Keep, Link, Phase, Reading, Refusal, ResponseEnd, Writing,
+    Action, BodyLeft, Conn, Context, Ending, Keep, Link, Phase, Reading, Refusal, ResponseEnd,
+    Writing,
 };
 use crate::forward;
 use crate::respond::OwnAnswer;
@@ -146,7 +147,8 @@ impl Conn {
         // comes all the same is answered with 503 (parserOnIncoming of _http_server.js). If the app ends it, END_CLOSE says so.
         let counted_out =
             cx.settings.requests_per_connection_max.is_some_and(|max| self.requests >= max);
-        self.close_after |= app_closes && !counted_out || cx.draining || self.receive_ended;
+        self.close_after |=
+            app_closes && !counted_out || cx.ending != Ending::No || self.receive_ended;
         self.close_after |= matches!(left, BodyLeft::UntilClose | BodyLeft::Decoded(_));
         self.worker_keeps = head.keep_alive && !matches!(left, BodyLeft::UntilClose);
         if matches!(self.link, Link::Plain { .. }) {

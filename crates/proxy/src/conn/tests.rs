@@ -19,7 +19,9 @@ use hostler_driver::{Buffer, Driver, Key, Pool, PoolClass, PoolSizes, ReceiveMod
 use hostler_protocol::control::{IoChoice, ProxySetup, Typed};
 use hostler_protocol::http1::{RequestHead, ResponseHead};
 
-use super::{Action, ClientAddress, Conn, Context, Event, Keep, Link, Phase, Refusal, ResponseEnd};
+use super::{
+    Action, ClientAddress, Conn, Context, Ending, Event, Keep, Link, Phase, Refusal, ResponseEnd,
+};
 use crate::clock::Now;
 use crate::request_id::RequestIds;
 use crate::settings::Settings;
@@ -66,7 +68,7 @@ struct World {
     stats: Stats,
     ids: RequestIds,
     now: Now,
-    draining: bool,
+    ending: Ending,
     closed: bool,
     /// Bytes of the send in flight.
     in_flight: Vec<u8>,
@@ -89,7 +91,7 @@ impl World {
             stats: Stats::default(),
             ids: RequestIds::new(1),
             now,
-            draining: false,
+            ending: Ending::No,
             closed: false,
             in_flight: Vec::new(),
         }
@@ -118,7 +120,7 @@ impl World {
             stats: &mut self.stats,
             ids: &mut self.ids,
             log: None,
-            draining: self.draining,
+            ending: self.ending,
         };
         self.conn.step(event, &mut cx);
         let mut seen = Vec::new();

@@ -10,9 +10,9 @@ use hostler_protocol::worker::StreamTag;
 
 use super::links::{mark_dirty, stream_of};
 use super::owner::Owner;
-use super::{Conn, Shard};
+use super::{Conn, Draining, Shard};
 use crate::accept;
-use crate::conn::{Action, Context, Event, Keep};
+use crate::conn::{Action, Context, Ending, Event, Keep};
 
 impl<D: Driver> Shard<D> {
     pub(super) fn client_accepted(&mut self, fd: OwnedFd, listener: u32) {
@@ -123,7 +123,7 @@ impl<D: Driver> Shard<D> {
             stats: &mut self.stats,
             ids: &mut self.ids,
             log: self.log.as_mut(),
-            draining: self.draining.is_some(),
+            ending: self.draining.map_or(Ending::No, Draining::of_conns),
         };
         conn.step(event, &mut cx);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use hostler_driver::Driver;
+use hostler_driver::{Driver, ListenerId};
 use hostler_protocol::control::{ShardStatus, Transport, WorkerAddress};
 
 use super::{Draining, Shard};
@@ -240,7 +240,8 @@ impl<D: Driver> Shard<D> {
             drain.listen_turns -= 1;
             return;
         }
-        if self.listeners.is_empty() {
+        let crossed = |listener: &ListenerId| self.driver.may_accept(*listener);
+        if self.listeners.is_empty() || self.listeners.iter().any(crossed) {
             return;
         }
         for listener in std::mem::take(&mut self.listeners) {

@@ -39,7 +39,7 @@ use self::owner::Owner;
 use self::slab::Slab;
 use crate::access_log::AccessLog;
 use crate::clock::Now;
-use crate::conn::{Action, Conn};
+use crate::conn::{Action, Conn, Ending};
 use crate::dispatch::queue::Queue;
 use crate::dispatch::{Dispatch, Home};
 use crate::request_id::RequestIds;
@@ -115,6 +115,12 @@ struct Draining {
     cut: u32,
     /// Turns until the listeners are closed.
     listen_turns: u8,
+}
+
+impl Draining {
+    fn of_conns(self) -> Ending {
+        if self.idle_until_ms.is_some() { Ending::Retiring } else { Ending::Stopping }
+    }
 }
 
 /// What a shard starts with.

@@ -31,6 +31,9 @@ impl Driver for Ordered {
     fn accept(&mut self, listener: ListenerId, on: bool) {
         self.driver.accept(listener, on);
     }
+    fn may_accept(&self, listener: ListenerId) -> bool {
+        self.driver.may_accept(listener)
+    }
     fn unlisten(&mut self, listener: ListenerId) {
         self.driver.unlisten(listener);
     }

@@ -234,14 +234,14 @@ fn an_idle_client_that_ends_is_closed() {
 fn a_drain_ends_every_phase_in_its_own_way() {
     // Idle: at once.
     let mut world = World::new();
-    world.draining = true;
+    world.ending = Ending::Stopping;
     assert_eq!(world.step(Event::Drain), ["close"]);
 
     // Idle with an answer on its way: behind it.
     let mut world = World::in_exchange(GET, STREAM);
     world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", ResponseEnd::End);
     world.send();
-    world.draining = true;
+    world.ending = Ending::Stopping;
     assert_eq!(world.step(Event::Drain), NOTHING);
     assert_eq!(world.sent().1, ["close"]);
 
@@ -249,7 +249,7 @@ fn a_drain_ends_every_phase_in_its_own_way() {
     for sent in ["GET / HTTP/1.1\r\n", GET] {
         let mut world = World::new();
         world.receive(sent);
-        world.draining = true;
+        world.ending = Ending::Stopping;
         assert_eq!(world.step(Event::Drain), NOTHING);
         if world.conn.phase() == Phase::Head {
             world.receive("Host: a\r\n\r\n");
@@ -265,22 +265,38 @@ fn a_drain_ends_every_phase_in_its_own_way() {
     // Behind the head nothing can be announced; the connection ends all the same.
     let mut world = World::in_exchange(GET, STREAM);
     world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh", ResponseEnd::Open);
-    world.draining = true;
+    world.ending = Ending::Stopping;
     world.step(Event::Drain);
     world.worker("i", ResponseEnd::End);
     assert_eq!(world.flush().1, ["close"]);
 
     // A tunnel lives on until it is cut.
     let mut world = tunnel::open();
-    world.draining = true;
+    world.ending = Ending::Stopping;
     assert_eq!(world.step(Event::Drain), NOTHING);
     assert_eq!(world.step(Event::Cut), ["cancel", "close"]);
 }
 
 #[test]
+fn who_was_not_told_that_a_retiring_proxy_closes_may_ask_once_more() {
+    let mut world = World::in_exchange(GET, STREAM);
+    world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh", ResponseEnd::Open);
+    world.ending = Ending::Retiring;
+    world.worker("i", ResponseEnd::End);
+    assert_eq!(world.flush().1, NOTHING);
+    assert_eq!(world.conn.phase(), Phase::Idle);
+    world.receive(GET);
+    world.grant(STREAM);
+    world.worker("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", ResponseEnd::End);
+    let (out, wishes) = world.flush();
+    assert!(out.contains("\r\nConnection: close\r\n"), "{out}");
+    assert_eq!(wishes, ["close"]);
+}
+
+#[test]
 fn a_pipelined_request_of_a_draining_connection_is_not_begun() {
     let mut world = World::in_exchange(&GET.repeat(2), STREAM);
-    world.draining = true;
+    world.ending = Ending::Stopping;
     assert_eq!(world.worker("HTTP/1.1 204 No Content\r\n\r\n", ResponseEnd::End), ["reuse"]);
     let (out, wishes) = world.flush();
     assert!(out.contains("\r\nConnection: close\r\n"), "{out}");
