@@ -45,6 +45,7 @@ pub(super) fn settings() -> Settings {
         access_log: None,
         log_json: false,
         typed: Typed::default(),
+        keeps: false,
     };
     Settings::from_setup(&setup, 0)
 }
@@ -172,7 +173,7 @@ impl Rig {
             stats: &mut self.stats,
             ids: &mut self.ids,
             log: None,
-            draining: false,
+            ending: hostler_proxy::conn::Ending::No,
         };
         self.conn.step(event, &mut cx);
     }

@@ -9,6 +9,7 @@
 mod support;
 
 mod abort;
+mod adoption;
 mod bad_input;
 mod bad_input_tables;
 mod below;

@@ -39,6 +39,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
             idle_ms_max: settings.times.idle_ms_max.source.is_chosen(),
             head_bytes_max: settings.limits.head_bytes_max.source.is_chosen(),
         },
+        keeps: false,
     }
 }
 

@@ -51,7 +51,9 @@ pub(crate) fn status(args: &StatusArgs) -> ExitCode {
 /// The exit code for a question that was not answered.
 pub(crate) fn code_of(error: &CommandError) -> u8 {
     match error {
-        CommandError::NoInstance(_) | CommandError::Closed(_) => UNAVAILABLE,
+        CommandError::NoInstance(_) | CommandError::Orphaned(_) | CommandError::Closed(_) => {
+            UNAVAILABLE
+        }
         _ => FAILED,
     }
 }

@@ -2,19 +2,36 @@
 //!
 //! Owns: the bound of the wait and the words. Must never know: how a stop is done. Called by `main`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hostler_protocol::control::CommandAnswer;
-use hostler_spawner::CommandError;
+use hostler_spawner::{CommandError, ExitReason};
 
-use crate::args::StopArgs;
-use crate::console::{BAD_CONFIG, FAILED, OK, end_with, print};
+use crate::args::{LogFormat, StopArgs};
+use crate::console::{BAD_CONFIG, FAILED, OK, end_with, print, start_logging};
 use crate::settings::{HOUR_MS, SHORTEST_MS, read_or, runtime_dir, with_surroundings};
 use crate::status::code_of;
 use crate::units::show_duration_ms;
 
 const WAIT_MS_DEFAULT: u32 = 90_000;
+
+/// Nobody is there who could be asked: the proxy and the workers of a supervisor that has died are taken over and ended here.
+fn stop_orphans(dir: &Path) -> ExitCode {
+    start_logging(LogFormat::Text);
+    match hostler_spawner::stop_orphans(dir) {
+        Ok(ExitReason::Stopped { .. }) => {
+            print(&format!(
+                "hostler: what was left of the instance in {} has stopped\n",
+                dir.display()
+            ));
+            ExitCode::from(OK)
+        }
+        Ok(reason) => end_with(reason.code(), reason),
+        Err(why) => end_with(FAILED, why),
+    }
+}
 
 /// Runs the verb.
 pub(crate) fn stop(args: &StopArgs) -> ExitCode {
@@ -35,6 +52,7 @@ pub(crate) fn stop(args: &StopArgs) -> ExitCode {
             print(&format!("hostler: the instance in {} has stopped\n", dir.display()));
             ExitCode::from(OK)
         }
+        Err(CommandError::Orphaned(_)) => stop_orphans(&dir),
         Err(CommandError::Timeout { .. }) => end_with(
             FAILED,
             format!(

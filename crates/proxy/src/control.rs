@@ -60,7 +60,10 @@ pub struct Control {
     /// Shards that say of a worker that it hangs.
     silent: HashMap<u32, u32>,
     closed_shards: u32,
-    tells_listeners_closed: bool,
+    /// Another proxy has taken over.
+    retires: bool,
+    /// Supervisors that take the place of one that died; it ends when there can be none.
+    supervisors: UnboundedReceiver<StdUnixStream>,
     cut: u32,
     io: IoChoice,
     io_reason: String,
@@ -77,12 +80,13 @@ pub enum ControlEnd {
 }
 
 impl Control {
-    /// Control of these shards. `log` is where their access-log lines go.
+    /// Control of these shards. `log` is where their access-log lines go, `supervisors` those who come when the first one has died.
     pub fn new(
         shards: Vec<ShardHandle>,
         io: IoChoice,
         io_reason: String,
         log: Option<File>,
+        supervisors: UnboundedReceiver<StdUnixStream>,
     ) -> Self {
         Self {
             agreement: Agreement::new(shards.len() as u32),
@@ -90,7 +94,8 @@ impl Control {
             gauges: HashMap::new(),
             silent: HashMap::new(),
             closed_shards: 0,
-            tells_listeners_closed: true,
+            retires: false,
+            supervisors,
             cut: 0,
             io,
             io_reason,
@@ -151,31 +156,38 @@ impl Control {
         mut lines: LineBuffer,
         mut news: UnboundedReceiver<ShardNews>,
     ) -> std::io::Result<ControlEnd> {
-        let mut stream = UnixStream::from_std(stream)?;
+        let mut stream = Some(UnixStream::from_std(stream)?);
         let serving = FromProxy::Serving {
             io: self.io,
             io_reason: self.io_reason.clone(),
             program: ProgramFacts::own(),
         };
-        stream.write_all(&encode_line(&serving)).await?;
+        tell(&mut stream, &serving).await;
         let mut bytes = vec![0; 16 * 1024];
         loop {
             while let Some(message) = self.next_message(&mut lines) {
                 if let Some(answer) = self.message(message) {
-                    stream.write_all(&encode_line(&answer)).await?;
+                    tell(&mut stream, &answer).await;
                 }
             }
             tokio::select! {
-                read = stream.read(&mut bytes) => match read? {
-                    0 => return Ok(ControlEnd::SupervisorGone),
-                    count => lines.push(&bytes[..count]),
+                read = read_some(&mut stream, &mut bytes) => match read {
+                    // Shards serve on; who is told of it, and whether anybody comes, is the keeper's.
+                    Ok(0) | Err(_) => (stream, lines) = (None, LineBuffer::default()),
+                    Ok(count) => lines.push(&bytes[..count]),
                 },
+                next = self.supervisors.recv(), if stream.is_none() && !self.retires => {
+                    let Some(next) = next else { return Ok(ControlEnd::SupervisorGone) };
+                    next.set_nonblocking(true)?;
+                    stream = Some(UnixStream::from_std(next)?);
+                    tracing::info!("another supervisor has taken over");
+                }
                 Some((shard, event)) = news.recv() => {
                     if let ShardEvent::Failed { why } = event {
                         return Err(std::io::Error::other(format!("shard {shard}: {why}")));
                     }
                     for message in self.shard_event(shard, event) {
-                        stream.write_all(&encode_line(&message)).await?;
+                        tell(&mut stream, &message).await;
                         if matches!(message, FromProxy::Drained { .. }) {
                             return Ok(ControlEnd::Drained);
                         }
@@ -237,7 +249,7 @@ impl Control {
             }
             ToProxy::Retire { idle_ms, deadline_ms } => {
                 // The listeners live on in another proxy.
-                self.tells_listeners_closed = false;
+                self.retires = true;
                 self.tell_all(|| ShardCommand::Retire { idle_ms, deadline_ms });
                 None
             }
@@ -297,7 +309,7 @@ impl Control {
             ShardEvent::ListenersClosed => {
                 self.closed_shards += 1;
                 let all = self.closed_shards == self.shards.len() as u32;
-                (all && self.tells_listeners_closed).then_some(FromProxy::ListenersClosed)
+                (all && !self.retires).then_some(FromProxy::ListenersClosed)
             }
             ShardEvent::WorkerLost { worker, why } => {
                 Some(FromProxy::WorkerLost { worker: WorkerId(worker), why })
@@ -340,6 +352,21 @@ impl Control {
             self.gauges.iter().map(|(worker, gauge)| gauge.load(*worker, unix_ms)).collect();
         workers.sort_by_key(|load| load.worker);
         ProxyStatus { io: self.io, io_reason: self.io_reason.clone(), shards, workers }
+    }
+}
+
+/// Says something to the supervisor. One that is dead is noticed by the next read.
+async fn tell(stream: &mut Option<UnixStream>, message: &FromProxy) {
+    if let Some(stream) = stream {
+        let _ = stream.write_all(&encode_line(message)).await;
+    }
+}
+
+/// Reads from the supervisor; never comes back without one.
+async fn read_some(stream: &mut Option<UnixStream>, bytes: &mut [u8]) -> std::io::Result<usize> {
+    match stream {
+        Some(stream) => stream.read(bytes).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -15,7 +15,7 @@
 //! 6. [`forward`]: the fields that are added and removed on the way
 //! 7. [`respond`]: the answers that the proxy makes itself
 //! 8. [`access_log`]: one line per request
-//! 9. [`process`], [`control`], [`news`], [`agreement`]: the process around the shards and its conversation with the supervisor
+//! 9. [`process`], [`control`], [`news`], [`agreement`], [`keeper`]: the process around the shards and its conversation with the supervisor
 //! 10. [`settings`], [`app_settings`]: limits and time-outs, the operator's and the app's
 //! 11. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ pub mod control;
 pub mod dispatch;
 pub mod exec_proxy;
 pub mod forward;
+pub mod keeper;
 pub mod log_file;
 pub mod news;
 pub mod process;

@@ -17,6 +17,7 @@ use hostler_protocol::control::{
 
 use crate::clock::Clock;
 use crate::control::{Control, ControlEnd, ShardHandle};
+use crate::keeper::Keeper;
 use crate::log_file::open_log;
 use crate::news::{News, NewsSender, news};
 use crate::settings::Settings;
@@ -43,6 +44,8 @@ enum StartError {
     IoRefused(String),
     #[error("cannot open the access log: {0}")]
     AccessLog(std::io::Error),
+    #[error("cannot start the keeper: {0}")]
+    Keeper(String),
     #[error("cannot start shard {shard}: {why}")]
     Shard { shard: u32, why: String },
 }
@@ -103,7 +106,15 @@ fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
         let waker = start.spawn()?;
         handles.push(ShardHandle { commands, waker });
     }
-    Ok((Control::new(handles, io, io_reason, log), lines, news))
+    let (adopted, supervisors) = tokio::sync::mpsc::unbounded_channel();
+    if let Some((supervisor, listener)) = fds.keeper.take() {
+        let keeper = Keeper::new(supervisor, listener, adopted);
+        thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || keeper.run())
+            .map_err(|error| StartError::Keeper(error.to_string()))?;
+    }
+    Ok((Control::new(handles, io, io_reason, log, supervisors), lines, news))
 }
 
 fn read_setup(stream: &mut UnixStream, lines: &mut LineBuffer) -> Result<ProxySetup, StartError> {
@@ -138,6 +149,8 @@ fn choose_io(choice: IoChoice) -> Result<(IoChoice, String), StartError> {
 }
 
 struct Inherited {
+    /// The keeper's socket and the listener on which it is found.
+    keeper: Option<(OwnedFd, OwnedFd)>,
     /// Per shard: one listener per address.
     clients: Vec<Vec<OwnedFd>>,
     /// Per shard.
@@ -157,7 +170,8 @@ fn inherited_listeners(setup: &ProxySetup) -> Result<Inherited, StartError> {
         }
     }
     let channels = (0..setup.shards).map(|_| take()).collect::<Result<_, _>>()?;
-    Ok(Inherited { clients, channels })
+    let keeper = if setup.keeps { Some((take()?, take()?)) } else { None };
+    Ok(Inherited { keeper, clients, channels })
 }
 
 /// What a shard thread is started with.

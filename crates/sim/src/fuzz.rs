@@ -144,6 +144,7 @@ impl Fuzz {
             body_bytes_max: Some(200_000),
             log_json: false,
             typed: Typed::default(),
+            keeps: false,
             access_log: (size & 128 != 0).then(|| PathBuf::from("/dev/null")),
         };
         let settings = Settings { tunnel_idle_ms_max: 9_000, ..Settings::from_setup(&setup, 0) };

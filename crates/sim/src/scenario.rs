@@ -254,6 +254,7 @@ fn setup(rng: &mut Rng) -> ProxySetup {
         body_bytes_max: rng.chance(15).then_some(30_000),
         log_json: false,
         typed: Typed::default(),
+        keeps: false,
         access_log: rng.chance(10).then(|| PathBuf::from("/dev/null")),
     }
 }

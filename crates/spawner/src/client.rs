@@ -12,6 +12,7 @@ use hostler_protocol::control::{
     CommandAnswer, CommandRequest, LineBuffer, LineError, encode_line,
 };
 
+use crate::adoption::is_orphaned;
 use crate::runtime_dir::CONTROL_SOCKET;
 
 /// Why a question was not answered.
@@ -20,6 +21,12 @@ pub enum CommandError {
     /// Nobody listens.
     #[error("no instance runs in {}; name another with --runtime-dir", .0.display())]
     NoInstance(PathBuf),
+    /// The supervisor is dead, and what it has started serves on.
+    #[error(
+        "the supervisor of the instance in {} is dead; its proxy and workers serve on. Start it as before to take them over, or end them by `hostler stop`",
+        .0.display()
+    )]
+    Orphaned(PathBuf),
     /// The folder belongs to somebody else.
     #[error("no right to talk to the instance in {}; run this as the user who started it", .0.display())]
     Forbidden(PathBuf),
@@ -117,6 +124,9 @@ fn ask(
 
 fn connect_error(runtime_dir: &Path, error: std::io::Error) -> CommandError {
     match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused if is_orphaned(runtime_dir) => {
+            CommandError::Orphaned(runtime_dir.to_owned())
+        }
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
             CommandError::NoInstance(runtime_dir.to_owned())
         }

@@ -9,7 +9,7 @@
 use std::ffi::{CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,8 @@ pub(crate) struct ProcessSpec {
     pub(crate) stderr: OwnedFd,
     /// They become fd 3, 4, ... of the process.
     pub(crate) fds: Vec<OwnedFd>,
+    /// It is killed when this thread ends.
+    pub(crate) dies_with_us: bool,
 }
 
 /// A running child. Whoever holds it must reap it.
@@ -60,7 +62,7 @@ pub(crate) struct Started {
     pub(crate) pidfd: Option<OwnedFd>,
 }
 
-/// Starts a process in a group of its own that dies with this thread. An error is an `errno` of
+/// Starts a process in a group of its own. An error is an `errno` of
 /// `fork`, `chdir` or `exec`; nothing is left running then.
 pub(crate) fn start(spec: ProcessSpec) -> io::Result<Started> {
     let last_fd = FIRST_EXTRA_FD + RawFd::try_from(spec.fds.len()).unwrap_or(RawFd::MAX) - 1;
@@ -91,10 +93,10 @@ pub(crate) fn start(spec: ProcessSpec) -> io::Result<Started> {
     command
         .fd_mappings(mappings)
         .expect("the child's fd numbers are counted up, so none comes twice");
-    let parent = rustix::process::getpid();
+    let (parent, dies_with) = (rustix::process::getpid(), spec.dies_with_us);
     // SAFETY: the hook runs in the forked child, where only async-signal-safe calls are allowed:
     // `prepare_child` makes plain system calls, takes no lock and allocates nothing.
-    unsafe { command.pre_exec(move || prepare_child(parent)) };
+    unsafe { command.pre_exec(move || prepare_child(dies_with.then_some(parent))) };
 
     let child = command.spawn()?;
     drop(fence);
@@ -146,6 +148,17 @@ pub(crate) fn inherit(fd: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: it is open, and the state that names it names it once, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor of ours by its number.
+///
+/// # Panics
+/// In debug builds if it is not open.
+pub(crate) fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: a plain system call.
+    debug_assert!(unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0, "an open descriptor");
+    // SAFETY: the caller has just read the number from a descriptor that it holds, and uses it before it changes anything.
+    unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
 /// Lets the next program in this process have these descriptors, or keeps them from it.
@@ -206,7 +219,7 @@ fn unblock_all() -> io::Result<()> {
     clippy::disallowed_methods,
     reason = "it removes handlers, for a program that is not ours"
 )]
-fn prepare_child(parent: Pid) -> io::Result<()> {
+fn prepare_child(dies_with: Option<Pid>) -> io::Result<()> {
     // Ignored signals stay ignored over an exec (`nohup`, our own SIGPIPE): the app expects the
     // defaults.
     for signal in 1..=libc::SIGRTMAX() {
@@ -215,7 +228,8 @@ fn prepare_child(parent: Pid) -> io::Result<()> {
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     unblock_all()?;
-    // SIGKILL, because a worker that ignores SIGTERM would outlive a killed supervisor.
+    let Some(parent) = dies_with else { return Ok(()) };
+    // SIGKILL, because a process that ignores SIGTERM would outlive us.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // If the supervisor died before that call, no signal will ever come.
     if rustix::process::getppid() != Some(parent) {
@@ -257,6 +271,7 @@ mod tests {
             stdout: sink(),
             stderr: sink(),
             fds,
+            dies_with_us: true,
         }
     }
 

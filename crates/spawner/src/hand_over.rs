@@ -17,7 +17,8 @@ use hostler_protocol::control::STATE_FORMAT;
 use rustix::fs::MemfdFlags;
 
 use crate::event_loop::{Estate, Header};
-use crate::{exec, passed_fd};
+use crate::exec;
+use crate::passed_fd::{self, Source};
 
 /// The descriptors of the state and of the program before, and if that one is to go on, why: `5:6` or `5:6:why`.
 pub(crate) const VARIABLE: &str = "HOSTLER_HAND_OVER";
@@ -61,17 +62,7 @@ impl Inheritance {
             .rewind()
             .and_then(|()| self.state.read_to_end(&mut text))
             .map_err(|error| format!("the state cannot be read: {error}"))?;
-        let header: Header = serde_json::from_slice(&text)
-            .map_err(|error| format!("the state is not understood: {error}"))?;
-        if header.format != STATE_FORMAT {
-            return Err(format!(
-                "version {} has written its state in form {}, this one reads form {STATE_FORMAT}",
-                header.version, header.format
-            ));
-        }
-        let estate = serde_json::from_slice(&text)
-            .map_err(|error| format!("the state of version {}: {error}", header.version))?;
-        Ok(Opened { estate, returned: self.returned.clone() })
+        Ok(Opened { estate: read_estate(&text)?, returned: self.returned.clone() })
     }
 
     /// It is only to be tried whether the state can be read; with what came of it.
@@ -79,10 +70,7 @@ impl Inheritance {
         if self.before.is_some() {
             return None;
         }
-        passed_fd::pretend(true);
-        let opened = self.open().map(|_| ());
-        passed_fd::pretend(false);
-        Some(opened)
+        Some(passed_fd::reading_from(Source::Pretended, || self.open().map(|_| ())))
     }
 
     /// Becomes the program before again, which goes on as if nothing had happened and says why. Comes back only if even that is impossible.
@@ -98,6 +86,20 @@ impl Inheritance {
         let error = become_program(&program, &format!("{state}:{before}:{why}"));
         format!("{why}; and the program before cannot be started: {error}")
     }
+}
+
+/// Reads a state whose form is known.
+pub(crate) fn read_estate(text: &[u8]) -> Result<Box<Estate<'static>>, String> {
+    let header: Header = serde_json::from_slice(text)
+        .map_err(|error| format!("the state is not understood: {error}"))?;
+    if header.format != STATE_FORMAT {
+        return Err(format!(
+            "version {} has written its state in form {}, this one reads form {STATE_FORMAT}",
+            header.version, header.format
+        ));
+    }
+    serde_json::from_slice(text)
+        .map_err(|error| format!("the state of version {}: {error}", header.version))
 }
 
 /// Becomes `program`, which goes on with `state` and gets the descriptors in it. Comes back only with the reason why not.

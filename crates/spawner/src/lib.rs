@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod adoption;
 mod client;
 mod config;
 mod event_loop;
@@ -25,6 +26,7 @@ mod supervisor;
 mod worker_command;
 
 pub use address::{AddressError, ListenAddress};
+pub use adoption::is_orphaned;
 pub use client::{CommandError, command, stop};
 pub use config::{
     AppSpec, HangSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec, START_MS_MAX, STOP_MS_MAX,
@@ -35,4 +37,4 @@ pub use hand_over::Inheritance;
 pub use journey::{Journey, StartFailure, Step, StepRecord, StepState};
 pub use outcome::{ExitReason, Notice, ReadyInfo};
 pub use output::{LogWriter, log_writer};
-pub use run::{ReadApp, resume, run};
+pub use run::{ReadApp, resume, run, stop_orphans};

@@ -307,9 +307,24 @@ fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
+/// The same for the command socket of a supervisor that has died: its file is still there.
+pub(crate) fn bind_anew(path: &Path) -> io::Result<OwnedFd> {
+    let _ = std::fs::remove_file(path);
+    bind_file(path, 0o600)
+}
+
+/// A listening socket for packets, for us alone.
+pub(crate) fn bind_packets(path: &Path) -> io::Result<OwnedFd> {
+    bind_unix(path, Type::SEQPACKET, 0o600)
+}
+
 /// A listening unix socket with a file of these rights.
 pub(crate) fn bind_file(path: &Path, mode: u32) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    bind_unix(path, Type::STREAM, mode)
+}
+
+fn bind_unix(path: &Path, kind: Type, mode: u32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
     // The file is created with the rights of the socket's own inode, so it is never more open than
     // this.
     rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o600))?;

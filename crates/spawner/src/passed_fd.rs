@@ -3,7 +3,8 @@
 //! Owns: what such a number leads to where it is read. Must never know: what a descriptor is for. Called by everything that is part
 //! of an instance's state.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -14,8 +15,7 @@ use crate::exec;
 thread_local! {
     /// Numbers that were written since [`collect`] began.
     static WRITTEN: RefCell<Vec<RawFd>> = const { RefCell::new(Vec::new()) };
-    /// See [`pretend`].
-    static PRETENDS: Cell<bool> = const { Cell::new(false) };
+    static SOURCE: RefCell<Source> = const { RefCell::new(Source::Inherited) };
 }
 
 /// A descriptor that another program may get along with the state that names it.
@@ -56,11 +56,12 @@ impl Serialize for PassedFd {
 impl<'de> Deserialize<'de> for PassedFd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = RawFd::deserialize(deserializer)?;
-        if PRETENDS.get() {
-            let nothing = std::fs::File::open("/dev/null").map_err(serde::de::Error::custom)?;
-            return Ok(Self(nothing.into()));
-        }
-        exec::inherit(number).map(Self).map_err(|error| {
+        let found = SOURCE.with_borrow_mut(|source| match source {
+            Source::Inherited => exec::inherit(number),
+            Source::Pretended => std::fs::File::open("/dev/null").map(OwnedFd::from),
+            Source::Given(fds) => fds.remove(&number).ok_or(io::ErrorKind::NotFound.into()),
+        });
+        found.map(Self).map_err(|error| {
             serde::de::Error::custom(format!("descriptor {number} was not passed on: {error}"))
         })
     }
@@ -90,9 +91,23 @@ fn serialize_fd<S: Serializer>(fd: &impl AsFd, serializer: S) -> Result<S::Ok, S
     number.serialize(serializer)
 }
 
-/// While it is on, a state is read as a trial: its descriptors belong to another process, and are not there.
-pub(crate) fn pretend(on: bool) {
-    PRETENDS.set(on);
+/// Where the numbers of a state lead.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// To descriptors of this process, which was the writer before.
+    Inherited,
+    /// Nowhere: the state is read as a trial.
+    Pretended,
+    /// To these, by their numbers in the writer.
+    Given(HashMap<RawFd, OwnedFd>),
+}
+
+/// Reads a state whose numbers lead there.
+pub(crate) fn reading_from<T>(source: Source, read: impl FnOnce() -> T) -> T {
+    SOURCE.set(source);
+    let state = read();
+    SOURCE.set(Source::Inherited);
+    state
 }
 
 /// The state as text, and the descriptors in it.

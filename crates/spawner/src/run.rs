@@ -3,12 +3,15 @@
 //! Owns: the order of the start (directory, listeners, loader, loop) and its reverse at the end.
 //! Must never know: what happens in between.
 
+use std::path::Path;
+
+use crate::adoption;
 use crate::config::{AppSpec, SupervisorConfig};
-use crate::event_loop::{EventLoop, Farewell, Parts};
+use crate::event_loop::{Adopted, EventLoop, Farewell, Origin, Parts};
 use crate::hand_over::Inheritance;
 use crate::listeners::Listeners;
 use crate::outcome::{ExitReason, Notice};
-use crate::runtime_dir::RuntimeDir;
+use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 use crate::supervisor::Event;
 
 /// Reads the app's settings anew.
@@ -30,6 +33,12 @@ pub fn run(
     // stopped.
     let dir = match RuntimeDir::acquire(&config.runtime_dir, &config.app.name) {
         Ok(dir) => dir,
+        Err(RuntimeDirError::InUse { .. }) if adoption::is_orphaned(&config.runtime_dir) => {
+            return match adoption::adopt(&config.runtime_dir) {
+                Ok((parts, adopted)) => go_on(parts, adopted, &config, read_app, out),
+                Err(why) => ExitReason::RuntimeDir { why },
+            };
+        }
         Err(error) => {
             return ExitReason::RuntimeDir { why: error.to_string() };
         }
@@ -83,19 +92,63 @@ pub fn resume(
         Ok(opened) => opened,
         Err(why) => return ExitReason::System { why: inheritance.give_back(&why) },
     };
-    let Parts { version, mut config, dir, mut listeners, rest } = opened.estate.into_parts();
-    let first = match opened.returned {
-        Some(why) => Event::HandOverFailed(why),
-        None => Event::TookOver { from: version },
+    let parts = opened.estate.into_parts();
+    started(&parts.config);
+    let origin = match opened.returned {
+        Some(why) => Origin::Returned { why },
+        None => Origin::Program { version: parts.version.clone() },
     };
+    resume_with(parts, origin, read_app, out)
+}
+
+/// Goes on with an instance whose supervisor has died. What was typed now counts as far as a reload can bring it about.
+fn go_on(
+    parts: Parts,
+    adopted: Adopted,
+    wanted: &SupervisorConfig,
+    read_app: &mut ReadApp<'_>,
+    out: &mut dyn FnMut(Notice),
+) -> ExitReason {
+    let before = &parts.config;
+    let fixed = |config: &SupervisorConfig| (config.listeners.clone(), config.proxy.clone());
+    if fixed(before) != fixed(wanted) {
+        tracing::warn!(
+            "listening addresses, shards, limits and time-outs stay what they were; `hostler stop` and a start change them"
+        );
+    }
+    let mut then = Vec::new();
+    if !parts.rest.runs(&wanted.app) {
+        let cause = "the start".to_owned();
+        then.push(Event::Reload { cause, ticket: None, back: false });
+    }
+    resume_with(parts, Origin::Dead { adopted, then }, read_app, out)
+}
+
+/// Ends an instance whose supervisor has died, as `hostler stop` ends others; why that is not possible, if it is not.
+pub fn stop_orphans(runtime_dir: &Path) -> Result<ExitReason, String> {
+    let (parts, adopted) = adoption::adopt(runtime_dir)?;
+    let mut read_app = || Err("the instance is stopping".to_owned());
+    let then = vec![Event::StopCommand];
+    Ok(resume_with(parts, Origin::Dead { adopted, then }, &mut read_app, &mut |_| {}))
+}
+
+fn resume_with(
+    parts: Parts,
+    origin: Origin,
+    read_app: &mut ReadApp<'_>,
+    out: &mut dyn FnMut(Notice),
+) -> ExitReason {
+    let Parts { mut config, mut dir, mut listeners, rest, .. } = parts;
     // What it starts from now on is this program.
     if let (Some(program), Ok(own)) = (config.proxy_command.first_mut(), std::env::current_exe()) {
         *program = own.into();
     }
-    started(&config);
-    let took_over = matches!(first, Event::TookOver { .. });
-    let loader_dir = took_over.then(|| dir.write_loader(hostler_loader::FILES));
-    let resumed = EventLoop::resume(&config, &dir, &mut listeners, rest, first, read_app, out);
+    let is_new = !matches!(origin, Origin::Returned { .. });
+    let loader_dir = is_new.then(|| dir.write_loader(hostler_loader::FILES));
+    if let Err(error) = dir.sign_lock() {
+        tracing::debug!(%error, "the lock still names the supervisor before");
+    }
+    let resumed = EventLoop::resume(&config, &dir, &mut listeners, rest, origin, read_app, out);
     let (reason, farewell) = match resumed {
         Ok(mut event_loop) => {
             match loader_dir {

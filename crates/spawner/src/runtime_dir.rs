@@ -21,6 +21,12 @@ use crate::passed_fd::as_fd;
 pub const CONTROL_SOCKET: &str = "control.sock";
 
 const LOCK: &str = "lock";
+
+/// What the supervisor knows, for one that follows it after its death.
+const STATE: &str = "state.json";
+
+/// Where that one finds the keeper.
+const KEEPER: &str = "keeper.sock";
 /// The folders of loaders begin so; a number that is made of their files follows.
 const LOADER: &str = "loader.";
 
@@ -110,6 +116,7 @@ impl RuntimeDir {
         check_owner(&path)?;
         let lock = lock(&path)?;
         let dir = Self { path, lock, created };
+        crate::adoption::end_leftovers(&dir.path);
         dir.remove_stale().map_err(io(&dir.path, "removing old files"))?;
         Ok(dir)
     }
@@ -122,6 +129,29 @@ impl RuntimeDir {
     /// Path of the command socket.
     pub fn control_socket(&self) -> PathBuf {
         self.path.join(CONTROL_SOCKET)
+    }
+
+    /// Path of the keeper's socket.
+    pub(crate) fn keeper_socket(&self) -> PathBuf {
+        keeper_socket(&self.path)
+    }
+
+    /// Writes the state, in one step.
+    pub(crate) fn write_state(&self, text: &[u8]) -> std::io::Result<()> {
+        let between = self.path.join("state.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&between)?;
+        file.write_all(text)?;
+        fs::rename(between, self.path.join(STATE))
+    }
+
+    /// This process is the supervisor from now on.
+    pub(crate) fn sign_lock(&mut self) -> std::io::Result<()> {
+        sign(&mut self.lock)
     }
 
     /// Path of a shard's channel listener.
@@ -189,7 +219,10 @@ impl RuntimeDir {
             let is_ours = begins(LOADER) || begins(WORKER);
             if is_ours && entry.file_type()?.is_dir() {
                 fs::remove_dir_all(entry.path())?;
-            } else if name.as_bytes().ends_with(b".sock") && is_socket(&entry)? {
+            } else if name == STATE
+                || name == "state.new"
+                || name.as_bytes().ends_with(b".sock") && is_socket(&entry)?
+            {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -232,6 +265,16 @@ fn fingerprint(files: &[(&str, &str)]) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     files.hash(&mut hasher);
     format!("{:08x}", hasher.finish() as u32)
+}
+
+/// Path of the keeper's socket in the runtime directory `dir`.
+pub(crate) fn keeper_socket(dir: &Path) -> PathBuf {
+    dir.join(KEEPER)
+}
+
+/// The state that the last supervisor in `dir` has written.
+pub(crate) fn read_state(dir: &Path) -> std::io::Result<Vec<u8>> {
+    fs::read(dir.join(STATE))
 }
 
 /// Path of a worker's plain socket in the runtime directory `dir`.
@@ -324,15 +367,17 @@ fn lock(dir: &Path) -> Result<File, RuntimeDirError> {
         // nothing.
         let held = file.metadata().map_err(io(dir, "locking it"))?;
         if fs::metadata(&path).is_ok_and(|facts| facts.ino() == held.ino()) {
-            let write = |file: &mut File| {
-                file.set_len(0)?;
-                file.rewind()?;
-                writeln!(file, "{}", std::process::id())
-            };
-            write(&mut file).map_err(io(dir, "writing its lock"))?;
+            sign(&mut file).map_err(io(dir, "writing its lock"))?;
             return Ok(file);
         }
     }
+}
+
+/// Writes who holds the lock.
+fn sign(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
 }
 
 fn io(dir: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> RuntimeDirError {

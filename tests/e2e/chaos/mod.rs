@@ -17,7 +17,7 @@ use crate::support::{Instance, Setup, Variant, eventually, matrix, signal, withi
 use clients::{Crowd, Failure, Kind};
 
 matrix!(all: kills_of_workers, reloads, scaling, upgrades);
-matrix!(frames: a_worker_that_hangs, kills_of_the_proxy, a_stop_under_load);
+matrix!(frames: a_worker_that_hangs, kills_of_the_proxy, kills_of_the_supervisor, a_stop_under_load);
 
 fn is_full() -> bool {
     std::env::var("HOSTLER_TEST_CHAOS").is_ok_and(|value| value == "full")
@@ -169,6 +169,35 @@ fn kills_of_the_proxy(variant: Variant) {
     // No connection is refused; what was in the dead proxy is lost.
     seen.assert_only(|failure| matches!(failure.kind, Kind::Lost | Kind::Closed(None)));
     instance.finish();
+}
+
+/// Each time the next start takes over.
+fn kills_of_the_supervisor(variant: Variant) {
+    let (mut first, crowd) = start(variant);
+    let dir = first.runtime_dir().to_str().expect("text").to_owned();
+    let workers = [0, 1, 2].map(|slot| first.worker_pid(slot));
+    first.kill_supervisor();
+    wait_for_answers(&crowd, 50);
+    let mut latest: Option<Instance> = None;
+    for round in 0..times(10, 2) {
+        if let Some(mut before) = latest.take() {
+            before.kill_supervisor();
+            wait_for_answers(&crowd, 50);
+            before.is_followed();
+        }
+        let setup = Setup::new(variant, "chaos.js").options("--workers 3 --probation 500ms");
+        let mut next = setup.options("--websocket-drain 300ms").runtime_dir(&dir).spawn();
+        next.wait_ready();
+        wait_for_answers(&crowd, 50);
+        let now = [0, 1, 2].map(|slot| next.worker_pid(slot));
+        assert_eq!(workers, now, "nobody touched them, round {round}");
+        latest = Some(next);
+    }
+    let seen = crowd.finish();
+    assert!(seen.echoes > 0);
+    seen.assert_only(|_| false);
+    latest.expect("at least one").finish();
+    first.has_ended();
 }
 
 fn a_stop_under_load(variant: Variant) {

@@ -177,6 +177,21 @@ impl Instance {
         }
     }
 
+    /// Waits for the end of the supervisor alone: others may still write to its output.
+    pub(crate) fn reap_supervisor(&mut self, limit: Duration) {
+        within(limit, "the supervisor has ended", || self.child.try_wait().expect("wait"));
+    }
+
+    /// Another instance has taken over what it had started.
+    pub(crate) fn is_followed(mut self) {
+        self.ended = true;
+    }
+
+    /// All that it had started is gone, and its files, by the hand of somebody else.
+    pub(crate) fn has_ended(mut self) {
+        self.assert_gone();
+    }
+
     /// Nothing is held for clients any more: connections, requests, buffers, descriptors.
     pub(crate) fn assert_idle(&self) {
         let start = Instant::now();

@@ -5,11 +5,13 @@
 //! supervisor over `control.sock` in the runtime directory (one request line, one answer line).
 
 mod command;
+mod keeper;
 mod lines;
 mod proxy;
 mod status;
 
 pub use command::{CommandAnswer, CommandRequest, EventLevel, EventLine};
+pub use keeper::{FromKeeper, KEEPER_BYTES_MAX, KEEPER_FDS_MAX, KeptFd, KeptKind, ToKeeper};
 pub use lines::{LineBuffer, LineError, encode_line};
 pub use proxy::{
     FromProxy, PlainAddress, ProgramFacts, ProxySetup, STATE_FORMAT, ToProxy, Typed, WorkerAddress,

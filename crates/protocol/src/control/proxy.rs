@@ -12,7 +12,7 @@ use super::{IoChoice, ProxyStatus, Transport, WorkerId};
 ///
 /// File descriptors are inherited: the control socket is fd 3, then come the listeners in the order
 /// `listeners[0]` for shard 0..shards, `listeners[1]` for shard 0..shards, ..., then one channel
-/// listener for each shard.
+/// listener for each shard, then the keeper's socket and the listener on which it can be found without a supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxySetup {
     /// Number of shards, at least 1.
@@ -58,6 +58,9 @@ pub struct ProxySetup {
     /// Which of these values the operator chose.
     #[serde(default)]
     pub typed: Typed,
+    /// The process gets a keeper's socket and outlives its supervisor.
+    #[serde(default)]
+    pub keeps: bool,
 }
 
 /// The values that an app's server has too, and whether the operator chose ours: those the app cannot change.

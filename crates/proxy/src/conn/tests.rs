@@ -54,6 +54,7 @@ fn settings() -> Settings {
         access_log: None,
         log_json: false,
         typed: Typed::default(),
+        keeps: false,
     };
     Settings::from_setup(&setup, 0)
 }

@@ -72,6 +72,7 @@ impl World {
             access_log: None,
             log_json: false,
             typed: Typed::default(),
+            keeps: false,
         };
         change(&mut setup);
         Self::with(Settings { is_ending, ..Settings::from_setup(&setup, 0) })

@@ -41,6 +41,7 @@ pub(crate) fn setup() -> ProxySetup {
         body_bytes_max: None,
         log_json: false,
         typed: Typed::default(),
+        keeps: false,
         access_log: None,
     }
 }

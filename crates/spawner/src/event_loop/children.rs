@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -30,7 +31,12 @@ struct Child {
     /// Opened anew by another program.
     #[serde(skip)]
     pidfd: Option<OwnedFd>,
+    /// When it was started, as the kernel counts; tells it from a later process with its pid.
+    born: Option<u64>,
     end: End,
+    /// It was started by a supervisor that has died, and is no child of ours: its exit code is not for us.
+    #[serde(default)]
+    adopted: bool,
 }
 
 /// When a child counts as dead.
@@ -74,8 +80,10 @@ impl Children {
         let (stderr, child_stderr) = pipe()?;
         let Started { pid, pidfd } = start(spec(child_stdout, child_stderr))?;
         let end = if leads_group { End::Group } else { End::Own };
-        self.list.push(Child { target, pid, pidfd, end });
-        Ok((pid.as_raw_nonzero().get().unsigned_abs(), Pipes { stdout, stderr }))
+        let number = pid.as_raw_nonzero().get().unsigned_abs();
+        let born = crate::adoption::born(number);
+        self.list.push(Child { target, pid, pidfd, born, end, adopted: false });
+        Ok((number, Pipes { stdout, stderr }))
     }
 
     /// Another program has taken over: it watches them as we did. None of them is reaped, so their pids are theirs.
@@ -83,6 +91,22 @@ impl Children {
         for child in &mut self.list {
             child.pidfd = pidfd_open(child.pid, PidfdFlags::empty()).ok();
         }
+    }
+
+    /// The supervisor that started them has died. Gives those that have ended since.
+    pub(super) fn adopt(&mut self) -> Vec<Target> {
+        self.watch_again();
+        let mut gone = Vec::new();
+        self.list.retain_mut(|child| {
+            child.adopted = true;
+            let number = child.pid.as_raw_nonzero().get().unsigned_abs();
+            let lives = child.born.is_some() && crate::adoption::born(number) == child.born;
+            if !lives {
+                gone.push(child.target);
+            }
+            lives
+        });
+        gone
     }
 
     /// A child has another part to play.
@@ -118,8 +142,11 @@ impl Children {
             StopSignal::Term => Signal::TERM,
             StopSignal::Kill => Signal::KILL,
         };
-        // It fails only when the process is dead already, which we will be told about.
-        let _ = kill_process_group(child.pid, signal);
+        // It fails only when the process is dead already, which we will be told about. The number of one that is not ours to reap
+        // may belong to somebody else then.
+        if !child.adopted || child.ended().is_none() {
+            let _ = kill_process_group(child.pid, signal);
+        }
     }
 
     /// From now on the end of this child is that of its whole group, as after SIGTERM to all of it.
@@ -141,7 +168,8 @@ impl Children {
                 index += 1;
                 continue;
             }
-            match reap_with_group(child.pid) {
+            let ended = if child.adopted { child.ended() } else { reap_with_group(child.pid) };
+            match ended {
                 Some(how) => dead.push((self.list.swap_remove(index).target, how)),
                 None => index += 1,
             }
@@ -177,9 +205,21 @@ impl Children {
 }
 
 impl Child {
+    /// How an adopted one has ended, if it has.
+    fn ended(&self) -> Option<HowDied> {
+        let pidfd = self.pidfd.as_ref()?;
+        let mut watched = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut watched, Some(&now)).is_ok_and(|count| count > 0).then_some(HowDied::Unknown)
+    }
+
+    fn has_exited(&self) -> bool {
+        if self.adopted { self.ended().is_some() } else { has_exited(self.pid) }
+    }
+
     /// It has exited after SIGTERM, and others of its group have not.
     fn waits_for_group(&mut self) -> bool {
-        if !matches!(self.end, End::GroupTermed | End::GroupOrphaned) || !has_exited(self.pid) {
+        if !matches!(self.end, End::GroupTermed | End::GroupOrphaned) || !self.has_exited() {
             return false;
         }
         let group = self.pid.as_raw_nonzero().get().unsigned_abs();

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,15 +26,15 @@ use super::restart_file::RestartFile;
 use super::status::StatusDesk;
 use super::streams::Streams;
 use super::{EventLoop, Kept};
-use crate::config::SupervisorConfig;
+use crate::config::{AppSpec, SupervisorConfig};
 use crate::exec;
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, bind_anew};
 use crate::outcome::Notice;
 use crate::output::Sink;
-use crate::passed_fd::collect;
+use crate::passed_fd::{PassedFd, collect};
 use crate::run::ReadApp;
 use crate::runtime_dir::RuntimeDir;
-use crate::supervisor::{Event, Machine, Target};
+use crate::supervisor::{Event, HowDied, Machine, Target};
 
 /// Read before anything else: the rest may have another form.
 #[derive(Serialize, Deserialize)]
@@ -62,7 +62,9 @@ pub(crate) struct Estate<'a> {
     kept: Vec<(Target, Held<'a, Kept>)>,
     link: Option<Held<'a, ProxyLink>>,
     others: Vec<(Target, Held<'a, ProxyLink>)>,
-    control: Held<'a, ControlServer>,
+    /// None where the state is kept: clients of a dead supervisor shall see its end.
+    control: Option<Held<'a, ControlServer>>,
+    keeper: Held<'a, PassedFd>,
     restart_file: Held<'a, RestartFile>,
     history: Held<'a, History>,
     orphans: Held<'a, Orphans>,
@@ -99,10 +101,24 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Held<'_, T> {
 }
 
 impl<'a> EventLoop<'a> {
-    /// The state as text, and the descriptors in it.
+    /// The state as text, and the descriptors in it: for another program in this process.
     pub(super) fn estate(&self) -> (serde_json::Result<Vec<u8>>, Vec<RawFd>) {
-        let held = |(target, link)| (target, Held::Lent(link));
+        let others = self.others.iter().map(|(target, link)| (*target, Held::Lent(link)));
         collect(&Estate {
+            link: self.link.as_ref().map(Held::Lent),
+            others: others.collect(),
+            control: Some(Held::Lent(&self.control)),
+            ..self.kept_estate()
+        })
+    }
+
+    /// The same for a supervisor that follows after our death. What is between us and others ends with us.
+    pub(super) fn estate_to_keep(&self) -> (serde_json::Result<Vec<u8>>, Vec<RawFd>) {
+        collect(&self.kept_estate())
+    }
+
+    fn kept_estate(&self) -> Estate<'_> {
+        Estate {
             header: Header { format: STATE_FORMAT, version: env!("CARGO_PKG_VERSION").to_owned() },
             begun_boot_ms: boot_ms().saturating_sub(self.now_ms()),
             config: Cow::Borrowed(self.config),
@@ -113,14 +129,42 @@ impl<'a> EventLoop<'a> {
             children: Held::Lent(&self.children),
             streams: Held::Lent(&self.streams),
             kept: self.kept.iter().map(|(target, kept)| (*target, Held::Lent(kept))).collect(),
-            link: self.link.as_ref().map(Held::Lent),
-            others: self.others.iter().map(|(target, link)| held((*target, link))).collect(),
-            control: Held::Lent(&self.control),
+            link: None,
+            others: Vec::new(),
+            control: None,
+            keeper: Held::Lent(&self.keeper),
             restart_file: Held::Lent(&self.restart_file),
             history: Held::Lent(&self.history),
             orphans: Held::Lent(&self.orphans),
-        })
+        }
     }
+}
+
+/// How a loop came to an instance that others have run before.
+pub(crate) enum Origin {
+    /// This process has run it as another program.
+    Program {
+        /// The version of that.
+        version: String,
+    },
+    /// It is the same program again: the other one was of no use.
+    Returned {
+        /// Why.
+        why: String,
+    },
+    /// The supervisor has died.
+    Dead {
+        /// To the proxy that has kept everything.
+        adopted: Adopted,
+        /// What happens next.
+        then: Vec<Event>,
+    },
+}
+
+/// Our ends of the sockets to a proxy that has outlived its supervisor.
+pub(crate) struct Adopted {
+    pub(crate) control: OwnedFd,
+    pub(crate) keeper: OwnedFd,
 }
 
 /// What is left of an estate when config, directory and listeners have found their places.
@@ -133,7 +177,8 @@ pub(crate) struct Rest {
     kept: HashMap<Target, Kept>,
     link: Option<ProxyLink>,
     others: Vec<(Target, ProxyLink)>,
-    control: ControlServer,
+    control: Option<ControlServer>,
+    keeper: PassedFd,
     restart_file: RestartFile,
     history: History,
     orphans: Orphans,
@@ -146,6 +191,13 @@ pub(crate) struct Parts {
     pub(crate) dir: RuntimeDir,
     pub(crate) listeners: Listeners,
     pub(crate) rest: Rest,
+}
+
+impl Rest {
+    /// Its workers are what this app's would be.
+    pub(crate) fn runs(&self, app: &AppSpec) -> bool {
+        self.machine.runs(app)
+    }
 }
 
 impl Estate<'static> {
@@ -163,7 +215,8 @@ impl Estate<'static> {
             kept: self.kept.into_iter().map(|(target, kept)| (target, kept.own())).collect(),
             link: self.link.map(Held::own),
             others: self.others.into_iter().map(own).collect(),
-            control: self.control.own(),
+            control: self.control.map(Held::own),
+            keeper: self.keeper.own(),
             restart_file: self.restart_file.own(),
             history: self.history.own(),
             orphans: self.orphans.own(),
@@ -185,10 +238,14 @@ impl<'a> EventLoop<'a> {
         dir: &'a RuntimeDir,
         listeners: &'a mut Listeners,
         rest: Rest,
-        first: Event,
+        origin: Origin,
         read_app: &'a mut ReadApp<'a>,
         out: &'a mut dyn FnMut(Notice),
     ) -> io::Result<Self> {
+        let control = match rest.control {
+            Some(control) => control,
+            None => ControlServer::new(bind_anew(&dir.control_socket())?)?,
+        };
         let mut resumed = Self {
             config,
             dir,
@@ -196,7 +253,7 @@ impl<'a> EventLoop<'a> {
             loader_dir: rest.loader_dir,
             begun: rest.begun,
             machine: rest.machine,
-            events: VecDeque::from([first]),
+            events: VecDeque::new(),
             signals: exec::block_signals()?,
             orphans: rest.orphans,
             children: rest.children,
@@ -204,7 +261,9 @@ impl<'a> EventLoop<'a> {
             kept: rest.kept,
             link: rest.link,
             others: rest.others,
-            control: rest.control,
+            control,
+            keeper: rest.keeper,
+            has_changed: true,
             status: StatusDesk::default(),
             oom: OomWatch::new(),
             restart_file: rest.restart_file,
@@ -216,12 +275,36 @@ impl<'a> EventLoop<'a> {
             out,
             exit: None,
         };
-        resumed.children.watch_again();
+        resumed.begin_from(origin)?;
         let now_ms = resumed.now_ms();
         for (worker, app) in resumed.machine.resume(now_ms) {
             resumed.watch_app(worker, app);
         }
         Ok(resumed)
+    }
+
+    fn begin_from(&mut self, origin: Origin) -> io::Result<()> {
+        match origin {
+            Origin::Program { version } => {
+                self.children.watch_again();
+                self.events.push_back(Event::TookOver { from: version });
+            }
+            Origin::Returned { why } => {
+                self.children.watch_again();
+                self.events.push_back(Event::HandOverFailed(why));
+            }
+            Origin::Dead { adopted, then } => {
+                self.orphans = Orphans::adopt()?;
+                self.link = Some(ProxyLink::adopted(adopted.control, adopted.keeper));
+                let gone = self.children.adopt();
+                self.events.push_back(Event::Adopted);
+                for target in gone {
+                    self.child_is_gone(target, HowDied::Unknown);
+                }
+                self.events.extend(then);
+            }
+        }
+        Ok(())
     }
 
     /// The loader for workers that are started from now on.

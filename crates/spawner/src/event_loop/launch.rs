@@ -47,8 +47,9 @@ impl EventLoop<'_> {
         program: &Path,
         listeners: Vec<OwnedFd>,
     ) -> io::Result<(u32, ProxyLink)> {
-        let (mut link, control) = ProxyLink::new()?;
-        let fds = std::iter::once(control).chain(listeners).collect();
+        let (mut link, control, keeper) = ProxyLink::new()?;
+        let keeper = [keeper, self.keeper.try_clone()?];
+        let fds = std::iter::once(control).chain(listeners).chain(keeper).collect();
         let args = self.config.proxy_command.iter().skip(1).cloned().collect();
         let (pid, pipes) = self.children.start(target, false, |stdout, stderr| ProcessSpec {
             program: program.to_owned(),
@@ -59,10 +60,12 @@ impl EventLoop<'_> {
             stdout,
             stderr,
             fds,
+            dies_with_us: false,
         })?;
         self.watch_output(target, &Label::Proxy, pipes, Vec::new());
         let listeners = self.listeners.names.clone();
-        let setup = ToProxy::Setup(ProxySetup { listeners, ..self.config.proxy.clone() });
+        let setup =
+            ToProxy::Setup(ProxySetup { listeners, keeps: true, ..self.config.proxy.clone() });
         // A proxy that is dead already is noticed by its exit.
         let _ = link.send(&setup);
         Ok((pid, link))
@@ -134,6 +137,7 @@ impl EventLoop<'_> {
                 stdout,
                 stderr,
                 fds,
+                dies_with_us: false,
             })?;
         let label = Label::Worker { app: app.name.clone(), slot };
         let sockets = [Some(plain), offer.as_ref().map(|offer| offer.socket.clone())];

@@ -16,6 +16,7 @@ mod estate;
 mod figures;
 mod health;
 mod history;
+mod keeping;
 mod launch;
 mod news;
 mod oom;
@@ -39,7 +40,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::SupervisorConfig;
 use crate::exec;
-use crate::listeners::{Listeners, bind_file};
+use crate::listeners::{Listeners, bind_file, bind_packets};
 use crate::outcome::{ExitReason, Notice};
 use crate::output::{Sink, Tail, stderr_sink};
 use crate::passed_fd::PassedFd;
@@ -48,10 +49,11 @@ use crate::runtime_dir::{RuntimeDir, WorkerFolder};
 use crate::supervisor::{Event, Machine, Release, Settings, Target};
 use children::Children;
 use control::ControlServer;
-pub(crate) use estate::{Estate, Header, Parts};
+pub(crate) use estate::{Adopted, Estate, Header, Origin, Parts};
 use figures::FigureClock;
 use health::HealthChecks;
 use history::History;
+pub(crate) use keeping::{packets, send};
 use oom::OomWatch;
 use orphans::Orphans;
 use proxy_link::ProxyLink;
@@ -118,6 +120,10 @@ pub(crate) struct EventLoop<'a> {
     /// Links to the proxies that do not serve yet, or any more.
     others: Vec<(Target, ProxyLink)>,
     control: ControlServer,
+    /// Where a supervisor that follows ours finds what the proxy keeps.
+    keeper: PassedFd,
+    /// Something has happened that such a one should know.
+    has_changed: bool,
     status: StatusDesk,
     oom: OomWatch,
     restart_file: RestartFile,
@@ -168,6 +174,8 @@ impl<'a> EventLoop<'a> {
             link: None,
             others: Vec::new(),
             control: ControlServer::new(bind_file(&dir.control_socket(), 0o600)?)?,
+            keeper: bind_packets(&dir.keeper_socket())?.into(),
+            has_changed: false,
             status: StatusDesk::default(),
             oom: OomWatch::new(),
             restart_file: RestartFile::new(config.restart_file.clone()),
@@ -185,6 +193,7 @@ impl<'a> EventLoop<'a> {
     pub(crate) fn run(mut self) -> (ExitReason, Farewell) {
         let reason = loop {
             self.handle_events();
+            self.keep_state();
             self.flush_output();
             if let Some(reason) = self.exit.take() {
                 break reason;
@@ -218,6 +227,7 @@ impl<'a> EventLoop<'a> {
         let mut actions = Vec::new();
         while let Some(event) = self.events.pop_front() {
             tracing::trace!(?event);
+            self.has_changed |= !is_routine(&event);
             self.machine.step(event, self.now_ms(), &mut actions);
             for action in actions.drain(..) {
                 self.act(action);
@@ -254,4 +264,9 @@ impl<'a> EventLoop<'a> {
             self.answer_status(client, None);
         }
     }
+}
+
+/// It comes all the time and changes nothing that would be missed.
+fn is_routine(event: &Event) -> bool {
+    matches!(event, Event::Tick | Event::Measured { .. } | Event::LoadSeen(_))
 }

@@ -192,34 +192,39 @@ impl EventLoop<'_> {
 
     fn reap(&mut self) {
         for (target, how) in self.children.reap() {
-            self.with_lines(|streams, each| streams.drain(target, each));
-            let kept = self.kept.remove(&target).unwrap_or_default();
-            for socket in &kept.sockets {
-                // A worker removes its socket file by itself, unless it was killed.
-                let _ = std::fs::remove_file(socket);
+            self.child_is_gone(target, how);
+        }
+    }
+
+    /// What it left behind is read, and the machine is told.
+    pub(super) fn child_is_gone(&mut self, target: Target, how: HowDied) {
+        self.with_lines(|streams, each| streams.drain(target, each));
+        let kept = self.kept.remove(&target).unwrap_or_default();
+        for socket in &kept.sockets {
+            // A worker removes its socket file by itself, unless it was killed.
+            let _ = std::fs::remove_file(socket);
+        }
+        let struck = self.oom.struck();
+        let killed = matches!(how, HowDied::Signal { signal: libc::SIGKILL, .. });
+        let death = Death { how, oom: killed && struck, stderr_tail: kept.tail.to_lines() };
+        match target {
+            Target::Worker(worker) => {
+                self.events.push_back(Event::WorkerExited { worker, death });
             }
-            let struck = self.oom.struck();
-            let killed = matches!(how, HowDied::Signal { signal: libc::SIGKILL, .. });
-            let death = Death { how, oom: killed && struck, stderr_tail: kept.tail.to_lines() };
-            match target {
-                Target::Worker(worker) => {
-                    self.events.push_back(Event::WorkerExited { worker, death });
-                }
-                Target::Trial => self.trial_exited(&death),
-                Target::Successor => {
-                    self.turn_other(target);
-                    self.listeners.drop_successor();
-                    self.events.push_back(Event::SuccessorExited(death));
-                }
-                Target::Retired(proxy) => {
-                    self.turn_other(target);
-                    self.events.push_back(Event::RetiredExited { proxy, death });
-                }
-                Target::Proxy => {
-                    self.turn_link();
-                    self.drop_link(&LinkError::Closed);
-                    self.events.push_back(Event::ProxyExited(death));
-                }
+            Target::Trial => self.trial_exited(&death),
+            Target::Successor => {
+                self.turn_other(target);
+                self.listeners.drop_successor();
+                self.events.push_back(Event::SuccessorExited(death));
+            }
+            Target::Retired(proxy) => {
+                self.turn_other(target);
+                self.events.push_back(Event::RetiredExited { proxy, death });
+            }
+            Target::Proxy => {
+                self.turn_link();
+                self.drop_link(&LinkError::Closed);
+                self.events.push_back(Event::ProxyExited(death));
             }
         }
     }

@@ -13,6 +13,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::keeping::Keeping;
 use crate::passed_fd::PassedFd;
 
 /// A proxy that lets this much wait is stuck.
@@ -24,6 +25,8 @@ pub(super) struct ProxyLink {
     fd: PassedFd,
     lines: LineBuffer,
     pending: Vec<u8>,
+    /// What its keeper has.
+    pub(super) keeping: Keeping,
 }
 
 /// Why a link is of no use any more.
@@ -41,12 +44,19 @@ pub(super) enum LinkError {
 }
 
 impl ProxyLink {
-    /// A link and the end that the proxy inherits.
-    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
+    /// A link and what the proxy inherits: its end of this socket, and of the keeper's.
+    pub(super) fn new() -> io::Result<(Self, OwnedFd, OwnedFd)> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let link = Self { fd: ours.into(), lines: LineBuffer::default(), pending: Vec::new() };
-        Ok((link, theirs))
+        let (keeping, keeper) = Keeping::new()?;
+        let (lines, pending) = (LineBuffer::default(), Vec::new());
+        Ok((Self { fd: ours.into(), lines, pending, keeping }, theirs, keeper))
+    }
+
+    /// A link to a proxy that has outlived its supervisor.
+    pub(super) fn adopted(control: OwnedFd, keeper: OwnedFd) -> Self {
+        let (lines, pending) = (LineBuffer::default(), Vec::new());
+        Self { fd: control.into(), lines, pending, keeping: Keeping::adopted(keeper) }
     }
 
     /// Queues a message and sends what the socket takes.

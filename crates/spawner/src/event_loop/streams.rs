@@ -3,8 +3,9 @@
 //! Owns: our read ends and the unfinished lines in them. Must never know: what happens to a line.
 //! A pipe may live longer than the process it was made for, when a grandchild holds its other end.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use hostler_protocol::control::KeptKind;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,19 @@ impl Streams {
         for stream in self.list.iter_mut().filter(|stream| stream.target == from) {
             stream.target = to;
         }
+    }
+
+    /// What comes through each descriptor, for who may have to read it.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (RawFd, KeptKind)> + '_ {
+        self.list.iter().map(|stream| {
+            let kind = match stream.kind {
+                Kind::Output { channel: Channel::Stdout, .. } => KeptKind::Stdout,
+                Kind::Output { channel: Channel::Stderr, .. } => KeptKind::Stderr,
+                // A pipe holds more reports than a worker makes; the next supervisor reads them.
+                Kind::Report => KeptKind::Other,
+            };
+            (stream.fd.as_fd().as_raw_fd(), kind)
+        })
     }
 
     pub(super) fn fds(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {

@@ -92,7 +92,8 @@ impl EventLoop<'_> {
         }
         let successor = self.others.iter().position(|(target, _)| *target == Target::Successor);
         let successor = successor.map(|index| self.others.swap_remove(index).1);
-        if let Some(before) = std::mem::replace(&mut self.link, successor) {
+        if let Some(mut before) = std::mem::replace(&mut self.link, successor) {
+            before.keeping.release();
             self.others.push((Target::Retired(retired), before));
         }
     }
@@ -111,6 +112,7 @@ impl EventLoop<'_> {
                         stdout,
                         stderr,
                         fds: vec![state],
+                        dies_with_us: true,
                     })?;
                 tracing::debug!(pid, "the new program tries to read the state");
                 self.watch_output(Target::Trial, &Label::Proxy, pipes, Vec::new());

@@ -63,6 +63,8 @@ pub(crate) enum Event {
         /// Version of the old one.
         from: String,
     },
+    /// The supervisor before has died, and this one has all that the proxy has kept.
+    Adopted,
     /// A retired proxy said something.
     RetiredMessage {
         /// Which.

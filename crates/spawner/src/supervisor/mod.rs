@@ -21,6 +21,7 @@
 //! A change to another release: [`reload`]. The proxy ([`proxy::ProxyState`]): `Spawning -> Starting -> Serving ->
 //! Leaving | Killed`, from each `-> Backoff -> Spawning` or `-> Gone`.
 
+mod adopt;
 mod autoscale;
 mod command;
 pub(crate) mod death;
@@ -240,6 +241,7 @@ impl Machine {
             Event::Tried(result) => self.tried(result, actions),
             Event::HandOverFailed(why) => self.hand_over_failed(why, actions),
             Event::TookOver { from } => self.took_over(&from, now_ms, actions),
+            Event::Adopted => self.adopted(actions),
             Event::RetiredMessage { proxy, message } => {
                 self.retired_said(proxy, &message, now_ms, actions);
             }

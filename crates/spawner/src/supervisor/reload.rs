@@ -352,6 +352,19 @@ impl Machine {
         }
     }
 
+    /// Nobody waits any more.
+    pub(super) fn forget_tickets(&mut self) {
+        for wish in [&mut self.wish, &mut self.reading].into_iter().flatten() {
+            wish.tickets.clear();
+        }
+        if let Some(roll) = &mut self.roll {
+            roll.tickets.clear();
+        }
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.forget_tickets();
+        }
+    }
+
     /// The instance ends: nobody gets what was wished for.
     pub(super) fn drop_wishes(&mut self, actions: &mut Vec<Action>) {
         self.scaling_failed("the instance is stopping", actions);

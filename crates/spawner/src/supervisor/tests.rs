@@ -8,6 +8,7 @@ use super::release::Kind;
 use super::*;
 use crate::config::{AppSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec};
 
+mod adopt;
 mod commands;
 mod hang;
 mod health;

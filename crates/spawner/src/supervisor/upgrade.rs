@@ -83,6 +83,11 @@ impl Upgrade {
         }
     }
 
+    /// Nobody waits any more.
+    pub(super) fn forget_tickets(&mut self) {
+        self.tickets.clear();
+    }
+
     /// Its proxy wants to know of every worker.
     fn is_told(&self) -> bool {
         matches!(self.stage, Stage::Moving { .. } | Stage::Trying { .. } | Stage::HandingOver)

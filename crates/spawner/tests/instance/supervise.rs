@@ -107,5 +107,6 @@ fn proxy_setup(shards: u32) -> ProxySetup {
         access_log: None,
         log_json: false,
         typed: Typed::default(),
+        keeps: false,
     }
 }

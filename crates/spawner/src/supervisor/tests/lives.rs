@@ -209,6 +209,7 @@ impl World {
                 Some(Event::Report { worker: worker?, report })
             }
             12 if self.dice.roll(3) == 0 => Some(self.upgrade()),
+            13 if self.dice.roll(10) == 0 => self.another_supervisor(),
             13 => self.successor_chance(),
             11 if self.kind == Kind::Command => Some(Event::AppEnded { worker: worker? }),
             _ => None,

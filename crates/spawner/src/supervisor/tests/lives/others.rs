@@ -24,6 +24,44 @@ impl World {
         }
     }
 
+    /// The supervisor dies, and the next one takes over.
+    pub(super) fn another_supervisor(&mut self) -> Option<Event> {
+        let is_birth = |event: &Event| {
+            matches!(
+                event,
+                Event::WorkerSpawned { .. }
+                    | Event::ProxySpawned { .. }
+                    | Event::SuccessorSpawned
+                    | Event::ReleaseRead(_)
+                    | Event::Tried(_)
+            )
+        };
+        // These come within the same moment, and the state is kept behind them.
+        if self.soon.iter().any(|(_, event)| is_birth(event)) || !self.proxy_lives {
+            return None;
+        }
+        let state = serde_json::to_vec(&self.machine).expect("written");
+        self.machine = serde_json::from_slice(&state).expect("read");
+        self.machine.resume(self.now_ms);
+        self.tickets.clear();
+        // What the proxies have said meanwhile nobody has heard.
+        let is_word = |event: &Event| {
+            matches!(event, Event::ProxyMessage(_) | Event::RetiredMessage { .. })
+        };
+        self.soon.retain(|(_, event)| !is_word(event));
+        if self.others.contains(&Target::Successor) {
+            self.soon(50, Event::SuccessorExited(Death::default()));
+        }
+        for other in self.others.clone() {
+            // It sees the end of its supervisor, finishes and ends.
+            if let Target::Retired(proxy) = other {
+                let death = Death { how: HowDied::Unknown, ..Death::default() };
+                self.soon(9_000, Event::RetiredExited { proxy, death });
+            }
+        }
+        Some(Event::Adopted)
+    }
+
     pub(super) fn other_gone(&mut self, gone: Target) {
         self.others.retain(|target| *target != gone);
     }
