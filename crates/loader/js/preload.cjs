@@ -87,10 +87,12 @@ function start(settings) {
 /** This process is the worker. @param {any} settings @param {() => any} test */
 function begin(settings, test) {
   const { open, report } = require('./report.cjs');
+  const { outside } = require('./natives.cjs');
   open(settings.report_fd ?? settings.report);
   const pid = settings.claim === undefined ? undefined : process.pid; // else the supervisor knows it
   report({ step: 'preload', node: process.versions.node, pid });
   require('./last_words.cjs').watchExceptions();
+  if (settings.claim === undefined) outside(() => require('./alive.cjs').endWithSupervisor(settings.alive_fd));
   if (settings.born === false) require('./born.cjs').disallow();
   if (settings.transport === 'frames') {
     const result = test();

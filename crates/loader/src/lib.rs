@@ -15,6 +15,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("accessors.cjs", include_str!("../js/accessors.cjs")),
     ("born.cjs", include_str!("../js/born.cjs")),
     ("channel.cjs", include_str!("../js/channel.cjs")),
+    ("alive.cjs", include_str!("../js/alive.cjs")),
     ("claim.cjs", include_str!("../js/claim.cjs")),
     ("connections.cjs", include_str!("../js/connections.cjs")),
     ("constants.cjs", include_str!("../js/constants.cjs")),

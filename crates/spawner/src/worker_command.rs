@@ -132,6 +132,8 @@ struct WorkerVariable<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     report_fd: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    alive_fd: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<PathBuf>,
@@ -221,6 +223,7 @@ fn worker_variable(app: &AppSpec, facts: &WorkerFacts<'_>) -> String {
         channel_fds: (CHANNEL_FD..).take(facts.channels_connected).collect(),
         plain: facts.plain,
         report_fd: facts.claim.is_none().then_some(REPORT_FD),
+        alive_fd: facts.claim.is_none().then(|| CHANNEL_FD + facts.channels_connected as u32),
         report: facts.claim.as_ref().map(|claim| claim.folder.report()),
         claim: facts.claim.as_ref().map(|claim| claim.folder.claim()),
         alive: facts.claim.as_ref().map(|claim| claim.folder.alive()),

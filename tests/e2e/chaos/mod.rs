@@ -183,7 +183,7 @@ fn kills_of_the_supervisor(variant: Variant) {
         if let Some(mut before) = latest.take() {
             before.kill_supervisor();
             wait_for_answers(&crowd, 50);
-            before.is_followed();
+            before.forget();
         }
         let setup = Setup::new(variant, "chaos.js").options("--workers 3 --probation 500ms");
         let mut next = setup.options("--websocket-drain 300ms").runtime_dir(&dir).spawn();

@@ -183,7 +183,7 @@ impl Instance {
     }
 
     /// Another instance has taken over what it had started.
-    pub(crate) fn is_followed(mut self) {
+    pub(crate) fn forget(mut self) {
         self.ended = true;
     }
 

@@ -125,8 +125,12 @@ impl EventLoop<'_> {
             Some(folder) => open_fifo(&folder.report())?,
             None => pipe()?,
         };
-        let alive = folder.as_ref().map(|folder| open_alive(&folder.alive())).transpose()?;
-        let (kept, fds) = hand_over(is_command, child_report, connected);
+        // Our end, and that of a process which has no name for it.
+        let (alive, child_alive) = match &folder {
+            Some(folder) => (open_alive(&folder.alive())?, None),
+            None => pipe().map(|(read, write)| (write, Some(read)))?,
+        };
+        let (kept, fds) = hand_over(is_command, child_report, connected, child_alive);
         let (pid, pipes) =
             self.children.start(target, is_command, |stdout, stderr| ProcessSpec {
                 program: worker_command::program(app),
@@ -147,12 +151,8 @@ impl EventLoop<'_> {
         }
         if let Some(remembered) = self.kept.get_mut(&target) {
             remembered.port = offer.as_ref().map(|offer| offer.port);
-            remembered.claim = match (folder, kept, alive) {
-                (Some(folder), Some(report), Some(alive)) => {
-                    Some(ClaimSide::new(folder, report, alive))
-                }
-                _ => None,
-            };
+            remembered.alive = Some(alive.into());
+            remembered.claim = folder.zip(kept).map(ClaimSide::new);
         }
         Ok((pid, offer))
     }
@@ -193,11 +193,12 @@ fn hand_over(
     is_command: bool,
     report: OwnedFd,
     channels: Vec<OwnedFd>,
+    alive: Option<OwnedFd>,
 ) -> (Option<OwnedFd>, Vec<OwnedFd>) {
     if is_command {
         return (Some(report), Vec::new());
     }
-    (None, std::iter::once(report).chain(channels).collect())
+    (None, std::iter::once(report).chain(channels).chain(alive).collect())
 }
 
 /// Both ends of a named pipe, the reading one first: without a reader nobody may open it for writing.

@@ -73,6 +73,8 @@ struct Kept {
     sockets: Vec<PathBuf>,
     /// The port that a command was given.
     port: Option<u16>,
+    /// The writing end of the pipe that tells a Node process when we and the proxy are dead.
+    alive: Option<PassedFd>,
     /// What Node processes below a command need.
     claim: Option<ClaimSide>,
 }
@@ -83,16 +85,14 @@ struct ClaimSide {
     folder: WorkerFolder,
     /// The writing end of the report pipe: without it the pipe would end whenever no process has it open.
     report: PassedFd,
-    /// Both ends of the pipe that ends with us.
-    alive: PassedFd,
     /// The process that made the claim; opened anew by another program.
     #[serde(skip)]
     app: Option<OwnedFd>,
 }
 
 impl ClaimSide {
-    fn new(folder: WorkerFolder, report: OwnedFd, alive: OwnedFd) -> Self {
-        Self { folder, report: report.into(), alive: alive.into(), app: None }
+    fn new((folder, report): (WorkerFolder, OwnedFd)) -> Self {
+        Self { folder, report: report.into(), app: None }
     }
 }
 

@@ -78,7 +78,7 @@ fn the_worker_variable_is_as_documented() {
     let expected = serde_json::json!({
         "protocol": 2, "parent_pid": 41, "worker": 7, "app": "web", "slot": 0,
         "transport": "frames", "channels": ["/run/hostler/shard.0.sock"], "channel_fds": [4],
-        "plain": "/run/hostler/web.0.7.sock", "report_fd": 3,
+        "plain": "/run/hostler/web.0.7.sock", "report_fd": 3, "alive_fd": 5,
     });
     assert_eq!(value, expected);
     assert_eq!(last(&env, "PORT").as_deref(), Some("1"), "the user's own value wins");

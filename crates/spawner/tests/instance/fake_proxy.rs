@@ -29,7 +29,9 @@ pub(crate) fn main(scenario: &str) {
                 std::process::exit(1);
             }
             ToProxy::Setup(setup) => {
-                println!("proxy: fds {fds}");
+                // Two more are the keeper's. What lies behind them is not from our parent.
+                let count = (setup.listeners.len() + 1) * setup.shards as usize;
+                println!("proxy: fds {}", fds[..count].join(" "));
                 println!("proxy: serves {}", setup.listeners.join(" "));
                 let io_reason = "a fake".to_owned();
                 tell(FromProxy::Serving {
@@ -68,7 +70,7 @@ pub(crate) fn main(scenario: &str) {
 }
 
 /// Number and inode of the inherited listeners.
-fn inherited_fds() -> String {
+fn inherited_fds() -> Vec<String> {
     let mut found = Vec::new();
     for fd in 4.. {
         let Ok(facts) = std::fs::metadata(format!("/proc/self/fd/{fd}")) else {
@@ -76,7 +78,7 @@ fn inherited_fds() -> String {
         };
         found.push(format!("{fd}:{}", facts.ino()));
     }
-    found.join(" ")
+    found
 }
 
 fn status() -> ProxyStatus {

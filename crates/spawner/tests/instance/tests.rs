@@ -30,7 +30,7 @@ pub(crate) const ALL: &[Test] = &[
     ("a_worker_that_ignores_sigterm_is_killed_with_its_group", ignored_sigterm),
     ("a_second_signal_stops_at_once", a_second_signal_stops_at_once),
     ("a_daemon_of_the_app_is_gone_after_the_stop", a_daemon_of_the_app_is_gone_after_the_stop),
-    ("nothing_outlives_a_killed_supervisor", nothing_outlives_a_killed_supervisor),
+    ("nothing_outlives_the_next_start", nothing_outlives_the_next_start),
     ("a_port_in_use_is_exit_69", a_port_in_use_is_exit_69),
     ("a_second_instance_is_refused", a_second_instance_is_refused),
     ("stale_files_are_replaced", stale_files_are_replaced),
@@ -176,16 +176,24 @@ fn a_daemon_of_the_app_is_gone_after_the_stop() {
     assert!(!exists(daemon));
 }
 
-fn nothing_outlives_a_killed_supervisor() {
-    let mut instance = Instance::start("ready", json!({ "workers": 2 }));
-    instance.line("proxy: worker 2 in slot");
-    let status = instance.status();
-    instance.signal(Signal::KILL);
-    instance.end();
-    let workers = status.workers.iter().filter_map(|worker| worker.pid);
-    for pid in workers.chain(status.proxy_pid) {
-        wait_until("the end of the children", || !exists(pid) || is_zombie(pid));
+/// This proxy keeps nothing, so nobody can take the workers over, and the next instance ends them.
+fn nothing_outlives_the_next_start() {
+    let mut first = Instance::start("ready", json!({ "workers": 2 }));
+    first.line("proxy: worker 2 in slot");
+    let status = first.status();
+    first.signal(Signal::KILL);
+    first.end();
+    let proxy = status.proxy_pid.expect("alive");
+    wait_until("the end of the proxy", || !exists(proxy) || is_zombie(proxy));
+    let mut second = Instance::start_in(&first.dir, "ready", json!({ "workers": 1 }));
+    second.line("proxy: worker 1 in slot");
+    for pid in status.workers.iter().filter_map(|worker| worker.pid) {
+        wait_until("the end of a worker", || !exists(pid) || is_zombie(pid));
     }
+    // The folder is the first one's, which nobody removes.
+    second.signal(Signal::TERM);
+    assert_eq!(second.end(), 0);
+    std::fs::remove_dir(&first.dir).expect("empty");
 }
 
 /// In a container whose first process reaps nobody the dead stay.

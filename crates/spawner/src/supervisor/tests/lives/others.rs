@@ -45,9 +45,8 @@ impl World {
         self.machine.resume(self.now_ms);
         self.tickets.clear();
         // What the proxies have said meanwhile nobody has heard.
-        let is_word = |event: &Event| {
-            matches!(event, Event::ProxyMessage(_) | Event::RetiredMessage { .. })
-        };
+        let is_word =
+            |event: &Event| matches!(event, Event::ProxyMessage(_) | Event::RetiredMessage { .. });
         self.soon.retain(|(_, event)| !is_word(event));
         if self.others.contains(&Target::Successor) {
             self.soon(50, Event::SuccessorExited(Death::default()));
