@@ -417,6 +417,7 @@ fn no_descriptor_leaks_over_restarts() {
             && status.workers[0].restarts == 1
     };
     wait_until("both restarts", settled);
-    wait_until("as many descriptors as before", || fds() == before);
+    // One fewer where the state was just being written.
+    wait_until("no more descriptors than before", || fds() <= before);
     instance.stop();
 }
