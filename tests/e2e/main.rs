@@ -29,6 +29,7 @@ mod reload;
 mod scale;
 mod serve;
 mod shutdown;
+mod sleep;
 mod start_failures;
 mod status;
 mod websocket;

@@ -26,7 +26,7 @@ pub use address::{AddressError, ListenAddress};
 pub use client::{CommandError, command, stop};
 pub use config::{
     AppSpec, HangSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec, START_MS_MAX, STOP_MS_MAX,
-    SupervisorConfig, WorkerRange,
+    SleepSpec, SupervisorConfig, WorkerRange,
 };
 pub use exec_command::{ExecError, ExecSession, exit_code};
 pub use journey::{Journey, StartFailure, Step, StepRecord, StepState};

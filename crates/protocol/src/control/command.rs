@@ -61,6 +61,8 @@ pub enum CommandAnswer {
     Scaled {
         /// The number.
         workers: u32,
+        /// None of them runs: the next request starts so many.
+        asleep: bool,
     },
     /// The new release failed, the old one serves on.
     TakenBack {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use hostler_driver::Driver;
-use hostler_protocol::control::{ShardStatus, Transport, WorkerAddress};
+use hostler_protocol::control::{ShardStatus, StartProblem, Transport, WorkerAddress};
 
 use super::{Draining, Shard};
 use crate::app_settings::in_effect;
@@ -51,6 +51,17 @@ pub enum ShardCommand {
         /// The supervisor's number.
         worker: u32,
     },
+    /// Nothing runs; [`ShardEvent::WorkerWanted`] is to be said from now on when somebody waits.
+    Asleep,
+    /// Workers start: who waits is not sent away meanwhile.
+    WorkersStarting,
+    /// They did not start: who waits is.
+    StartFailed {
+        /// Why.
+        problem: StartProblem,
+        /// So long nobody tries again.
+        retry_ms: u32,
+    },
     /// Stop accepting, finish, [`ShardEvent::Drained`] follows and the shard ends.
     Drain {
         /// What still lives after this time is cut.
@@ -87,6 +98,8 @@ pub enum ShardEvent {
         /// The supervisor's number.
         worker: u32,
     },
+    /// A request waits, and there is no worker.
+    WorkerWanted,
     /// This shard can send requests to the worker.
     WorkerServing {
         /// The supervisor's number.
@@ -132,6 +145,9 @@ impl<D: Driver> Shard<D> {
                 self.close_upgraded(worker, within_ms);
             }
             ShardCommand::WorkerGone { worker } => self.worker_gone(worker),
+            ShardCommand::Asleep => self.asleep(),
+            ShardCommand::WorkersStarting => self.workers_start(),
+            ShardCommand::StartFailed { problem, retry_ms } => self.start_failed(problem, retry_ms),
             ShardCommand::Drain { deadline_ms } => self.drain(deadline_ms),
             ShardCommand::Snapshot { reply } => {
                 // The asker may have given up waiting; that is its own business.
@@ -157,6 +173,7 @@ impl<D: Driver> Shard<D> {
             self.attach(channel);
         }
         self.pump = true;
+        self.worker_came();
     }
 
     fn worker_gone(&mut self, number: u32) {

@@ -19,6 +19,7 @@ mod plains;
 mod silence;
 mod slab;
 mod tunnels;
+mod wanted;
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,6 +36,7 @@ use self::offers::HeadWaits;
 pub use self::offers::OfferCounts;
 use self::owner::Owner;
 use self::slab::Slab;
+use self::wanted::Wanted;
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::conn::{Action, Conn};
@@ -101,6 +103,7 @@ pub struct Shard<D: Driver> {
     owners: Vec<u32>,
     /// The queue should be served at the end of this turn.
     pump: bool,
+    wanted: Wanted,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +175,7 @@ impl<D: Driver> Shard<D> {
             dirty: Vec::with_capacity(64),
             owners: Vec::with_capacity(64),
             pump: false,
+            wanted: Wanted::default(),
             driver,
             base_settings: Box::new(settings.clone()),
             app_settings: worker::Settings::default(),
@@ -230,6 +234,7 @@ impl<D: Driver> Shard<D> {
         if self.pump {
             self.serve_queue();
         }
+        self.want_worker();
         self.give_turns();
         self.flush_channels();
         self.stop_listening();

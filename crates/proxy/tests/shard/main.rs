@@ -16,4 +16,5 @@ mod settings;
 mod silence;
 mod streams;
 mod tunnels;
+mod wanted;
 mod world;

@@ -36,6 +36,7 @@ mod release;
 mod reload;
 mod report;
 mod scale;
+mod sleep;
 mod slot;
 mod start;
 mod stop;
@@ -63,6 +64,7 @@ use process::{Process, ProcessPhase};
 use proxy::{Proxy, ProxyState};
 use recycle::Replacement;
 use reload::{Roll, Wish};
+use sleep::Sleep;
 use slot::{Place, Slot};
 
 /// What the machine has to know about the instance.
@@ -142,6 +144,7 @@ pub(crate) struct Machine {
     /// How many slots there shall be.
     workers_wanted: u32,
     auto_scale: AutoScale,
+    sleep: Sleep,
     /// Drains so far.
     drains: u32,
     /// Who waits until they are all ready.
@@ -169,8 +172,9 @@ pub(crate) struct Machine {
 impl Machine {
     /// A machine that waits for [`Event::Started`].
     pub(crate) fn new(settings: Settings, release: Rc<Release>) -> Self {
+        let sleep = Sleep::new(release.spec.sleep);
         let slots = (0..settings.workers)
-            .map(|number| Slot::new(number, settings.core(number as usize)))
+            .map(|number| Slot::new(number, settings.core(number as usize), sleep.is_asleep()))
             .collect();
         Self {
             phase: Phase::Starting,
@@ -183,6 +187,7 @@ impl Machine {
             previous: None,
             workers_wanted: settings.workers,
             auto_scale: AutoScale::default(),
+            sleep,
             drains: 0,
             scale_tickets: Vec::new(),
             roll: None,
@@ -238,7 +243,7 @@ impl Machine {
             Event::Answered { worker, answer } => {
                 self.health_answered(worker, answer, now_ms, actions);
             }
-            Event::LoadSeen(load) => self.load_seen(load, actions),
+            Event::LoadSeen(load) => self.load_seen(load, now_ms, actions),
             Event::Measured { worker, figures } => self.measured(worker, figures, actions),
             Event::ReleaseRead(read) => self.release_read(read, now_ms, actions),
             Event::Tick => {}
@@ -248,6 +253,7 @@ impl Machine {
         self.check_proxy_deadlines(now_ms, actions);
         self.check_stop_deadlines(now_ms, actions);
         self.advance_roll(now_ms, actions);
+        self.advance_sleep(now_ms, actions);
         self.advance_scale(now_ms, actions);
         self.advance_recycling(now_ms, actions);
         self.announce(now_ms, actions);
@@ -265,7 +271,9 @@ impl Machine {
         let slots = self.slots.iter().filter_map(Slot::deadline_ms);
         let roll = self.roll.as_ref().and_then(Roll::deadline_ms);
         let replacement = self.replacement.as_ref().and_then(Replacement::deadline_ms);
-        let others = [phase, roll, replacement, self.proxy.deadline_ms(), self.next_worn_ms()];
+        let sleep = self.sleep.deadline_ms().filter(|_| self.ending.is_none());
+        let proxy = self.proxy.deadline_ms();
+        let others = [phase, roll, replacement, proxy, sleep, self.next_worn_ms()];
         slots.chain(others.into_iter().flatten()).min()
     }
 
@@ -294,6 +302,9 @@ impl Machine {
             _ if self.roll.is_some() => InstanceState::Reloading,
             _ if !self.proxy.is_serving() => InstanceState::Degraded,
             _ if self.slots.iter().any(Slot::keeps_failing) => InstanceState::Degraded,
+            _ if self.sleep.is_waking() => InstanceState::Starting,
+            _ if self.sleep.has_failed() => InstanceState::Degraded,
+            _ if !self.sleep.is_awake() => InstanceState::Asleep,
             _ => InstanceState::Running,
         }
     }
@@ -308,6 +319,11 @@ impl Machine {
         self.started_ms = now_ms;
         // The proxy first: workers connect to it while they start.
         actions.push(Action::SpawnProxy);
+        if self.sleep.is_asleep() {
+            let text = format!("{} sleeps: the first request starts it", self.settings.app);
+            actions.push(Action::Log(Level::Info, text));
+            return;
+        }
         for index in 0..self.slots.len() {
             self.spawn_worker(index, now_ms, actions);
         }
@@ -327,6 +343,7 @@ impl Machine {
             listeners: self.settings.listeners.clone(),
             shards: self.settings.shards,
             workers: self.settings.workers,
+            asleep: self.sleep.is_asleep(),
             transport,
             io: *io,
             io_reason: io_reason.clone(),

@@ -150,7 +150,8 @@ impl Machine {
 
     /// A wish is begun when the instance serves and no other one is under way.
     fn begin_wish(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Running || self.roll.is_some() || self.reading.is_some() {
+        let waits = self.roll.is_some() || self.reading.is_some() || self.sleep.is_dozing();
+        if self.phase != Phase::Running || waits {
             return;
         }
         let Some(wish) = self.wish.take() else { return };
@@ -213,6 +214,7 @@ impl Machine {
         );
         actions.push(Action::Log(Level::Info, text));
         self.drop_replacement(now_ms, actions);
+        self.reload_wakes();
         self.roll = Some(Roll {
             release,
             stage: Stage::Starting,

@@ -202,6 +202,11 @@ impl Machine {
                 let failure = self.failure_of(index, *process, death);
                 self.next_failed(index, failure, now_ms, actions);
             }
+            Place::Current if self.gives_up(never_ready) => {
+                let problem = self.problem_of(&process, now_ms);
+                let failure = self.wake_failure(index, *process, death);
+                self.wake_failed(index, failure, problem, now_ms, actions);
+            }
             Place::Current => self.current_died(index, *process, &death, now_ms, actions),
             Place::Next | Place::Leaving => {
                 let text = self.obituary(index, &process, &death, now_ms);

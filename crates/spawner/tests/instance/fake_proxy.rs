@@ -52,6 +52,9 @@ pub(crate) fn main(scenario: &str) {
                 tell(FromProxy::WorkerDrained { worker, drain });
             }
             ToProxy::WorkerResume { worker } => println!("proxy: worker {} is back", worker.0),
+            ToProxy::Asleep | ToProxy::WorkersStarting | ToProxy::StartFailed { .. } => {
+                println!("proxy: nobody waits here");
+            }
             ToProxy::CloseUpgraded { worker, .. } => {
                 println!("proxy: upgraded of {}", worker.0);
             }

@@ -1,5 +1,7 @@
 //! Random lives: a world of processes that do what the dice say, and what must hold whatever they do.
 
+use hostler_protocol::control::InstanceState;
+
 use super::*;
 use crate::outcome::Ticket;
 
@@ -7,10 +9,10 @@ use crate::outcome::Ticket;
 const BESIDE_MAX: usize = 12;
 
 /// A small reproducible source of chance.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -27,6 +29,13 @@ fn worn_spec(kind: Kind) -> AppSpec {
         requests_max: None,
     };
     AppSpec { recycle, ..spec(kind) }
+}
+
+/// The same, and some of them sleep.
+fn tired_spec(kind: Kind, dice: &mut Dice) -> AppSpec {
+    let idle_ms_max = (dice.roll(2) == 0).then_some(4_000);
+    let sleep = SleepSpec { lazy: dice.roll(2) == 0, idle_ms_max };
+    AppSpec { sleep, ..worn_spec(kind) }
 }
 
 /// A world of processes that do what the dice say.
@@ -60,7 +69,11 @@ impl World {
             _ => {}
         }
         let mut actions = Vec::new();
+        let sleeps = self.machine.state() == InstanceState::Asleep;
+        let is_asleep_tick =
+            sleeps && self.machine.sleep.is_asleep() && matches!(event, Event::Tick);
         self.machine.step(event, self.now_ms, &mut actions);
+        assert!(!is_asleep_tick || spawned(&actions).is_empty(), "nobody has asked for a worker");
         for action in actions {
             self.act(action);
         }
@@ -116,7 +129,7 @@ impl World {
             Action::ReadRelease => {
                 let read = match self.dice.roll(4) {
                     0 => Err("hostler.toml:3: nonsense".to_owned()),
-                    _ => Ok(Box::new(worn_spec(self.kind))),
+                    _ => Ok(Box::new(tired_spec(self.kind, &mut self.dice))),
                 };
                 self.soon(1, Event::ReleaseRead(read));
             }
@@ -158,7 +171,7 @@ impl World {
     fn chance(&mut self) -> Option<Event> {
         let picked = self.dice.roll(self.workers.len().max(1) as u64);
         let worker = self.workers.get(usize::try_from(picked).ok()?).map(|entry| entry.1);
-        match self.dice.roll(12) {
+        match self.dice.roll(14) {
             0 => Some(Event::WorkerExited { worker: worker?, death: Death::default() }),
             1 => Some(Event::ProxyMessage(FromProxy::WorkerServing { worker: worker? })),
             2..=4 => {
@@ -193,6 +206,11 @@ impl World {
             10 if self.kind == Kind::Command => {
                 let report = Report::Preload { node: "22".into(), pid: Some(77) };
                 Some(Event::Report { worker: worker?, report })
+            }
+            12 if self.proxy_lives => Some(Event::ProxyMessage(FromProxy::WorkerWanted)),
+            13 => {
+                let served = self.dice.roll(20) / 19;
+                Some(Event::LoadSeen(Load { served, ..Load::default() }))
             }
             11 if self.kind == Kind::Command => Some(Event::AppEnded { worker: worker? }),
             _ => None,
@@ -241,13 +259,15 @@ impl World {
 fn random_lives_keep_the_invariants_and_always_end() {
     for seed in 1..=4_000_u64 {
         let kind = if seed % 2 == 0 { Kind::Command } else { Kind::Script };
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let spec = if seed % 3 == 0 { worn_spec(kind) } else { tired_spec(kind, &mut dice) };
         let mut world = World {
             machine: Machine::new(
                 settings(u32::try_from(1 + seed % 4).expect("small")),
-                Rc::new(Release { generation: 1, spec: worn_spec(kind) }),
+                Rc::new(Release { generation: 1, spec }),
             ),
             kind,
-            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            dice,
             now_ms: 0,
             workers: Vec::new(),
             tickets: Vec::new(),
