@@ -34,6 +34,7 @@ pub(super) fn settings() -> Settings {
         worker_requests_max: Some(64),
         queue_requests_max: 64,
         queue_ms_max: 5_000,
+        start_ms_max: 60_000,
         head_ms_max: 10_000,
         idle_ms_max: 75_000,
         client_silence_ms_max: 60_000,

@@ -30,6 +30,7 @@ mod reload;
 mod scale;
 mod serve;
 mod shutdown;
+mod sleep;
 mod start_failures;
 mod status;
 mod upgrade;

@@ -53,8 +53,12 @@ fn outcome(answer: &CommandAnswer) -> ExitCode {
             print(&format!("hostler: {workers} generation {generation} (after {seconds} s)\n"));
             ExitCode::from(OK)
         }
-        CommandAnswer::Scaled { workers } => {
-            print(&format!("hostler: {} requests\n", counted(*workers, "takes", "take")));
+        CommandAnswer::Scaled { workers, asleep } => {
+            let text = match asleep {
+                true => format!("{} at the next request", counted(*workers, "starts", "start")),
+                false => format!("{} requests", counted(*workers, "takes", "take")),
+            };
+            print(&format!("hostler: {text}\n"));
             ExitCode::from(OK)
         }
         CommandAnswer::Upgraded { from, to } => {

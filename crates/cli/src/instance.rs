@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use hostler_protocol::control::{ProxySetup, Typed};
-use hostler_spawner::{AppSpec, HangSpec, RecycleSpec, ReloadSpec, SupervisorConfig};
+use hostler_spawner::{AppSpec, HangSpec, RecycleSpec, ReloadSpec, SleepSpec, SupervisorConfig};
 
 use crate::app_entry::Start;
 use crate::args::LogFormat;
@@ -24,6 +24,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         worker_requests_max: settings.limits.worker_requests_max.value,
         queue_requests_max: settings.limits.queue_requests_max.value,
         queue_ms_max: settings.limits.queue_ms_max.value,
+        start_ms_max: settings.times.start_ms_max.value,
         head_ms_max: settings.times.head_ms_max.value,
         idle_ms_max: settings.times.idle_ms_max.value,
         client_silence_ms_max: settings.times.client_silence_ms_max.value,
@@ -91,6 +92,10 @@ pub(crate) fn app_spec(settings: &Settings) -> AppSpec {
             memory_kib_hard: settings.recycling.memory_bytes_hard.value.map(|bytes| bytes >> 10),
             age_ms_max: settings.recycling.age_ms_max.value.map(u64::from),
             requests_max: settings.recycling.requests_max.value.map(u64::from),
+        },
+        sleep: SleepSpec {
+            lazy: settings.sleep.lazy.value,
+            idle_ms_max: settings.sleep.idle_ms_max.value,
         },
     }
 }

@@ -119,7 +119,7 @@ fn ready_line(app: &str, ready: &ReadyInfo) -> String {
         "hostler: serving {app} on {} ({}, {}, {}; {})\n",
         urls(ready).join(" and "),
         counted(ready.shards, "shard"),
-        counted(ready.workers, "worker"),
+        counted(ready.workers, "worker") + if ready.asleep { " at the first request" } else { "" },
         transport_name(ready.transport),
         backend(ready.io, &ready.io_reason)
     )
@@ -134,6 +134,7 @@ fn ready_json(app: &str, ready: &ReadyInfo) -> String {
         "urls": urls(ready),
         "shards": ready.shards,
         "workers": ready.workers,
+        "asleep": ready.asleep,
         "transport": ready.transport,
         "io": ready.io,
         "io_reason": ready.io_reason,
@@ -187,6 +188,7 @@ mod tests {
             listeners: vec!["127.0.0.1:3000".to_owned(), "unix:/run/a.sock".to_owned()],
             shards: 2,
             workers: 1,
+            asleep: false,
             transport: Transport::Frames,
             io: IoChoice::Uring,
             io_reason: "the self-test passed".to_owned(),
@@ -201,6 +203,16 @@ mod tests {
             "hostler: serving examples/hello on http://127.0.0.1:3000 and unix:/run/a.sock \
              (2 shards, 1 worker, frames; io_uring: the self-test passed)\n"
         );
+    }
+
+    #[test]
+    fn who_sleeps_is_announced_as_that() {
+        let ready = ReadyInfo { asleep: true, ..ready() };
+        let line = ready_line("examples/hello", &ready);
+        assert!(line.contains("(2 shards, 1 worker at the first request, frames; "), "{line}");
+        let line: serde_json::Value =
+            serde_json::from_str(&ready_json("examples/hello", &ready)).expect("JSON");
+        assert_eq!(line["asleep"], true);
     }
 
     #[test]

@@ -104,6 +104,7 @@ fn state_word(state: InstanceState) -> &'static str {
     match state {
         InstanceState::Starting => "starting",
         InstanceState::Running => "running",
+        InstanceState::Asleep => "asleep",
         InstanceState::Degraded => "degraded",
         InstanceState::Reloading => "reloading",
         InstanceState::Stopping => "stopping",
@@ -243,6 +244,7 @@ fn state_name(state: WorkerState) -> &'static str {
         WorkerState::Draining => "draining",
         WorkerState::Stopping => "stopping",
         WorkerState::Backoff => "back-off",
+        WorkerState::Asleep => "asleep",
         WorkerState::Stopped => "stopped",
     }
 }

@@ -59,6 +59,8 @@ pub struct Control {
     agreement: Agreement,
     /// Shards that say of a worker that it hangs.
     silent: HashMap<u32, u32>,
+    /// The supervisor has been told that somebody waits for workers.
+    wanted: bool,
     closed_shards: u32,
     /// Another proxy has taken over.
     retires: bool,
@@ -93,6 +95,7 @@ impl Control {
             shards,
             gauges: HashMap::new(),
             silent: HashMap::new(),
+            wanted: false,
             closed_shards: 0,
             retires: false,
             supervisors,
@@ -223,6 +226,7 @@ impl Control {
             }
             ToProxy::WorkerResume { worker } => {
                 self.agreement.resume(worker.0);
+                self.wanted = false;
                 self.tell_all(|| ShardCommand::WorkerResume { worker: worker.0 });
                 None
             }
@@ -235,6 +239,20 @@ impl Control {
                 self.agreement.forget(worker.0);
                 self.silent.remove(&worker.0);
                 self.tell_all(|| ShardCommand::WorkerGone { worker: worker.0 });
+                None
+            }
+            ToProxy::Asleep => {
+                self.wanted = false;
+                self.tell_all(|| ShardCommand::Asleep);
+                None
+            }
+            ToProxy::WorkersStarting => {
+                self.tell_all(|| ShardCommand::WorkersStarting);
+                None
+            }
+            ToProxy::StartFailed { problem, retry_ms } => {
+                self.wanted = false;
+                self.tell_all(|| ShardCommand::StartFailed { problem, retry_ms });
                 None
             }
             ToProxy::Drain { deadline_ms } => {
@@ -260,6 +278,7 @@ impl Control {
     }
 
     fn worker_ready(&mut self, address: &WorkerAddress) {
+        self.wanted = false;
         let gauge = Arc::clone(self.gauges.entry(address.worker.0).or_default());
         self.tell_all(|| ShardCommand::WorkerReady {
             address: address.clone(),
@@ -306,6 +325,9 @@ impl Control {
             ShardEvent::WorkerBack { worker } => self
                 .speaks_again(worker)
                 .then_some(FromProxy::WorkerBack { worker: WorkerId(worker) }),
+            ShardEvent::WorkerWanted => {
+                (!std::mem::replace(&mut self.wanted, true)).then_some(FromProxy::WorkerWanted)
+            }
             ShardEvent::ListenersClosed => {
                 self.closed_shards += 1;
                 let all = self.closed_shards == self.shards.len() as u32;

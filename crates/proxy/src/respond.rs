@@ -35,6 +35,10 @@ pub enum OwnAnswer {
     Overload,
     /// No worker is ready.
     NoWorker,
+    /// No worker ran, and those that were started for the request ended before they were ready.
+    StartFailed,
+    /// The same, but they were not ready in time.
+    StartTimeout,
     /// The server is stopping.
     Draining,
 }
@@ -52,7 +56,11 @@ impl OwnAnswer {
             Self::ClientTimeout => 408,
             Self::WorkerLost | Self::WorkerBroken => 502,
             Self::WorkerTimeout | Self::RequestTimeout | Self::WorkerHangs => 504,
-            Self::Overload | Self::NoWorker | Self::Draining => 503,
+            Self::Overload
+            | Self::NoWorker
+            | Self::StartFailed
+            | Self::StartTimeout
+            | Self::Draining => 503,
         }
     }
 
@@ -69,6 +77,8 @@ impl OwnAnswer {
             Self::WorkerHangs => "worker-hangs",
             Self::Overload => "overload",
             Self::NoWorker => "no-worker",
+            Self::StartFailed => "start-failed",
+            Self::StartTimeout => "start-timeout",
             Self::Draining => "draining",
         }
     }
@@ -85,6 +95,8 @@ impl OwnAnswer {
             Self::WorkerHangs => "The app process does not react.",
             Self::Overload => "The server is busy. Please try again.",
             Self::NoWorker => "The app is not running at the moment. Please try again.",
+            Self::StartFailed => "The app does not start. Please try again later.",
+            Self::StartTimeout => "The app takes too long to start. Please try again later.",
             Self::Draining => "The server is stopping. Please try again.",
         }
     }

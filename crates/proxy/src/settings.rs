@@ -48,6 +48,8 @@ pub struct Settings {
     pub queue_requests_max: u32,
     /// Longest wait for a worker.
     pub queue_ms_max: u64,
+    /// What workers may take to start; so much longer may a request wait for one that is started because of it.
+    pub start_ms_max: u64,
     /// Time for a whole request head.
     pub head_ms_max: u64,
     /// Idle keep-alive time.
@@ -100,6 +102,8 @@ const TUNNEL_IDLE_MS_MAX: u64 = 3_600_000;
 const BATCH_BUFFERS: u32 = 64;
 /// About two hundred requests of a browser, or one head of the largest size.
 const BATCH_BYTES: u32 = 64 * 1024;
+/// From the end of the time for a start until the supervisor has seen the end of the process and said so.
+const START_NEWS_MS_MAX: u64 = 2_000;
 const SPILL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Connections of all processes under `hostler exec`; further ones stay with Node.
 const EXEC_CONNS_MAX: u32 = 20_000;
@@ -122,6 +126,7 @@ impl Settings {
             worker_requests_max: setup.worker_requests_max,
             queue_requests_max: setup.queue_requests_max,
             queue_ms_max: setup.queue_ms_max.into(),
+            start_ms_max: setup.start_ms_max.into(),
             head_ms_max: setup.head_ms_max.into(),
             idle_ms_max: setup.idle_ms_max.into(),
             client_silence_ms_max: setup.client_silence_ms_max.into(),
@@ -162,6 +167,7 @@ impl Settings {
             worker_requests_max: None,
             queue_requests_max: 0,
             queue_ms_max: u64::MAX,
+            start_ms_max: 0,
             head_ms_max: u64::MAX,
             idle_ms_max: u64::MAX,
             client_silence_ms_max: EXEC_CLOSING_MS_MAX,
@@ -183,6 +189,11 @@ impl Settings {
             is_ending: |_| false,
             spill_bytes_max: EXEC_SPILL_BYTES_MAX,
         }
+    }
+
+    /// How long a request may wait for workers that start because of it, before its time in the queue begins.
+    pub fn start_wait_ms(&self) -> u64 {
+        self.start_ms_max.saturating_add(START_NEWS_MS_MAX)
     }
 
     /// The driver's sizes that go with these settings.

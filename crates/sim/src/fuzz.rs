@@ -134,6 +134,7 @@ impl Fuzz {
             worker_requests_max: Some(1 + u32::from(size >> 3 & 3)),
             queue_requests_max: u32::from(size >> 5 & 3),
             queue_ms_max: 1_000,
+            start_ms_max: 60_000,
             head_ms_max: 2_000,
             idle_ms_max: 5_000,
             client_silence_ms_max: 3_000,

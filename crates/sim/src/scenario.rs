@@ -244,6 +244,7 @@ fn setup(rng: &mut Rng) -> ProxySetup {
         worker_requests_max: rng.pick(&[Some(1), Some(3), Some(16), Some(256), None]),
         queue_requests_max: rng.pick(&[0, 2, 100]),
         queue_ms_max: 3_000,
+        start_ms_max: 60_000,
         head_ms_max: 5_000,
         idle_ms_max: 8_000,
         client_silence_ms_max: 6_000,

@@ -62,6 +62,24 @@ pub struct AppSpec {
     pub reload: ReloadSpec,
     /// When a worker is replaced by a fresh one.
     pub recycle: RecycleSpec,
+    /// When no worker runs at all.
+    pub sleep: SleepSpec,
+}
+
+/// Workers that run only while somebody needs them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SleepSpec {
+    /// The first request starts them.
+    pub lazy: bool,
+    /// They end when nobody has used the app for so long, milliseconds, and the next request starts them again; none is never.
+    pub idle_ms_max: Option<u32>,
+}
+
+impl SleepSpec {
+    /// There may be no worker for want of requests.
+    pub fn may_sleep(&self) -> bool {
+        self.lazy || self.idle_ms_max.is_some()
+    }
 }
 
 /// Fewest and most workers.

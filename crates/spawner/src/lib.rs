@@ -30,7 +30,7 @@ pub use adoption::is_orphaned;
 pub use client::{CommandError, command, stop};
 pub use config::{
     AppSpec, HangSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec, START_MS_MAX, STOP_MS_MAX,
-    SupervisorConfig, WorkerRange,
+    SleepSpec, SupervisorConfig, WorkerRange,
 };
 pub use exec_command::{ExecError, ExecSession, exit_code};
 pub use hand_over::Inheritance;

@@ -14,10 +14,10 @@ use crate::journey::StartFailure;
 /// Something the person at the terminal should see once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The proxy accepts connections and the first worker takes requests. Comes at most once.
+    /// The proxy accepts connections, and the first worker takes requests or waits for one to be started. Comes at most once.
     Ready(ReadyInfo),
-    /// The app never started; [`ExitReason::StartFailed`] follows. `Display` is the report for
-    /// people.
+    /// The app did not start. [`ExitReason::StartFailed`] follows, unless it was a request that should have started it: then
+    /// later ones try again. `Display` is the report for people.
     StartFailed(Box<StartFailure>),
 }
 
@@ -30,6 +30,8 @@ pub struct ReadyInfo {
     pub shards: u32,
     /// Worker slots of the app; the other workers may still be starting.
     pub workers: u32,
+    /// None of them runs before the first request.
+    pub asleep: bool,
     /// Transport of the first ready worker: may be `Http` although `Frames` was asked for, when the
     /// loader's self-test failed.
     pub transport: Transport,

@@ -19,6 +19,19 @@ pub(crate) struct ProcessArgs {
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<String>,
 
+    /// Start no worker before the first request.
+    ///
+    /// The request waits for it: for --start-timeout and then, as always, --queue-timeout. If the app does not start it gets
+    /// 503 at once, and the next request tries again, with growing pauses. Default: off.
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(crate) lazy: Option<Switch>,
+
+    /// Stop all workers when nobody has used the app for so long; the next request starts them again. off, or 1s to 24h.
+    ///
+    /// An open WebSocket is use, and so is a health check that the app answers. Default: off.
+    #[arg(long, value_name = "TIME|off")]
+    pub(crate) idle_stop: Option<String>,
+
     /// Proxy threads: 1 to 256, or auto.
     ///
     /// auto is one per usable core. One shard serves several workers; fewer shards leave more CPU to

@@ -152,7 +152,7 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The nearest name, or all of them.
-fn did_you_mean(found: &str, known: &[&str]) -> String {
+pub(super) fn did_you_mean(found: &str, known: &[&str]) -> String {
     /// As in clap: below it a suggestion is more of a riddle.
     const SIMILAR: f64 = 0.7;
     // Options and other tools write `queue-timeout` and `queueTimeout`.

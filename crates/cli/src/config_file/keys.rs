@@ -74,6 +74,8 @@ pub(crate) struct AppKeys {
     pub(crate) env: BTreeMap<String, Typed<Word>>,
     pub(crate) node: Option<Typed<File>>,
     pub(crate) workers: Option<Typed<CountOrRange<1, WORKERS_MAX>>>,
+    pub(crate) lazy: Option<Typed<OnOff>>,
+    pub(crate) idle_stop: Option<Typed<DurationOrOff>>,
     pub(crate) transport: Option<Typed<Choice<TransportArg>>>,
     pub(crate) ready: Option<Typed<ListenOrPath>>,
     pub(crate) max_surge: Option<Typed<CountOrAll<1, WORKERS_MAX>>>,

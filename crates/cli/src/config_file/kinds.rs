@@ -59,7 +59,7 @@ pub(crate) enum CountOrAll<const LEAST: u32, const MOST: u32> {}
 /// A whole number or `none`.
 #[derive(Debug)]
 pub(crate) enum CountOrNone<const LEAST: u32, const MOST: u32> {}
-/// A whole number, `2..8` or `auto`.
+/// A whole number, `2..8`, `{ min = 2, max = 8 }` or `auto`.
 #[derive(Debug)]
 pub(crate) enum CountOrRange<const LEAST: u32, const MOST: u32> {}
 /// `30s` or `none`.
@@ -208,9 +208,21 @@ impl<const LEAST: u32, const MOST: u32> Kind for CountOrNone<LEAST, MOST> {
 }
 
 impl<const LEAST: u32, const MOST: u32> Kind for CountOrRange<LEAST, MOST> {
-    const EXPECTED: &'static str = "\"auto\", a whole number or a range like \"2..8\"";
+    const EXPECTED: &'static str =
+        "\"auto\", a whole number or a range, \"2..8\" or { min = 2, max = 8 },";
     fn schema() -> Schema {
-        count_or(r"auto|[0-9]+\.\.[0-9]+", LEAST, MOST)
+        let bound = Count::<LEAST, MOST>::schema();
+        json_schema!({
+            "anyOf": [
+                count_or(r"auto|[0-9]+\.\.[0-9]+", LEAST, MOST),
+                {
+                    "type": "object",
+                    "properties": { "min": bound, "max": bound },
+                    "required": ["min", "max"],
+                    "additionalProperties": false,
+                },
+            ]
+        })
     }
 }
 

@@ -11,6 +11,7 @@ mod kinds;
 mod locate;
 mod read;
 mod schema;
+mod table;
 #[cfg(test)]
 mod tests;
 mod typed;

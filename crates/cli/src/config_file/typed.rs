@@ -18,14 +18,15 @@ pub(crate) struct Typed<K> {
     kind: PhantomData<K>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Scalar {
     Text(String),
     /// A number, true or false.
     Other(String),
     Array(Vec<Spanned<Self>>),
-    /// A table or a date.
-    Table,
+    /// Names and values, in the order of the file.
+    Table(Vec<(String, Spanned<Self>)>),
+    Date,
 }
 
 impl<K> Typed<K> {
@@ -34,8 +35,15 @@ impl<K> Typed<K> {
         match &self.scalar {
             Scalar::Text(text) => Some(text),
             Scalar::Other(text) => (!string_only).then_some(text),
-            Scalar::Array(_) | Scalar::Table => None,
+            Scalar::Array(_) | Scalar::Table(_) | Scalar::Date => None,
         }
+    }
+
+    /// The values of a table, each with its name; none if it is something else.
+    pub(super) fn entries<E>(&self) -> Option<Vec<(&str, Typed<E>)>> {
+        let Scalar::Table(entries) = &self.scalar else { return None };
+        let typed = entries.iter().map(|(name, value)| (name.as_str(), Typed::from(value.clone())));
+        Some(typed.collect())
     }
 
     /// Bytes of the file.
@@ -62,6 +70,9 @@ impl<'de> Deserialize<'de> for Scalar {
         deserializer.deserialize_any(AnyValue)
     }
 }
+
+/// How the `toml` crate hands over a date: as a table with one such key (`toml_datetime::de`).
+const DATE: &str = "$__toml_private_";
 
 struct AnyValue;
 
@@ -110,8 +121,15 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Table)
+        let mut entries = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name.starts_with(DATE) {
+                map.next_value::<IgnoredAny>()?;
+                return Ok(Scalar::Date);
+            }
+            entries.push((name, map.next_value()?));
+        }
+        Ok(Scalar::Table(entries))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use clap::Parser;
 
 use super::tests::Machine;
-use hostler_spawner::HangSpec;
+use hostler_spawner::{HangSpec, SleepSpec};
 
 use super::*;
 use crate::args::{Cli, Verb};
@@ -113,6 +113,8 @@ cwd = "app"
 env = { A = "${SECRET:-none}", PRICE = "$$5", "odd.name" = true }
 node = "bin/node"
 workers = 3
+lazy = true
+idle_stop = "16s"
 transport = "http"
 ready = "/health"
 max_surge = 2
@@ -164,6 +166,7 @@ fn every_key_has_its_effect() {
     let recycle = config.app.recycle;
     assert_eq!(recycle.memory_kib_max.zip(recycle.memory_kib_hard), Some((100 << 10, 200 << 10)));
     assert_eq!(recycle.age_ms_max.zip(recycle.requests_max), Some((12 * 3_600_000, 13)));
+    assert_eq!(config.app.sleep, SleepSpec { lazy: true, idle_ms_max: Some(16_000) });
     let Launch::Script { node, script, args, .. } = config.app.launch else { panic!("a script") };
     assert_eq!((node, script), (conf.join("bin/node"), conf.join("app/main.js")));
     assert_eq!(args, ["--blue", "7", "a b", "${HOME}"]);

@@ -64,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) workers: Setting<u32>,
     /// The number follows the load between these.
     pub(crate) worker_range: Option<WorkerRange>,
+    pub(crate) sleep: processes::Sleep,
     pub(crate) shards: Setting<u32>,
     pub(crate) io: Setting<IoChoice>,
     pub(crate) transport: Setting<Transport>,
@@ -128,6 +129,7 @@ impl Settings {
             ready: processes::read_ready(&all)?,
             hang_stack: processes::read_hang_stack(&all)?,
             surge_max: processes::read_surge(&all)?,
+            sleep: processes::Sleep::read(&all)?,
             access_log: read_access_log(&all)?,
             log_format: Setting::chosen_or(log_format, LogFormat::Text),
             times: Times::read(&all)?,

@@ -6,21 +6,27 @@ use std::path::{Path, PathBuf};
 
 use hostler_spawner::{ReadySpec, WorkerRange};
 
+use super::times::DAY_MS;
 use super::typed::AsTyped;
 use super::value::{Named, Setting, SettingsError, Source};
 use crate::args::Switch;
+use crate::config_file::keys::Count;
 use crate::cores::UsableCores;
 use crate::find_node::find_node;
 
 pub(crate) const WORKERS_MAX: u32 = 512;
 pub(crate) const SHARDS_MAX: u32 = 256;
+/// Somebody looks once a second.
+const IDLE_STOP_MS_LEAST: u32 = 1_000;
 
 /// How many workers there are at the start, and between which numbers they may go.
 pub(super) fn read_workers(
     all: &AsTyped<'_>,
 ) -> Result<(Setting<u32>, Option<WorkerRange>), SettingsError> {
     let typed = all.args.processes.workers.as_deref();
-    let chosen = all.read("--workers", typed, all.file.app.workers.as_ref(), workers)?;
+    let of_file = read_worker_table(all)?;
+    let key = all.file.app.workers.as_ref().filter(|_| of_file.is_none());
+    let chosen = all.read("--workers", typed, key, workers)?.or(of_file);
     let variable = (all.around.env)("WEB_CONCURRENCY").filter(|_| typed.is_none());
     let chosen = match variable {
         Some(text) => {
@@ -42,6 +48,25 @@ pub(super) fn read_workers(
         source: chosen.source,
     });
     Ok((number_or_auto(count, &all.around.cores, WORKERS_MAX), range))
+}
+
+/// The range as a table: `workers = { min = 2, max = 8 }`.
+fn read_worker_table(all: &AsTyped<'_>) -> Result<Option<Setting<Workers>>, SettingsError> {
+    let Some(key) = &all.file.app.workers else { return Ok(None) };
+    let Some(table) = all.file.table::<_, Count<1, WORKERS_MAX>, 2>(key, ["min", "max"])? else {
+        return Ok(None);
+    };
+    let [min, max] = table.map(|value| all.said(Some(&value)));
+    let (Some(min), Some(max)) = (min?, max?) else { return Ok(None) };
+    let min = min.read(|text| text.count(&(1..=WORKERS_MAX)))?;
+    let max = max.read(|text| {
+        text.count(&(1..=WORKERS_MAX)).and_then(|max| match max >= min.value {
+            true => Ok(max),
+            false => Err(text.expected(format!("a whole number from {} (`min`)", min.value))),
+        })
+    })?;
+    let range = WorkerRange { min: min.value, max: max.value };
+    Ok(Some(Setting { value: Workers::Range(range), source: min.source }))
 }
 
 /// What `--workers` can be.
@@ -86,6 +111,35 @@ fn number_or_auto(
     match chosen {
         Some(Setting { value: Some(value), source }) => Setting { value, source },
         _ => Setting::because(cores.count.min(most), "auto, one per usable core"),
+    }
+}
+
+/// When no worker runs.
+#[derive(Debug)]
+pub(crate) struct Sleep {
+    pub(crate) lazy: Setting<bool>,
+    /// `None` is never.
+    pub(crate) idle_ms_max: Setting<Option<u32>>,
+}
+
+impl Sleep {
+    pub(super) fn read(all: &AsTyped<'_>) -> Result<Self, SettingsError> {
+        let (typed, app) = (&all.args.processes, &all.file.app);
+        let idle_stop = |text: Named<'_>| match text.text.trim() {
+            "off" => Ok(None),
+            _ => text.duration_ms(&(IDLE_STOP_MS_LEAST..=DAY_MS)).map(Some),
+        };
+        let said = all.said(app.lazy.as_ref())?;
+        let of_file = said.map(|said| said.read(|text| text.on_off())).transpose()?;
+        let lazy = typed
+            .lazy
+            .map(|switch| Setting { value: switch == Switch::On, source: Source::Option });
+        let idle =
+            all.read("--idle-stop", typed.idle_stop.as_deref(), app.idle_stop.as_ref(), idle_stop)?;
+        Ok(Self {
+            lazy: Setting::chosen_or(lazy.or(of_file), false),
+            idle_ms_max: Setting::chosen_or(idle, None),
+        })
     }
 }
 
@@ -164,5 +218,38 @@ pub(super) fn read_node(all: &AsTyped<'_>) -> Result<Setting<PathBuf>, SettingsE
             let value = find("--node", None, current)?;
             Ok(Setting::because(value, "node in PATH"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::file_tests::Folder;
+
+    #[test]
+    fn a_range_of_workers_has_two_forms() {
+        let folder = Folder::new(&[("server.js", "")]);
+        for workers in [
+            "workers = \"2..8\"",
+            "workers = { min = 2, max = 8 }",
+            "workers.max = \"${MAX}\"\nworkers.min = 2",
+        ] {
+            folder.write("hostler.toml", &format!("[[app]]\n{workers}\n"));
+            let settings = folder.read(&[("MAX", "8")], &[]).expect("good");
+            assert_eq!(settings.worker_range, Some(WorkerRange { min: 2, max: 8 }), "{workers}");
+            assert_eq!(settings.workers.value, 2);
+            assert!(matches!(settings.workers.source, Source::File(_)));
+            let settings = folder.read(&[("MAX", "8")], &["--workers", "3"]).expect("good");
+            assert_eq!((settings.worker_range, settings.workers.value), (None, 3));
+        }
+        folder.write("h.json", "{\"app\": [{\"workers\": {\"min\": 2,\n\"max\": 8}}]}");
+        let settings = folder.read(&[], &["-c", "h.json"]).expect("good");
+        assert_eq!(settings.worker_range, Some(WorkerRange { min: 2, max: 8 }));
+        folder.write("h.json", "{\"app\": [{\"workers\": {\"min\": 2,\n\"Max\": 8}}]}");
+        let error = folder.error(&[], &["-c", "h.json"]);
+        assert_eq!(
+            error,
+            "h.json:2: app[0].workers.Max: there is no such key; did you mean `max`?"
+        );
     }
 }

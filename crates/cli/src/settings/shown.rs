@@ -153,9 +153,10 @@ fn server_rows(settings: &Settings) -> Vec<Row> {
 #[rustfmt::skip]
 fn app_rows(settings: &Settings) -> Vec<Row> {
     let row = |key: &str, value, source: &Source| Row::new(Section::App, key, value, source);
-    let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, .. } = settings;
+    let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, sleep, .. } = settings;
     let ready_text = match &ready.value { ReadySpec::Listen => "listen", ReadySpec::Message => "message", ReadySpec::Answers(path) => path };
     let or_none = |value: Option<Value>| value.unwrap_or_else(|| Value::Text("none".to_owned()));
+    let or_off = |ms: Option<u32>| ms.map_or_else(|| Value::Text("off".to_owned()), Value::ms);
     let worker_count = match settings.worker_range {
         Some(range) => Value::Text(format!("{}..{}", range.min, range.max)),
         None => Value::Number(workers.value.into()),
@@ -179,6 +180,8 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
     rows.extend(node.as_ref().map(|node| row("node", Value::path(&node.value), &node.source)));
     rows.extend([
         row("workers", worker_count, &workers.source),
+        row("lazy", Value::Switch(sleep.lazy.value), &sleep.lazy.source),
+        row("idle_stop", or_off(sleep.idle_ms_max.value), &sleep.idle_ms_max.source),
         row("transport", Value::Text(transport_name(transport.value).to_owned()), &transport.source),
         row("ready", Value::Text(ready_text.to_owned()), &ready.source),
         row("max_surge", surge, &surge_max.source),
@@ -196,7 +199,7 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
         row("queue_timeout", Value::ms(limits.queue_ms_max.value), &limits.queue_ms_max.source),
         worker_requests,
         row("request_timeout", or_none(times.answer_ms_max.value.map(Value::ms)), &times.answer_ms_max.source),
-        row("hang_after", times.hang_ms_max.value.map_or_else(|| Value::Text("off".to_owned()), Value::ms), &times.hang_ms_max.source),
+        row("hang_after", or_off(times.hang_ms_max.value), &times.hang_ms_max.source),
         row("hang_stack", Value::Switch(settings.hang_stack.value), &settings.hang_stack.source),
     ]);
     rows

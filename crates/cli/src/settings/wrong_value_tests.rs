@@ -77,6 +77,43 @@ const WRONG: &[(&str, &str)] = &[
         "[[app]]\nworkers = \"8..2\"",
         "app[0].workers: `8..2` is not usable: two numbers from 1 to 512 (2..8)",
     ),
+    (
+        "[[app]]\nworkers = { min = 2, maximum = 8 }",
+        "app[0].workers.maximum: there is no such key; did you mean `max`?",
+    ),
+    (
+        "[[app]]\nworkers = { min = 2 }",
+        "app[0].workers: `max` is missing: \"auto\", a whole number or a range, \"2..8\" or { min = 2, max = 8 }, is expected",
+    ),
+    ("[[app]]\nworkers = {}", "app[0].workers: `min` is missing: "),
+    (
+        "[[app]]\nworkers = { min = 0, max = 8 }",
+        "app[0].workers.min: `0` is not usable: a whole number from 1 to 512",
+    ),
+    (
+        "[[app]]\nworkers = { min = 2, max = \"many\" }",
+        "app[0].workers.max: `many` is not usable: a whole number from 1 to 512",
+    ),
+    (
+        "[[app]]\nworkers = { min = 4, max = 2 }",
+        "app[0].workers.max: `2` is not usable: a whole number from 4 (`min`) is expected",
+    ),
+    (
+        "[[app]]\nworkers = { min = 4, max = [8] }",
+        "app[0].workers.max: `[8]` is not usable: a whole number is expected",
+    ),
+    ("[[app]]\nworkers = { min = 1, max = { a = 1 } }", "app[0].workers.max: `{ a = 1 }` is not"),
+    (
+        "[[app]]\nworkers = [2, 8]",
+        "app[0].workers: `[2, 8]` is not usable: \"auto\", a whole number",
+    ),
+    ("[[app]]\nworkers = 1979-05-27", "app[0].workers: `1979-05-27` is not usable: \"auto\""),
+    ("[[app]]\nlazy = \"yes\"", "app[0].lazy: `yes` is not usable: true or false"),
+    (
+        "[[app]]\nidle_stop = 15",
+        "app[0].idle_stop: `15` is not usable: a duration with a unit (500ms, 10s, 2m, 1h) from 1s to 24h",
+    ),
+    ("[[app]]\nidle_stop = \"1ms\"", "app[0].idle_stop: `1ms` is not usable: a duration"),
     ("[[app]]\ntransport = \"tcp\"", "app[0].transport: `tcp` is not usable: frames or http"),
     (
         "[[app]]\nready = \"health\"",

@@ -68,6 +68,8 @@ pub enum CommandAnswer {
     Scaled {
         /// The number.
         workers: u32,
+        /// None of them runs: the next request starts so many.
+        asleep: bool,
     },
     /// Another program has taken over.
     Upgraded {

@@ -32,6 +32,9 @@ pub struct ProxySetup {
     pub queue_requests_max: u32,
     /// Longest wait in that queue, milliseconds.
     pub queue_ms_max: u32,
+    /// What workers may take to start, milliseconds: so much longer may a request wait after [`ToProxy::WorkersStarting`].
+    #[serde(default)]
+    pub start_ms_max: u32,
     /// Time to receive a whole request head, milliseconds.
     pub head_ms_max: u32,
     /// Idle keep-alive time, milliseconds.
@@ -141,6 +144,16 @@ pub struct WorkerAddress {
     pub plain_idle_ms_max: u32,
 }
 
+/// Why workers that were wanted did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartProblem {
+    /// The app ended, or could not be started at all.
+    Died,
+    /// It was not ready in time.
+    TimedOut,
+}
+
 /// Supervisor to proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "snake_case")]
@@ -178,6 +191,20 @@ pub enum ToProxy {
     WorkerGone {
         /// The worker that is gone.
         worker: WorkerId,
+    },
+    /// There is no worker, and none will come before [`FromProxy::WorkerWanted`] has been said from now on, also for requests that
+    /// wait at this moment.
+    Asleep,
+    /// Workers start because of [`FromProxy::WorkerWanted`]: who waits may wait for as long as a start may take, and then as
+    /// long as ever. [`ToProxy::WorkerReady`] or [`ToProxy::StartFailed`] follows.
+    WorkersStarting,
+    /// They did not start. Who waits is answered at once, and so is who comes within the time that follows; then
+    /// [`FromProxy::WorkerWanted`] is said again when it is so.
+    StartFailed {
+        /// What happened.
+        problem: StartProblem,
+        /// Nobody tries again before this time is over, milliseconds.
+        retry_ms: u32,
     },
     /// Stop accepting, finish what is in flight, close idle connections, answer [`FromProxy::Drained`], exit 0.
     Drain {
@@ -229,6 +256,9 @@ pub enum FromProxy {
         /// The worker.
         worker: WorkerId,
     },
+    /// A request waits, and there is no worker, nor one that has been announced. Said once until there is one, or until
+    /// [`ToProxy::StartFailed`] or [`ToProxy::Asleep`]. Where workers are on their way anyway it means nothing.
+    WorkerWanted,
     /// During a drain: the connections that were being accepted have been seen, the client listeners are
     /// closed; what comes now should be refused.
     ListenersClosed,

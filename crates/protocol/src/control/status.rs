@@ -107,6 +107,8 @@ pub enum WorkerState {
     Stopping,
     /// Died; waits for its next start.
     Backoff,
+    /// Waits for a request to be started.
+    Asleep,
     /// Gone for good (shutdown, or slot removed).
     Stopped,
 }
@@ -149,9 +151,11 @@ pub struct WorkerStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InstanceState {
-    /// No worker has been ready yet.
+    /// No worker is ready yet.
     #[default]
     Starting,
+    /// No worker runs; the next request starts them.
+    Asleep,
     /// All is well.
     Running,
     /// It serves, but a worker keeps dying or the proxy is being started again.

@@ -37,7 +37,8 @@ impl Conn {
             Phase::Idle => settings.idle_ms_max,
             Phase::Head => settings.head_ms_max,
             Phase::Queued if self.receive_ended => settings.queue_ms_max.min(ENDED_CLIENT_MS_MAX),
-            Phase::Queued => settings.queue_ms_max,
+            // The queue itself ends the wait to the millisecond, and knows whether a start is under way.
+            Phase::Queued => settings.queue_ms_max.saturating_add(settings.start_wait_ms()),
             Phase::Exchange => match self.waits_for() {
                 WaitsFor::Worker => settings.worker_silence_ms_max,
                 WaitsFor::ClientToSend | WaitsFor::ClientToRead => settings.client_silence_ms_max,

@@ -43,6 +43,7 @@ fn settings() -> Settings {
         worker_requests_max: Some(8),
         queue_requests_max: 8,
         queue_ms_max: 5_000,
+        start_ms_max: 60_000,
         head_ms_max: 10_000,
         idle_ms_max: 75_000,
         client_silence_ms_max: 30_000,

@@ -62,6 +62,8 @@ pub struct Queue {
     counting_since_ms: u64,
     /// Since when newcomers face a wait above the target.
     above_since_ms: Option<u64>,
+    /// Workers start: until then nobody has waited long enough.
+    held_until_ms: u64,
 }
 
 impl Queue {
@@ -76,6 +78,23 @@ impl Queue {
             counting: Pace { served: 0, ms: 0 },
             counting_since_ms: 0,
             above_since_ms: None,
+            held_until_ms: 0,
+        }
+    }
+
+    /// Workers start: nobody's wait ends before that moment.
+    pub fn hold(&mut self, until_ms: u64) {
+        self.held_until_ms = until_ms;
+    }
+
+    /// They are there, or will not come: who was held has a whole wait before it.
+    pub fn release(&mut self, now_ms: u64) {
+        if std::mem::take(&mut self.held_until_ms) == 0 {
+            return;
+        }
+        let until_ms = now_ms.saturating_add(self.wait_ms_max);
+        for waiting in &mut self.waiting {
+            waiting.until_ms = until_ms;
         }
     }
 
@@ -165,8 +184,8 @@ impl Queue {
 
     /// The next connection whose wait is over, taken out.
     pub fn expire(&mut self, now_ms: u64) -> Option<u32> {
-        for list in [&mut self.waiting, &mut self.shed] {
-            if list.front().is_some_and(|first| first.until_ms <= now_ms) {
+        for (list, held_ms) in [(&mut self.waiting, self.held_until_ms), (&mut self.shed, 0)] {
+            if list.front().is_some_and(|first| first.until_ms.max(held_ms) <= now_ms) {
                 return list.pop_front().map(|waiting| waiting.conn);
             }
         }
@@ -175,8 +194,9 @@ impl Queue {
 
     /// Milliseconds until [`Queue::expire`] has something to give.
     pub fn expires_in_ms(&self, now_ms: u64) -> Option<u64> {
-        let fronts = [self.waiting.front(), self.shed.front()].into_iter().flatten();
-        fronts.map(|first| first.until_ms.saturating_sub(now_ms)).min()
+        let waits = self.waiting.front().map(|first| first.until_ms.max(self.held_until_ms));
+        let shed = self.shed.front().map(|first| first.until_ms);
+        waits.into_iter().chain(shed).map(|until_ms| until_ms.saturating_sub(now_ms)).min()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use hostler_driver::{Driver, ListenerId};
-use hostler_protocol::control::{ShardStatus, Transport, WorkerAddress};
+use hostler_protocol::control::{ShardStatus, StartProblem, Transport, WorkerAddress};
 
 use super::{Draining, Shard};
 use crate::app_settings::in_effect;
@@ -51,6 +51,17 @@ pub enum ShardCommand {
     WorkerGone {
         /// The supervisor's number.
         worker: u32,
+    },
+    /// Nothing runs; [`ShardEvent::WorkerWanted`] is to be said from now on when somebody waits.
+    Asleep,
+    /// Workers start: who waits is not sent away meanwhile.
+    WorkersStarting,
+    /// They did not start: who waits is.
+    StartFailed {
+        /// Why.
+        problem: StartProblem,
+        /// So long nobody tries again.
+        retry_ms: u32,
     },
     /// Stop accepting, finish, [`ShardEvent::Drained`] follows and the shard ends.
     Drain {
@@ -100,6 +111,8 @@ pub enum ShardEvent {
         /// The supervisor's number.
         worker: u32,
     },
+    /// A request waits, and there is no worker.
+    WorkerWanted,
     /// This shard can send requests to the worker.
     WorkerServing {
         /// The supervisor's number.
@@ -145,6 +158,9 @@ impl<D: Driver> Shard<D> {
                 self.close_upgraded(worker, within_ms);
             }
             ShardCommand::WorkerGone { worker } => self.worker_gone(worker),
+            ShardCommand::Asleep => self.asleep(),
+            ShardCommand::WorkersStarting => self.workers_start(),
+            ShardCommand::StartFailed { problem, retry_ms } => self.start_failed(problem, retry_ms),
             ShardCommand::Drain { deadline_ms } => self.drain(deadline_ms),
             ShardCommand::MoveWorkers { channel } => self.move_workers(channel),
             ShardCommand::Retire { idle_ms, deadline_ms } => self.retire(idle_ms, deadline_ms),
@@ -172,6 +188,7 @@ impl<D: Driver> Shard<D> {
             self.attach(channel);
         }
         self.pump = true;
+        self.worker_came();
     }
 
     fn worker_gone(&mut self, number: u32) {

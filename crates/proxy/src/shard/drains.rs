@@ -43,6 +43,7 @@ impl<D: Driver> Shard<D> {
         let Some(drain) = worker.phase.drain() else { return };
         worker.phase = WorkerPhase::Ready;
         self.pump = true;
+        self.worker_came();
         if drain.upgraded_until_ms.is_some() {
             self.each_upgraded(index, |_| Event::KeepUpgraded);
         }

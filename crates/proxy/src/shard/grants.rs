@@ -39,11 +39,18 @@ impl<D: Driver> Shard<D> {
             self.step_only(slot, Event::Refused(answer));
             return;
         }
+        if let Some(answer) = self.start_has_failed() {
+            self.stats.shed += 1;
+            self.step_only(slot, Event::Refused(answer));
+            return;
+        }
         match self.dispatch.queue.enqueue(slot, self.now.ms) {
             Place::Waiting => self.pump = true,
             // It hears of it in a moment.
             Place::Shed => {}
             Place::Full => {
+                // A queue without any room still says that somebody has come.
+                self.ask_for_worker();
                 let answer = self.refusal();
                 self.step_only(slot, Event::Refused(answer));
             }

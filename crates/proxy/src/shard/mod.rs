@@ -20,6 +20,7 @@ mod silence;
 mod slab;
 mod succession;
 mod tunnels;
+mod wanted;
 
 use std::collections::VecDeque;
 use std::io;
@@ -37,6 +38,7 @@ use self::offers::HeadWaits;
 pub use self::offers::OfferCounts;
 use self::owner::Owner;
 use self::slab::Slab;
+use self::wanted::Wanted;
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::conn::{Action, Conn, Ending};
@@ -105,6 +107,7 @@ pub struct Shard<D: Driver> {
     owners: Vec<u32>,
     /// The queue should be served at the end of this turn.
     pump: bool,
+    wanted: Wanted,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +188,7 @@ impl<D: Driver> Shard<D> {
             dirty: Vec::with_capacity(64),
             owners: Vec::with_capacity(64),
             pump: false,
+            wanted: Wanted::default(),
             driver,
             base_settings: Box::new(settings.clone()),
             app_settings: worker::Settings::default(),
@@ -243,6 +247,7 @@ impl<D: Driver> Shard<D> {
         if self.pump {
             self.serve_queue();
         }
+        self.want_worker();
         self.give_turns();
         self.flush_channels();
         self.stop_listening();

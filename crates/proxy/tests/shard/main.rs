@@ -17,4 +17,5 @@ mod silence;
 mod streams;
 mod succession;
 mod tunnels;
+mod wanted;
 mod world;

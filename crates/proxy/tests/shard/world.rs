@@ -61,6 +61,7 @@ impl World {
             worker_requests_max: Some(64),
             queue_requests_max: 8,
             queue_ms_max: 5_000,
+            start_ms_max: 60_000,
             head_ms_max: 10_000,
             idle_ms_max: 75_000,
             client_silence_ms_max: 30_000,
@@ -153,7 +154,7 @@ impl World {
         client
     }
 
-    fn announce(&mut self, number: u32, transport: Transport) {
+    pub(crate) fn announce(&mut self, number: u32, transport: Transport) {
         self.announce_at(number, transport, PlainAddress::Unix(plain_path(number).into()));
     }
 
@@ -251,7 +252,9 @@ impl World {
     /// What the shard had to tell, without the good news.
     pub(crate) fn bad_news(&self) -> Vec<ShardEvent> {
         let events = self.events.borrow();
-        let bad = |event: &&ShardEvent| !matches!(event, ShardEvent::WorkerServing { .. });
+        let bad = |event: &&ShardEvent| {
+            !matches!(event, ShardEvent::WorkerServing { .. } | ShardEvent::WorkerWanted)
+        };
         events.iter().filter(bad).cloned().collect()
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn setup() -> ProxySetup {
         worker_requests_max: Some(256),
         queue_requests_max: 256,
         queue_ms_max: 10_000,
+        start_ms_max: 60_000,
         head_ms_max: 10_000,
         idle_ms_max: 75_000,
         client_silence_ms_max: 60_000,

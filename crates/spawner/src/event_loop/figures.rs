@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use hostler_protocol::control::{ProxyStatus, ToProxy, WorkerId, WorkerLoad};
+use hostler_protocol::control::{ProxyStatus, ShardStatus, ToProxy, WorkerId, WorkerLoad};
 
 use super::EventLoop;
 use crate::group_listens;
@@ -52,7 +52,7 @@ impl EventLoop<'_> {
             let figures = Figures { memory_kib: kib, requests: None };
             self.events.push_back(Event::Measured { worker: watched.worker, figures });
         }
-        if self.machine.watches_requests() || self.machine.scales_itself() {
+        if self.machine.watches_requests() || self.machine.wants_load() {
             let asked =
                 self.link.as_mut().map(|link| link.send(&ToProxy::Status { request: OWN_REQUEST }));
             if let Some(Err(error)) = asked {
@@ -63,7 +63,7 @@ impl EventLoop<'_> {
 
     /// The proxy has answered our own question.
     pub(super) fn proxy_figures(&mut self, status: &ProxyStatus) {
-        if self.machine.scales_itself() {
+        if self.machine.wants_load() {
             self.events.push_back(Event::LoadSeen(load_of(status)));
         }
         for load in &status.workers {
@@ -82,11 +82,16 @@ fn load_of(status: &ProxyStatus) -> Load {
     let heard = status.workers.iter().filter(is_heard);
     let (count, sum) =
         heard.fold((0, 0), |(count, sum), load| (count + 1, sum + load.loop_utilisation));
+    // Those that we answered ourselves are no use of the app: they come from whoever scans for open doors.
+    let served =
+        |shard: &ShardStatus| shard.requests - (shard.refused + shard.failed).min(shard.requests);
     let requests = |load: &WorkerLoad| load.in_flight.saturating_sub(load.upgraded);
     Load {
         utilisation: (count > 0).then(|| sum / count.max(1)),
         queued: status.shards.iter().map(|shard| shard.queued).sum(),
         in_flight: status.workers.iter().map(requests).sum(),
+        upgraded: status.workers.iter().map(|load| load.upgraded).sum(),
+        served: status.shards.iter().map(served).sum(),
     }
 }
 

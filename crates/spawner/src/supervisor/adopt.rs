@@ -28,6 +28,10 @@ impl Machine {
         self.give_up("its supervisor has died".to_owned(), actions);
         // A person or systemd wants to know that it serves.
         self.announced = false;
+        if self.sleep.is_asleep() {
+            // It has asked for a worker once, and nobody has heard it.
+            actions.push(Action::SendProxy(ToProxy::Asleep));
+        }
         for slot in &self.slots {
             for process in slot.processes().filter(|process| process.announced) {
                 let (worker, drain) = (process.worker, process.drain);

@@ -29,7 +29,7 @@ const HIGH_LOOKS: u32 = 3;
 const LOW_LOOKS: u32 = 60;
 
 /// What the workers are doing, all together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     /// Mean share of the time that their loops were busy, in 1/1000; none if they do not say.
     pub(crate) utilisation: Option<u32>,
@@ -37,6 +37,10 @@ pub(crate) struct Load {
     pub(crate) queued: u32,
     /// Requests in the workers.
     pub(crate) in_flight: u32,
+    /// Upgraded connections there.
+    pub(crate) upgraded: u32,
+    /// Requests that the app has answered since the proxy was started.
+    pub(crate) served: u64,
 }
 
 /// The looks in a row.
@@ -77,11 +81,13 @@ impl AutoScale {
 impl Machine {
     /// Is there somebody who wants to know the load?
     pub(crate) fn scales_itself(&self) -> bool {
-        self.phase == Phase::Running && self.release.spec.range.is_some()
+        let awake = self.phase == Phase::Running && !self.sleep.is_asleep();
+        awake && self.release.spec.range.is_some()
     }
 
     /// New figures.
-    pub(super) fn load_seen(&mut self, load: Load, actions: &mut Vec<Action>) {
+    pub(super) fn load_seen(&mut self, load: Load, now_ms: u64, actions: &mut Vec<Action>) {
+        self.idleness_seen(load, now_ms, actions);
         let Some(range) = self.release.spec.range else { return };
         // Those that are asked for and not ready yet are the answer to what is seen now.
         let settled = self.slots.iter().all(|slot| !slot.is_wanted() || slot.is_ready());
@@ -108,7 +114,7 @@ mod tests {
     const RANGE: WorkerRange = WorkerRange { min: 1, max: 8 };
 
     fn load(utilisation: u32, queued: u32) -> Load {
-        Load { utilisation: Some(utilisation), queued, in_flight: 1 }
+        Load { utilisation: Some(utilisation), queued, in_flight: 1, ..Load::default() }
     }
 
     /// The first answer and the look that gave it.
@@ -131,7 +137,7 @@ mod tests {
         assert_eq!(first(load(100, 0), 3), Some((60, 2)));
         assert_eq!(first(load(260, 0), 2), None, "one alone would be busy for 520");
         assert_eq!(first(load(0, 0), 1), None);
-        let idle = Load { utilisation: None, queued: 0, in_flight: 0 };
+        let idle = Load::default();
         assert_eq!(first(idle, 2), Some((60, 1)));
         assert_eq!(first(Load { in_flight: 3, ..idle }, 2), None, "nobody knows how busy they are");
     }

@@ -38,6 +38,7 @@ mod reload;
 mod report;
 mod retired;
 mod scale;
+mod sleep;
 mod slot;
 mod start;
 mod stop;
@@ -68,6 +69,7 @@ use proxy::{Proxy, ProxyState};
 use recycle::Replacement;
 use reload::{Roll, Wish};
 use retired::Retired;
+use sleep::Sleep;
 use slot::{Place, Slot};
 use upgrade::Upgrade;
 
@@ -157,6 +159,7 @@ pub(crate) struct Machine {
     /// How many slots there shall be.
     workers_wanted: u32,
     auto_scale: AutoScale,
+    sleep: Sleep,
     /// Drains so far.
     drains: u32,
     /// Who waits until they are all ready.
@@ -184,8 +187,9 @@ pub(crate) struct Machine {
 impl Machine {
     /// A machine that waits for [`Event::Started`].
     pub(crate) fn new(settings: Settings, release: Rc<Release>) -> Self {
+        let sleep = Sleep::new(release.spec.sleep);
         let slots = (0..settings.workers)
-            .map(|number| Slot::new(number, settings.core(number as usize)))
+            .map(|number| Slot::new(number, settings.core(number as usize), sleep.is_asleep()))
             .collect();
         Self {
             phase: Phase::Starting,
@@ -202,6 +206,7 @@ impl Machine {
             previous: None,
             workers_wanted: settings.workers,
             auto_scale: AutoScale::default(),
+            sleep,
             drains: 0,
             scale_tickets: Vec::new(),
             roll: None,
@@ -274,7 +279,7 @@ impl Machine {
             Event::Answered { worker, answer } => {
                 self.health_answered(worker, answer, now_ms, actions);
             }
-            Event::LoadSeen(load) => self.load_seen(load, actions),
+            Event::LoadSeen(load) => self.load_seen(load, now_ms, actions),
             Event::Measured { worker, figures } => self.measured(worker, figures, actions),
             Event::ReleaseRead(read) => self.release_read(read, now_ms, actions),
             Event::Tick => {}
@@ -285,6 +290,7 @@ impl Machine {
         self.check_retired_deadlines(now_ms, actions);
         self.check_stop_deadlines(now_ms, actions);
         self.advance_roll(now_ms, actions);
+        self.advance_sleep(now_ms, actions);
         self.advance_scale(now_ms, actions);
         self.advance_recycling(now_ms, actions);
         self.advance_upgrade(now_ms, actions);
@@ -304,8 +310,9 @@ impl Machine {
         let roll = self.roll.as_ref().and_then(Roll::deadline_ms);
         let replacement = self.replacement.as_ref().and_then(Replacement::deadline_ms);
         let upgrade = self.upgrade.as_ref().and_then(Upgrade::deadline_ms);
-        let others =
-            [phase, roll, replacement, upgrade, self.proxy.deadline_ms(), self.next_worn_ms()];
+        let sleep = self.sleep.deadline_ms().filter(|_| self.ending.is_none());
+        let proxy = self.proxy.deadline_ms();
+        let others = [phase, roll, replacement, upgrade, proxy, sleep, self.next_worn_ms()];
         let retired = self.retired.iter().filter_map(|retired| retired.deadline_ms());
         slots.chain(retired).chain(others.into_iter().flatten()).min()
     }
@@ -336,6 +343,9 @@ impl Machine {
             _ if self.roll.is_some() => InstanceState::Reloading,
             _ if !self.proxy.is_serving() => InstanceState::Degraded,
             _ if self.slots.iter().any(Slot::keeps_failing) => InstanceState::Degraded,
+            _ if self.sleep.is_waking() => InstanceState::Starting,
+            _ if self.sleep.has_failed() => InstanceState::Degraded,
+            _ if !self.sleep.is_awake() => InstanceState::Asleep,
             _ => InstanceState::Running,
         }
     }
@@ -362,6 +372,11 @@ impl Machine {
         self.started_ms = now_ms;
         // The proxy first: workers connect to it while they start.
         actions.push(Action::SpawnProxy);
+        if self.sleep.is_asleep() {
+            let text = format!("{} sleeps: the first request starts it", self.settings.app);
+            actions.push(Action::Log(Level::Info, text));
+            return;
+        }
         for index in 0..self.slots.len() {
             self.spawn_worker(index, now_ms, actions);
         }
@@ -381,6 +396,7 @@ impl Machine {
             listeners: self.settings.listeners.clone(),
             shards: self.settings.shards,
             workers: self.settings.workers,
+            asleep: self.sleep.is_asleep(),
             transport,
             io: *io,
             io_reason: io_reason.clone(),

@@ -206,6 +206,7 @@ impl Machine {
             }
             FromProxy::WorkerBack { worker } => self.worker_is_back(worker, actions),
             FromProxy::WorkerServing { worker } => self.worker_serving(worker),
+            FromProxy::WorkerWanted => self.worker_wanted(actions),
             // The event loop keeps these for itself.
             FromProxy::ListenersClosed | FromProxy::Status { .. } => {}
             FromProxy::WorkerDrained { worker, drain } => {

@@ -83,7 +83,7 @@ impl Machine {
     /// Is there a worker with a limit that somebody has to look after?
     pub(crate) fn limits_anything(&self) -> bool {
         let has_memory_limit = || self.watched_memory().next().is_some();
-        self.watches_requests() || self.scales_itself() || has_memory_limit()
+        self.watches_requests() || self.wants_load() || has_memory_limit()
     }
 
     pub(crate) fn watched_memory(&self) -> impl Iterator<Item = Watched> + '_ {
@@ -99,8 +99,14 @@ impl Machine {
         self.slots.iter().flat_map(super::Slot::processes).filter_map(watched)
     }
 
+    /// Is there somebody who wants to know what all workers together are doing?
+    pub(crate) fn wants_load(&self) -> bool {
+        self.scales_itself() || self.watches_idleness()
+    }
+
     pub(crate) fn watches_requests(&self) -> bool {
-        self.phase == Phase::Running && self.release.spec.recycle.requests_max.is_some()
+        let awake = self.phase == Phase::Running && !self.sleep.is_asleep();
+        awake && self.release.spec.recycle.requests_max.is_some()
     }
 
     /// New figures of a worker.

@@ -160,7 +160,8 @@ impl Machine {
     /// A wish is begun when the instance serves and no other one is under way.
     fn begin_wish(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let waits = self.roll.is_some() || self.reading.is_some() || self.upgrade.is_some();
-        if self.phase != Phase::Running || waits || self.needs_its_workers() {
+        let waits = waits || self.sleep.is_dozing() || self.needs_its_workers();
+        if self.phase != Phase::Running || waits {
             return;
         }
         let Some(wish) = self.wish.take() else { return };
@@ -223,6 +224,7 @@ impl Machine {
         );
         actions.push(Action::Log(Level::Info, text));
         self.drop_replacement(now_ms, actions);
+        self.reload_wakes();
         self.roll = Some(Roll {
             release,
             stage: Stage::Starting,

@@ -59,9 +59,11 @@ impl Machine {
 
     /// Makes the slots as many as are wanted; called after each event. A change of release comes first: it counts on its slots.
     pub(super) fn advance_scale(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if self.ending.is_some() || self.phase != Phase::Running || self.roll.is_some() {
+        let waits = self.roll.is_some() || self.sleep.is_dozing();
+        if self.ending.is_some() || self.phase != Phase::Running || waits {
             return;
         }
+        let asleep = self.sleep.is_asleep();
         let wanted = self.workers_wanted as usize;
         for index in wanted..self.slots.len() {
             self.close_slot(index, now_ms, actions);
@@ -71,16 +73,24 @@ impl Machine {
         }
         for index in 0..wanted {
             if index == self.slots.len() {
-                self.slots.push(Slot::new(index as u32, self.settings.core(index)));
+                self.slots.push(Slot::new(index as u32, self.settings.core(index), asleep));
             }
             let slot = &mut self.slots[index];
-            if matches!(slot.state, SlotState::Empty | SlotState::Stopped) {
-                slot.failures = 0;
-                self.spawn_worker(index, now_ms, actions);
+            match slot.state {
+                SlotState::Live(_) | SlotState::Backoff { .. } => {}
+                SlotState::Empty | SlotState::Asleep | SlotState::Stopped if asleep => {
+                    slot.state = SlotState::Asleep;
+                }
+                SlotState::Empty | SlotState::Asleep | SlotState::Stopped => {
+                    slot.failures = 0;
+                    self.spawn_worker(index, now_ms, actions);
+                }
             }
         }
-        if !self.scale_tickets.is_empty() && self.slots[..wanted].iter().all(Slot::is_ready) {
-            let answer = CommandAnswer::Scaled { workers: self.workers_wanted };
+        // Those that sleep are as many as they shall be when somebody wants them.
+        let are_there = asleep || self.slots[..wanted].iter().all(Slot::is_ready);
+        if !self.scale_tickets.is_empty() && are_there {
+            let answer = CommandAnswer::Scaled { workers: self.workers_wanted, asleep };
             let tickets = std::mem::take(&mut self.scale_tickets);
             actions
                 .extend(tickets.into_iter().map(|ticket| Action::Answer(ticket, answer.clone())));

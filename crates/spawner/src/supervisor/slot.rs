@@ -44,6 +44,8 @@ pub(super) enum SlotState {
     },
     /// Has a process.
     Live(Box<Process>),
+    /// Has no process until somebody wants one.
+    Asleep,
     /// Gets no process any more.
     Stopped,
 }
@@ -60,11 +62,11 @@ pub(super) enum Place {
 }
 
 impl Slot {
-    pub(super) fn new(number: u32, core: Option<u32>) -> Self {
+    pub(super) fn new(number: u32, core: Option<u32>, asleep: bool) -> Self {
         Self {
             number,
             core,
-            state: SlotState::Empty,
+            state: if asleep { SlotState::Asleep } else { SlotState::Empty },
             next: None,
             leaving: Vec::new(),
             restarts: 0,
@@ -79,7 +81,10 @@ impl Slot {
     pub(super) fn current(&self) -> Option<&Process> {
         match &self.state {
             SlotState::Live(process) => Some(process),
-            SlotState::Empty | SlotState::Backoff { .. } | SlotState::Stopped => None,
+            SlotState::Empty
+            | SlotState::Backoff { .. }
+            | SlotState::Asleep
+            | SlotState::Stopped => None,
         }
     }
 
@@ -91,7 +96,10 @@ impl Slot {
     pub(super) fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
         let current = match &mut self.state {
             SlotState::Live(process) => Some(&mut **process),
-            SlotState::Empty | SlotState::Backoff { .. } | SlotState::Stopped => None,
+            SlotState::Empty
+            | SlotState::Backoff { .. }
+            | SlotState::Asleep
+            | SlotState::Stopped => None,
         };
         current.into_iter().chain(self.next.as_deref_mut()).chain(&mut self.leaving)
     }
@@ -144,7 +152,8 @@ impl Slot {
 
     /// No process, and none will come.
     pub(super) fn is_stopped(&self) -> bool {
-        let has_none = matches!(self.state, SlotState::Empty | SlotState::Stopped);
+        let has_none =
+            matches!(self.state, SlotState::Empty | SlotState::Asleep | SlotState::Stopped);
         has_none && self.next.is_none() && self.leaving.is_empty()
     }
 
@@ -160,7 +169,7 @@ impl Slot {
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         let start = match self.state {
             SlotState::Backoff { until_ms } => Some(until_ms),
-            SlotState::Empty | SlotState::Live(_) | SlotState::Stopped => None,
+            SlotState::Empty | SlotState::Live(_) | SlotState::Asleep | SlotState::Stopped => None,
         };
         self.processes().filter_map(Process::deadline_ms).chain(start).min()
     }
@@ -178,6 +187,7 @@ impl Slot {
             SlotState::Live(_) => return lines,
             SlotState::Stopped if !lines.is_empty() => return lines,
             SlotState::Backoff { .. } => WorkerState::Backoff,
+            SlotState::Asleep => WorkerState::Asleep,
             SlotState::Empty | SlotState::Stopped => WorkerState::Stopped,
         };
         let empty = WorkerStatus {

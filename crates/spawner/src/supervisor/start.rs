@@ -140,6 +140,12 @@ impl Machine {
         if self.ending.is_some() {
             return;
         }
+        if self.gives_up(true) {
+            let problem = self.problem_of(&process, now_ms);
+            let failure = self.start_failure(index, process, why, Vec::new());
+            self.wake_failed(index, failure, problem, now_ms, actions);
+            return;
+        }
         let waited_ms = now_ms.saturating_sub(self.started_ms);
         let in_time = waited_ms < u64::from(self.settings.start_ms_max);
         if self.phase == Phase::Starting && !(retry && in_time) {

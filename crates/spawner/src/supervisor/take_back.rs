@@ -172,7 +172,7 @@ impl Machine {
     }
 
     /// A worker on standby takes requests again.
-    fn call_back(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
+    pub(super) fn call_back(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
         if let Some(process) = self.process_mut(worker) {
             process.phase = ProcessPhase::Ready;
             process.drained = false;

@@ -6,17 +6,20 @@ use hostler_protocol::control::{
 
 use super::release::Kind;
 use super::*;
-use crate::config::{AppSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec};
+use crate::config::{AppSpec, Launch, ReadySpec, RecycleSpec, ReloadSpec, SleepSpec};
 
 mod adopt;
 mod commands;
 mod hang;
 mod health;
 mod lives;
+mod naps;
 mod recycle;
 mod reload;
 mod rig;
 mod scale;
+mod sleep;
+mod sleep_changes;
 mod upgrade;
 
 use rig::{Bench, first_release, settings, signals, spawned, spec, worker};

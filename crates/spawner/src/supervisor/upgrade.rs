@@ -178,6 +178,8 @@ impl Machine {
             Some("a reload is under way")
         } else if self.replacement.is_some() {
             Some("a worker is being replaced")
+        } else if self.sleep.is_dozing() {
+            Some("the app falls asleep")
         } else if !self.proxy.is_serving() {
             Some("the proxy is being started again")
         } else if self.retired.len() >= RETIRED_MAX {
@@ -238,6 +240,8 @@ impl Machine {
             }
             FromProxy::Failed { why } => self.give_up(format!("its proxy failed: {why}"), actions),
             FromProxy::WorkerServing { worker } => upgrade.reached.push(worker),
+            // It accepts clients already, and the app sleeps.
+            FromProxy::WorkerWanted => self.worker_wanted(actions),
             // It has no clients yet.
             _ => {}
         }
@@ -353,6 +357,12 @@ impl Machine {
                 actions.push(kill());
             }
         }
+    }
+
+    /// Tells those proxies that get new clients.
+    pub(super) fn tell_serving(&self, message: ToProxy, actions: &mut Vec<Action>) {
+        self.tell_successor(&message, actions);
+        self.tell_proxy(message, actions);
     }
 
     /// Sends a message to the new program's proxy, if there is one that knows of workers.

@@ -157,9 +157,7 @@ impl Machine {
         };
         process.announced = true;
         if let Some(address) = process.address(number, core, settings) {
-            let ready = ToProxy::WorkerReady(address);
-            self.tell_successor(&ready, actions);
-            self.tell_proxy(ready, actions);
+            self.tell_serving(ToProxy::WorkerReady(address), actions);
         }
     }
 
@@ -203,6 +201,11 @@ impl Machine {
             Place::Next if self.ending.is_none() => {
                 let failure = self.failure_of(index, *process, death);
                 self.next_failed(index, failure, now_ms, actions);
+            }
+            Place::Current if self.gives_up(never_ready) => {
+                let problem = self.problem_of(&process, now_ms);
+                let failure = self.wake_failure(index, *process, death);
+                self.wake_failed(index, failure, problem, now_ms, actions);
             }
             Place::Current => self.current_died(index, *process, &death, now_ms, actions),
             Place::Next | Place::Leaving => {

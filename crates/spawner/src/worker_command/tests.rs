@@ -1,7 +1,7 @@
 //! Command lines and environments, as documented.
 
 use super::*;
-use crate::config::{ReadySpec, RecycleSpec, ReloadSpec};
+use crate::config::{ReadySpec, RecycleSpec, ReloadSpec, SleepSpec};
 
 fn app(launch: Launch) -> AppSpec {
     AppSpec {
@@ -10,6 +10,7 @@ fn app(launch: Launch) -> AppSpec {
         hang: None,
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),
+        sleep: SleepSpec::default(),
         name: "web".into(),
         launch,
         cwd: "/srv".into(),

@@ -62,6 +62,9 @@ pub(crate) fn main(scenario: &str) {
             ToProxy::WorkerResume { worker } => println!("proxy: worker {} is back", worker.0),
             // Upgrades are tested end to end.
             ToProxy::MoveWorkers { .. } | ToProxy::Retire { .. } => {}
+            ToProxy::Asleep | ToProxy::WorkersStarting | ToProxy::StartFailed { .. } => {
+                println!("proxy: nobody waits here");
+            }
             ToProxy::CloseUpgraded { worker, .. } => {
                 println!("proxy: upgraded of {}", worker.0);
             }

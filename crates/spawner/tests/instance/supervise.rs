@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use hostler_protocol::control::{IoChoice, ProxySetup, Transport, Typed};
 use hostler_spawner::{
-    AppSpec, ExitReason, Launch, Notice, ReadySpec, RecycleSpec, ReloadSpec, SupervisorConfig,
+    AppSpec, ExitReason, Launch, Notice, ReadySpec, RecycleSpec, ReloadSpec, SleepSpec,
+    SupervisorConfig,
 };
 use serde_json::Value;
 
@@ -69,6 +70,7 @@ fn config(given: &Value) -> SupervisorConfig {
             hang: None,
             reload: ReloadSpec::default(),
             recycle: RecycleSpec::default(),
+            sleep: SleepSpec::default(),
         },
         listeners: vec![listen.parse().expect("an address")],
         proxy: proxy_setup(shards),
@@ -96,6 +98,7 @@ fn proxy_setup(shards: u32) -> ProxySetup {
         worker_requests_max: Some(10),
         queue_requests_max: 10,
         queue_ms_max: 1_000,
+        start_ms_max: 60_000,
         head_ms_max: 1_000,
         idle_ms_max: 1_000,
         client_silence_ms_max: 1_000,

@@ -1,6 +1,6 @@
 //! Random lives: a world of processes that do what the dice say, and what must hold whatever they do.
 
-use hostler_protocol::control::ProgramFacts;
+use hostler_protocol::control::{InstanceState, ProgramFacts};
 
 use super::*;
 use crate::outcome::Ticket;
@@ -11,10 +11,10 @@ mod others;
 const BESIDE_MAX: usize = 12;
 
 /// A small reproducible source of chance.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -31,6 +31,13 @@ fn worn_spec(kind: Kind) -> AppSpec {
         requests_max: None,
     };
     AppSpec { recycle, ..spec(kind) }
+}
+
+/// The same, and some of them sleep.
+fn tired_spec(kind: Kind, dice: &mut Dice) -> AppSpec {
+    let idle_ms_max = (dice.roll(2) == 0).then_some(4_000);
+    let sleep = SleepSpec { lazy: dice.roll(2) == 0, idle_ms_max };
+    AppSpec { sleep, ..worn_spec(kind) }
 }
 
 /// A world of processes that do what the dice say.
@@ -68,7 +75,11 @@ impl World {
             _ => {}
         }
         let mut actions = Vec::new();
+        let sleeps = self.machine.state() == InstanceState::Asleep;
+        let is_asleep_tick =
+            sleeps && self.machine.sleep.is_asleep() && matches!(event, Event::Tick);
         self.machine.step(event, self.now_ms, &mut actions);
+        assert!(!is_asleep_tick || spawned(&actions).is_empty(), "nobody has asked for a worker");
         for action in actions {
             self.act(action);
         }
@@ -124,7 +135,7 @@ impl World {
             Action::ReadRelease => {
                 let read = match self.dice.roll(4) {
                     0 => Err("hostler.toml:3: nonsense".to_owned()),
-                    _ => Ok(Box::new(worn_spec(self.kind))),
+                    _ => Ok(Box::new(tired_spec(self.kind, &mut self.dice))),
                 };
                 self.soon(1, Event::ReleaseRead(read));
             }
@@ -171,7 +182,7 @@ impl World {
     fn chance(&mut self) -> Option<Event> {
         let picked = self.dice.roll(self.workers.len().max(1) as u64);
         let worker = self.workers.get(usize::try_from(picked).ok()?).map(|entry| entry.1);
-        match self.dice.roll(14) {
+        match self.dice.roll(16) {
             0 => Some(Event::WorkerExited { worker: worker?, death: Death::default() }),
             1 => Some(Event::ProxyMessage(FromProxy::WorkerServing { worker: worker? })),
             2..=4 => {
@@ -208,9 +219,14 @@ impl World {
                 let report = Report::Preload { node: "22".into(), pid: Some(77) };
                 Some(Event::Report { worker: worker?, report })
             }
-            12 if self.dice.roll(3) == 0 => Some(self.upgrade()),
-            13 if self.dice.roll(10) == 0 => self.another_supervisor(),
-            13 => self.successor_chance(),
+            12 if self.proxy_lives => Some(Event::ProxyMessage(FromProxy::WorkerWanted)),
+            13 => {
+                let served = self.dice.roll(20) / 19;
+                Some(Event::LoadSeen(Load { served, ..Load::default() }))
+            }
+            14 if self.dice.roll(3) == 0 => Some(self.upgrade()),
+            15 if self.dice.roll(10) == 0 => self.another_supervisor(),
+            15 => self.successor_chance(),
             11 if self.kind == Kind::Command => Some(Event::AppEnded { worker: worker? }),
             _ => None,
         }
@@ -265,13 +281,15 @@ impl World {
 fn random_lives_keep_the_invariants_and_always_end() {
     for seed in 1..=4_000_u64 {
         let kind = if seed % 2 == 0 { Kind::Command } else { Kind::Script };
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let spec = if seed % 3 == 0 { worn_spec(kind) } else { tired_spec(kind, &mut dice) };
         let mut world = World {
             machine: Machine::new(
                 settings(u32::try_from(1 + seed % 4).expect("small")),
-                Rc::new(Release { generation: 1, spec: worn_spec(kind) }),
+                Rc::new(Release { generation: 1, spec }),
             ),
             kind,
-            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            dice,
             now_ms: 0,
             workers: Vec::new(),
             tickets: Vec::new(),

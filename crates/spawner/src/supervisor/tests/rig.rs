@@ -40,6 +40,7 @@ pub(super) fn spec(kind: Kind) -> AppSpec {
         hang: None,
         reload: ReloadSpec::default(),
         recycle: RecycleSpec::default(),
+        sleep: SleepSpec::default(),
     }
 }
 
@@ -66,12 +67,18 @@ impl Bench {
         bench
     }
 
-    /// The same with an app of its own, and no worker ready.
-    pub(super) fn of(spec: AppSpec, workers: u32) -> Self {
+    /// The same with an app of its own.
+    pub(super) fn new_of(spec: AppSpec, workers: u32) -> Self {
         let release = Rc::new(Release { generation: 1, spec });
         let machine = Machine::new(settings(workers), release);
         let mut bench = Self { machine, now_ms: 1_000, last: Vec::new() };
         bench.send(Event::Started);
+        bench
+    }
+
+    /// The same, where the proxy serves and no worker is ready.
+    pub(super) fn of(spec: AppSpec, workers: u32) -> Self {
+        let mut bench = Self::new_of(spec, workers);
         bench.send(Event::ProxySpawned { pid: 100 });
         bench.serving();
         bench

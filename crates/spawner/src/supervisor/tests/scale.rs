@@ -21,7 +21,7 @@ fn more_workers_are_answered_when_they_are_ready() {
     assert_eq!(bench.verdict(7), None);
     bench.ready(2);
     bench.is_ready(3);
-    assert_eq!(bench.verdict(7), Some(&CommandAnswer::Scaled { workers: 3 }));
+    assert_eq!(bench.verdict(7), Some(&CommandAnswer::Scaled { workers: 3, asleep: false }));
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn fewer_workers_drain_and_their_slots_are_forgotten() {
     let mut bench = Bench::running(3);
     bench.scale(7, Scale::To(1));
     assert_eq!(drained(&bench.told()), [2, 3]);
-    assert_eq!(bench.verdict(7), Some(&CommandAnswer::Scaled { workers: 1 }));
+    assert_eq!(bench.verdict(7), Some(&CommandAnswer::Scaled { workers: 1, asleep: false }));
     assert_eq!(signals(&bench.last), []);
     bench.is_drained(3);
     assert_eq!(signals(&bench.last), [(worker(3), StopSignal::Term)]);
