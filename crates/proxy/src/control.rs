@@ -13,7 +13,6 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hostler_driver::Waker;
 use hostler_protocol::control::{
     FromProxy, IoChoice, LineBuffer, ProgramFacts, ProxyStatus, ToProxy, WorkerAddress, WorkerId,
@@ -21,10 +20,10 @@ use hostler_protocol::control::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agreement::Agreement;
-use crate::log_file::LogFile;
+use crate::log_file::write_lines;
 use crate::news::{News, ShardNews};
 use crate::shard::{ShardCommand, ShardEvent};
 use crate::stats::WorkerGauge;
@@ -137,7 +136,7 @@ impl Control {
         lines: LineBuffer,
         news: News,
     ) -> std::io::Result<ControlEnd> {
-        let log = write_log(self.log.take(), self.io, news.log);
+        let log = write_lines(self.log.take(), self.io, news.log);
         let serve = self.serve(stream, lines, news.events);
         tokio::pin!(log, serve);
         let mut log_ended = false;
@@ -389,22 +388,5 @@ async fn read_some(stream: &mut Option<UnixStream>, bytes: &mut [u8]) -> std::io
     match stream {
         Some(stream) => stream.read(bytes).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Writes lines until all shards have ended. After an error (disk full) lines are thrown away, not requests.
-async fn write_log(file: Option<File>, io: IoChoice, mut lines: Receiver<Bytes>) {
-    let mut file = file.map(|file| LogFile::new(file, io));
-    let mut broken = false;
-    while let Some(batch) = lines.recv().await {
-        let Some(file) = &mut file else { continue };
-        match file.write(batch).await {
-            Ok(()) => broken = false,
-            Err(error) if !broken => {
-                broken = true;
-                tracing::error!(%error, "access log cannot be written; lines are lost");
-            }
-            Err(_) => {}
-        }
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 use hostler_protocol::control::IoChoice;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::Receiver;
 
 /// Opens the file for appending, making it if needed; `-` is standard output.
 ///
@@ -58,6 +59,23 @@ impl LogFile {
                 file.write_all(&lines).await?;
                 file.flush().await
             }
+        }
+    }
+}
+
+/// Writes lines until all shards have ended. After an error (disk full) lines are thrown away, not requests.
+pub async fn write_lines(file: Option<File>, io: IoChoice, mut lines: Receiver<Bytes>) {
+    let mut file = file.map(|file| LogFile::new(file, io));
+    let mut broken = false;
+    while let Some(batch) = lines.recv().await {
+        let Some(file) = &mut file else { continue };
+        match file.write(batch).await {
+            Ok(()) => broken = false,
+            Err(error) if !broken => {
+                broken = true;
+                tracing::error!(%error, "access log cannot be written; lines are lost");
+            }
+            Err(_) => {}
         }
     }
 }

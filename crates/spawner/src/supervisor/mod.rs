@@ -31,6 +31,7 @@ mod hang;
 mod health;
 mod leave;
 mod process;
+mod proxies;
 mod proxy;
 mod recycle;
 mod release;

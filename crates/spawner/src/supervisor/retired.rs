@@ -19,7 +19,7 @@ pub(super) const RETIRED_MAX: usize = 3;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Retired {
     /// Counts from 1 within the instance.
-    number: u32,
+    pub(super) number: u32,
     /// Until then clients that were idle may send another request.
     /// None behind that.
     idle_until_ms: Option<u64>,
@@ -146,15 +146,6 @@ impl Machine {
             retired.killed = true;
             actions.push(kill(retired.number));
         }
-    }
-
-    /// Tells every proxy what has become of a worker.
-    pub(super) fn tell_proxies(&self, message: ToProxy, actions: &mut Vec<Action>) {
-        for retired in &self.retired {
-            actions.push(Action::TellRetired(retired.number, message.clone()));
-        }
-        self.tell_successor(&message, actions);
-        self.tell_proxy(message, actions);
     }
 
     /// Who may have requests of a worker in flight, beside the proxy that serves.

@@ -15,14 +15,11 @@
 
 use std::path::PathBuf;
 
-use hostler_protocol::control::{
-    CommandAnswer, FromProxy, IoChoice, ProgramFacts, ToProxy, WorkerId,
-};
+use hostler_protocol::control::{CommandAnswer, FromProxy, IoChoice, ProgramFacts, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::death::Death;
 use super::event::{Action, Level, SpawnFailure, StopSignal, Target};
-use super::process::{Process, ProcessPhase};
 use super::proxy::{Proxy, START_MS_MAX};
 use super::retired::RETIRED_MAX;
 use super::{Machine, Phase, duration_text, lower};
@@ -50,7 +47,7 @@ pub(super) struct Upgrade {
     /// How its proxy serves.
     io: Option<(IoChoice, String)>,
     /// Workers that its proxy reaches.
-    reached: Vec<WorkerId>,
+    pub(super) reached: Vec<WorkerId>,
 }
 
 /// See the picture above.
@@ -89,7 +86,7 @@ impl Upgrade {
     }
 
     /// Its proxy wants to know of every worker.
-    fn is_told(&self) -> bool {
+    pub(super) fn is_told(&self) -> bool {
         matches!(self.stage, Stage::Moving { .. } | Stage::Trying { .. } | Stage::HandingOver)
     }
 }
@@ -247,28 +244,6 @@ impl Machine {
         }
     }
 
-    /// Those who have been sent away are not among them: what they finish is in the old proxy.
-    fn introduce_to_successor(&mut self, actions: &mut Vec<Action>) {
-        let Self { slots, settings, .. } = self;
-        for slot in slots {
-            for process in slot.processes().filter(|process| moves(process)) {
-                if let Some(address) = process.address(slot.number, slot.core, settings) {
-                    actions.push(Action::TellSuccessor(ToProxy::WorkerReady(address)));
-                }
-            }
-        }
-    }
-
-    /// A worker that the new program's proxy does not reach yet.
-    fn left_behind(&self) -> Option<String> {
-        let upgrade = self.upgrade.as_ref()?;
-        let missing = |process: &Process| {
-            moves(process) && process.serving && !upgrade.reached.contains(&process.worker)
-        };
-        let index = self.slots.iter().position(|slot| slot.processes().any(missing))?;
-        Some(self.worker_name(index))
-    }
-
     fn try_program(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         if let Some(upgrade) = &mut self.upgrade {
             upgrade.stage = Stage::Trying { until_ms: now_ms + TRY_MS_MAX };
@@ -358,25 +333,6 @@ impl Machine {
             }
         }
     }
-
-    /// Tells those proxies that get new clients.
-    pub(super) fn tell_serving(&self, message: ToProxy, actions: &mut Vec<Action>) {
-        self.tell_successor(&message, actions);
-        self.tell_proxy(message, actions);
-    }
-
-    /// Sends a message to the new program's proxy, if there is one that knows of workers.
-    pub(super) fn tell_successor(&self, message: &ToProxy, actions: &mut Vec<Action>) {
-        if self.upgrade.as_ref().is_some_and(Upgrade::is_told) {
-            actions.push(Action::TellSuccessor(message.clone()));
-        }
-    }
-}
-
-/// It takes requests, or may be asked to.
-fn moves(process: &Process) -> bool {
-    let may_serve = matches!(process.phase, ProcessPhase::Ready | ProcessPhase::Standby);
-    process.announced && may_serve && process.can_serve()
 }
 
 /// Why a program cannot go on with what this one has.

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hostler_protocol::control::ToProxy;
+use hostler_protocol::control::{ProgramFacts, ToProxy};
 
 use super::lives::Dice;
-use hostler_protocol::control::ProgramFacts;
-
 use super::*;
 
 const IDLE_MS: u32 = 3_000;
