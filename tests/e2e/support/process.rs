@@ -32,9 +32,14 @@ pub(crate) fn memory_kib(pid: u32, key: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
-/// Number of open descriptors.
+/// Number of open descriptors, without pipes: a proxy keeps those of the workers, and their number changes.
 pub(crate) fn fd_count(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0)
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let is_pipe = |path: &std::path::Path| {
+        let link = fs::read_link(path).unwrap_or_default();
+        link.to_string_lossy().starts_with("pipe:")
+    };
+    entries.filter(|entry| !is_pipe(&entry.path())).count()
 }
 
 /// Sends a signal to one process; a process that is already gone is not an error.
