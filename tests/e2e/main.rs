@@ -31,6 +31,7 @@ mod serve;
 mod shutdown;
 mod start_failures;
 mod status;
+mod sticky;
 mod websocket;
 mod worker_death;
 mod worker_reports;

@@ -17,7 +17,8 @@
 //! 8. [`access_log`]: one line per request
 //! 9. [`process`], [`control`], [`agreement`]: the process around the shards and its conversation with the supervisor
 //! 10. [`settings`], [`app_settings`]: limits and time-outs, the operator's and the app's
-//! 11. [`exec_proxy`]: the one shard inside `hostler exec`
+//! 11. [`sticky`]: requests that belong to a worker
+//! 12. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
 
 pub mod accept;
@@ -37,6 +38,7 @@ pub mod respond;
 pub mod settings;
 pub mod shard;
 pub mod stats;
+pub mod sticky;
 pub mod timers;
 pub mod worker;
 

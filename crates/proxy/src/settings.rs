@@ -2,9 +2,13 @@
 //!
 //! Owns: limits and time-outs as the stages use them. Must never know: where they were typed.
 
+use std::sync::Arc;
+
 use hostler_driver::{DriverConfig, PoolSize, PoolSizes};
 use hostler_protocol::control::{ProxySetup, Typed};
 use hostler_protocol::http1::{HEAD_BYTES_CAP, HeadLimits, REQUEST_FIELDS_CAP};
+
+use crate::sticky::Sticky;
 
 /// An address the proxy listens on, as apps and headers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub struct Settings {
     pub client_error: bool,
     /// Requests of one client connection, counted by the worker: all of them go to the same one.
     pub requests_per_connection_max: Option<u64>,
+    /// Requests that belong together go to one worker. Shared by all shards.
+    pub sticky: Option<Arc<Sticky>>,
     /// Which values the operator chose; the app changes only others ([`with_app`](crate::app_settings::with_app)).
     pub typed: Typed,
     /// Limits of request heads.
@@ -133,6 +139,10 @@ impl Settings {
             announces_idle: false,
             client_error: false,
             requests_per_connection_max: None,
+            sticky: setup.sticky.as_ref().map(|sticky| {
+                let clients = setup.conns_max.saturating_mul(setup.shards);
+                Arc::new(Sticky::new(sticky, clients))
+            }),
             typed: setup.typed,
             head_limits,
             response_limits: HeadLimits::RESPONSE,
@@ -173,6 +183,7 @@ impl Settings {
             announces_idle: false,
             client_error: false,
             requests_per_connection_max: None,
+            sticky: None,
             typed: Typed::default(),
             head_limits,
             response_limits: HeadLimits::RESPONSE,

@@ -18,7 +18,7 @@ pub(crate) use super::kinds::{
     Word, names,
 };
 use super::typed::{Many, OneOrMany, Typed};
-use crate::args::{IoArg, LogFormat, TransportArg};
+use crate::args::{IoArg, LogFormat, StickyArg, TransportArg};
 use crate::settings::{
     CONNS_MAX_LEAST, CONNS_MAX_MOST, COUNT_MOST, REQUESTS_MOST, SHARDS_MAX, WORKERS_MAX,
 };
@@ -76,6 +76,8 @@ pub(crate) struct AppKeys {
     pub(crate) workers: Option<Typed<CountOrRange<1, WORKERS_MAX>>>,
     pub(crate) transport: Option<Typed<Choice<TransportArg>>>,
     pub(crate) ready: Option<Typed<ListenOrPath>>,
+    pub(crate) sticky: Option<Typed<Choice<StickyArg>>>,
+    pub(crate) sticky_cookie: Option<Typed<Name>>,
     pub(crate) max_surge: Option<Typed<CountOrAll<1, WORKERS_MAX>>>,
     pub(crate) probation: Option<Typed<Duration>>,
     pub(crate) drain_timeout: Option<Typed<Duration>>,

@@ -9,7 +9,7 @@ use hostler_protocol::control::IoChoice;
 use hostler_spawner::ReadySpec;
 
 use super::{Settings, Source};
-use crate::args::LogFormat;
+use crate::args::{LogFormat, StickyArg};
 use crate::run::transport_name;
 use crate::units::{show_duration_ms, show_size_bytes};
 
@@ -153,7 +153,7 @@ fn server_rows(settings: &Settings) -> Vec<Row> {
 #[rustfmt::skip]
 fn app_rows(settings: &Settings) -> Vec<Row> {
     let row = |key: &str, value, source: &Source| Row::new(Section::App, key, value, source);
-    let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, .. } = settings;
+    let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, routing, .. } = settings;
     let ready_text = match &ready.value { ReadySpec::Listen => "listen", ReadySpec::Message => "message", ReadySpec::Answers(path) => path };
     let or_none = |value: Option<Value>| value.unwrap_or_else(|| Value::Text("none".to_owned()));
     let worker_count = match settings.worker_range {
@@ -181,6 +181,8 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
         row("workers", worker_count, &workers.source),
         row("transport", Value::Text(transport_name(transport.value).to_owned()), &transport.source),
         row("ready", Value::Text(ready_text.to_owned()), &ready.source),
+        row("sticky", Value::Text(sticky_word(routing.sticky.value).to_owned()), &routing.sticky.source),
+        row("sticky_cookie", Value::Text(routing.sticky_cookie.value.clone()), &routing.sticky_cookie.source),
         row("max_surge", surge, &surge_max.source),
         row("probation", Value::ms(times.probation_ms.value), &times.probation_ms.source),
         row("drain_timeout", Value::ms(times.drain_ms_max.value), &times.drain_ms_max.source),
@@ -208,6 +210,16 @@ fn io_word(io: IoChoice) -> &'static str {
         IoChoice::Auto => "auto",
         IoChoice::Uring => "uring",
         IoChoice::Epoll => "epoll",
+    }
+}
+
+/// Stickiness as it is typed.
+fn sticky_word(sticky: StickyArg) -> &'static str {
+    match sticky {
+        StickyArg::Off => "off",
+        StickyArg::Cookie => "cookie",
+        StickyArg::SocketIo => "socket.io",
+        StickyArg::Both => "both",
     }
 }
 

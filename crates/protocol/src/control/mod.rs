@@ -11,7 +11,7 @@ mod status;
 
 pub use command::{CommandAnswer, CommandRequest, EventLevel, EventLine};
 pub use lines::{LineBuffer, LineError, encode_line};
-pub use proxy::{FromProxy, PlainAddress, ProxySetup, ToProxy, Typed, WorkerAddress};
+pub use proxy::{FromProxy, PlainAddress, ProxySetup, Sticky, ToProxy, Typed, WorkerAddress};
 pub use status::{
     AppLimits, InstanceState, InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus,
     WorkerLoad, WorkerState, WorkerStatus,

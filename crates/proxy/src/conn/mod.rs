@@ -36,6 +36,7 @@ mod relay_request;
 mod relay_response;
 mod sent;
 mod state;
+mod sticky;
 mod tunnel;
 mod unchunk;
 mod worker_end;
@@ -65,6 +66,7 @@ use crate::dispatch::limit::Began;
 use crate::request_id::RequestIds;
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::sticky::Route;
 
 /// What a step may look at and write to besides the connection itself.
 pub struct Context<'a> {
@@ -131,6 +133,8 @@ pub struct Conn {
     pub requests: u64,
     /// The worker that had the last of them, by the supervisor's number.
     pub last_worker: Option<u32>,
+    /// What its request says about its worker, in a sticky app; stale in others.
+    pub route: Route,
     /// Output to the client.
     pub outbox: Outbox,
     /// How the two directions of its tunnel stand; the shard's.
@@ -150,6 +154,8 @@ pub struct Conn {
     gather: Option<Box<Gather>>,
     /// A response head that came in pieces.
     response_gather: Option<Vec<u8>>,
+    /// The beginning of an answer that may name a session.
+    handshake: sticky::Handshake,
     trailers: Option<Vec<u8>>,
     /// Start of the phase or last progress within it, milliseconds.
     mark_ms: u64,
@@ -229,6 +235,7 @@ impl Conn {
             broken: "",
             requests: 0,
             last_worker: None,
+            route: Route::default(),
             outbox: Outbox::default(),
             tunnel: TunnelFlow::default(),
             began: Began::LONG_AGO,
@@ -241,6 +248,7 @@ impl Conn {
             inbox: Inbox::default(),
             gather: None,
             response_gather: None,
+            handshake: None,
             trailers: None,
             mark_ms: now.ms,
             began_ms: now.ms,

@@ -146,12 +146,14 @@ impl<D: Driver> Shard<D> {
             return;
         }
         let plain = address.transport == Transport::Http;
+        let token = self.token_of(&address);
         let index = self.dispatch.add(address, gauge, self.now.ms);
         if plain {
             (self.events)(ShardEvent::WorkerServing { worker: number });
         }
         if let Some(worker) = self.dispatch.get_mut(index) {
             worker.phase = WorkerPhase::Ready;
+            worker.token = token;
         }
         if let Some(channel) = self.channel_of(number) {
             self.attach(channel);

@@ -10,10 +10,14 @@ use hostler_protocol::http1::Parsed;
 use super::Shard;
 use super::links::HEAD_FRAME_EXTRA;
 use crate::conn::{Event, Link, Phase, Refusal};
-use crate::dispatch::Busy;
 use crate::dispatch::limit::Began;
+use crate::dispatch::own::Belongs;
 use crate::dispatch::queue::Place;
+use crate::dispatch::{Busy, Worker};
 use crate::respond::OwnAnswer;
+
+/// Requests in the queue that are passed at one time because they wait for their own worker: each look costs a little.
+const OWN_LOOKS_MAX: usize = 64;
 
 impl<D: Driver> Shard<D> {
     /// Finds a worker for the request of `slot`, or a place in the queue, or refuses it. `fresh`: the head was
@@ -31,8 +35,12 @@ impl<D: Driver> Shard<D> {
             }
             return;
         }
-        if self.dispatch.queue.is_empty() && self.grant(slot, fresh).is_ok() {
-            return;
+        let mut own_is_busy = false;
+        if self.dispatch.queue.is_empty() || self.only_own_wait {
+            match self.grant(slot, fresh) {
+                Ok(()) => return,
+                Err(busy) => own_is_busy = busy == Busy::Own,
+            }
         }
         if self.waits_in_vain() {
             let answer = self.refusal();
@@ -40,7 +48,14 @@ impl<D: Driver> Shard<D> {
             return;
         }
         match self.dispatch.queue.enqueue(slot, self.now.ms) {
-            Place::Waiting => self.pump = true,
+            Place::Waiting => {
+                self.pump = true;
+                self.only_own_wait &= own_is_busy;
+            }
+            // Others may have room.
+            Place::Shed | Place::Full if own_is_busy && self.grant_elsewhere(slot, fresh) => {
+                self.dispatch.queue.leave(slot);
+            }
             // It hears of it in a moment.
             Place::Shed => {}
             Place::Full => {
@@ -92,7 +107,7 @@ impl<D: Driver> Shard<D> {
         // The worker that has counted the requests so far; if it is gone or full, another one counts anew.
         let counts = self.settings.requests_per_connection_max.is_some();
         let wanted = conn.and_then(|conn| conn.last_worker).filter(|_| counts);
-        self.dispatch.choose(self.now.ms, wanted, upgrade, |worker| {
+        let open = |worker: &Worker| {
             if refused {
                 // Only the loader keeps a request that we refused from its app.
                 return worker.address.transport == Transport::Frames;
@@ -105,12 +120,21 @@ impl<D: Driver> Shard<D> {
             channel.is_some_and(|channel| {
                 channel.has_room(self.driver.pool(), head_bytes + HEAD_FRAME_EXTRA)
             })
-        })
+        };
+        if let Some(own) = conn.filter(|_| !refused).and_then(|conn| self.own_of(conn)) {
+            match self.dispatch.own(own, self.now.ms, open) {
+                Belongs::To(index) => return Ok(index),
+                Belongs::Waits => return Err(Busy::Own),
+                Belongs::ToNobody => {}
+            }
+        }
+        self.dispatch.choose(self.now.ms, wanted, upgrade, open)
     }
 
     /// Gives the request of `slot` to a worker.
-    fn grant(&mut self, slot: u32, fresh: bool) -> Result<(), Busy> {
+    pub(super) fn grant(&mut self, slot: u32, fresh: bool) -> Result<(), Busy> {
         let index = self.choose(slot)?;
+        self.assign(slot, index);
         let Some(conn) = self.conns.get_mut(slot) else {
             return Ok(());
         };
@@ -153,17 +177,24 @@ impl<D: Driver> Shard<D> {
     /// Serves waiting requests while workers have room.
     pub(super) fn serve_queue(&mut self) {
         self.pump = false;
-        while let Some(slot) = self.dispatch.queue.get(0) {
+        self.only_own_wait = false;
+        // Those in front wait for a worker of their own, and keep nobody from theirs.
+        let mut at = 0;
+        while let Some(slot) = self.dispatch.queue.get(at) {
             if self.conns.get(slot).is_none_or(|conn| conn.phase() != Phase::Queued) {
                 self.dispatch.queue.leave(slot);
                 continue;
             }
-            if self.grant(slot, false).is_err() {
-                return;
+            match self.grant(slot, false) {
+                Ok(()) => {
+                    self.dispatch.queue.serve(at, self.now.ms);
+                    self.settle(slot);
+                }
+                Err(Busy::Own) if at < OWN_LOOKS_MAX => at += 1,
+                Err(_) => return,
             }
-            self.dispatch.queue.serve(0, self.now.ms);
-            self.settle(slot);
         }
+        self.only_own_wait = at > 0;
     }
 
     /// The connection in `slot` has become a tunnel: it no longer takes a request's place.

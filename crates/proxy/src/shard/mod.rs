@@ -14,6 +14,7 @@ mod drains;
 mod grants;
 mod links;
 mod offers;
+mod own;
 mod owner;
 mod plains;
 mod silence;
@@ -79,6 +80,10 @@ pub struct Shard<D: Driver> {
     accept_paused: Vec<(ListenerId, u64)>,
     /// When to look for workers that hang.
     look_ms: u64,
+    /// When to look for requests that have waited long enough for their own worker.
+    own_look_ms: u64,
+    /// All that wait in the queue do so for a worker of their own: others pass them.
+    only_own_wait: bool,
     /// Client listeners are off because all connection slots are taken.
     accept_full: bool,
     /// Connections that were accepted in the same turn as the last free slot was taken; the next free slots are
@@ -157,6 +162,8 @@ impl<D: Driver> Shard<D> {
             listeners,
             accept_paused: Vec::new(),
             look_ms: u64::MAX,
+            own_look_ms: 0,
+            only_own_wait: false,
             accept_full: false,
             bodies_asked: 0,
             accepted: VecDeque::new(),
@@ -222,6 +229,7 @@ impl<D: Driver> Shard<D> {
         self.end_leaving();
         // A wait for a suspected worker may be over; looking is cheap and happens only while requests wait.
         self.pump |= waited_for_suspect;
+        self.look_for_own();
         if self.pump {
             self.serve_queue();
         }
@@ -259,7 +267,8 @@ impl<D: Driver> Shard<D> {
         let queue = self.dispatch.queue.expires_in_ms(self.now.ms);
         let head = self.head_wait_ms();
         let look = (self.look_ms < u64::MAX).then(|| self.look_ms.saturating_sub(self.now.ms));
-        [timers, accept, drain, log, suspect, queue, head, look]
+        let own = self.own_wait_ms();
+        [timers, accept, drain, log, suspect, queue, head, look, own]
             .into_iter()
             .flatten()
             .min()

@@ -14,6 +14,7 @@ mod reload;
 mod reuse;
 mod settings;
 mod silence;
+mod sticky;
 mod streams;
 mod tunnels;
 mod world;
