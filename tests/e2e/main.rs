@@ -23,6 +23,7 @@ mod headers;
 mod node_versions;
 mod overload;
 mod own_settings;
+mod poison;
 mod ready;
 mod recycle;
 mod reload;

@@ -32,6 +32,7 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         answer_ms_max: settings.times.answer_ms_max.value,
         hang_ms_max: settings.times.hang_ms_max.value,
         sticky: sticky(settings),
+        quarantine_ms: settings.routing.quarantine_ms.value,
         head_bytes_max: settings.limits.head_bytes_max.value,
         body_bytes_max: settings.limits.body_bytes_max.value,
         access_log: settings.access_log.value.clone(),

@@ -62,7 +62,10 @@ pub enum WorkerPhase {
     /// Takes no new requests.
     Draining(Drain),
     /// Its process has ended; what it had is being given to others.
-    Gone,
+    Gone {
+        /// It was to end.
+        drained: bool,
+    },
 }
 
 impl WorkerPhase {

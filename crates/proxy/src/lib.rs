@@ -17,7 +17,7 @@
 //! 8. [`access_log`]: one line per request
 //! 9. [`process`], [`control`], [`agreement`]: the process around the shards and its conversation with the supervisor
 //! 10. [`settings`], [`app_settings`]: limits and time-outs, the operator's and the app's
-//! 11. [`sticky`]: requests that belong to a worker
+//! 11. [`sticky`]: requests that belong to a worker; [`quarantine`]: requests that end workers
 //! 12. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
 
@@ -33,6 +33,7 @@ pub mod exec_proxy;
 pub mod forward;
 pub mod log_file;
 pub mod process;
+pub mod quarantine;
 pub mod request_id;
 pub mod respond;
 pub mod settings;

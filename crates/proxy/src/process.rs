@@ -91,8 +91,9 @@ fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
     let first = Settings::from_setup(&setup, 0);
     for shard in 0..setup.shards {
         // What the shards share they have from the first.
-        let sticky = first.sticky.clone();
-        let settings = Settings { is_ending, sticky, ..Settings::from_setup(&setup, shard) };
+        let (sticky, quarantine) = (first.sticky.clone(), first.quarantine.clone());
+        let own = Settings::from_setup(&setup, shard);
+        let settings = Settings { is_ending, sticky, quarantine, ..own };
         let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
         let start = ShardStart {
             io,

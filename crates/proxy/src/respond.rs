@@ -35,6 +35,11 @@ pub enum OwnAnswer {
     Overload,
     /// No worker is ready.
     NoWorker,
+    /// The request has ended two workers.
+    Poison {
+        /// For how long it is refused, seconds.
+        retry_after_s: u32,
+    },
     /// The server is stopping.
     Draining,
 }
@@ -52,7 +57,7 @@ impl OwnAnswer {
             Self::ClientTimeout => 408,
             Self::WorkerLost | Self::WorkerBroken => 502,
             Self::WorkerTimeout | Self::RequestTimeout | Self::WorkerHangs => 504,
-            Self::Overload | Self::NoWorker | Self::Draining => 503,
+            Self::Overload | Self::NoWorker | Self::Poison { .. } | Self::Draining => 503,
         }
     }
 
@@ -69,6 +74,7 @@ impl OwnAnswer {
             Self::WorkerHangs => "worker-hangs",
             Self::Overload => "overload",
             Self::NoWorker => "no-worker",
+            Self::Poison { .. } => "poison",
             Self::Draining => "draining",
         }
     }
@@ -85,12 +91,16 @@ impl OwnAnswer {
             Self::WorkerHangs => "The app process does not react.",
             Self::Overload => "The server is busy. Please try again.",
             Self::NoWorker => "The app is not running at the moment. Please try again.",
+            Self::Poison { .. } => "Requests like this one have made the app fail.",
             Self::Draining => "The server is stopping. Please try again.",
         }
     }
 
     /// Seconds for `Retry-After`, where a retry makes sense.
     fn retry_after_s(self, random: u64) -> Option<u64> {
+        if let Self::Poison { retry_after_s } = self {
+            return Some(retry_after_s.into());
+        }
         // Spread over a few seconds, or all refused clients come back at the same moment.
         (self.status() == 503).then_some(1 + random % 4)
     }

@@ -8,6 +8,7 @@ use hostler_driver::{DriverConfig, PoolSize, PoolSizes};
 use hostler_protocol::control::{ProxySetup, Typed};
 use hostler_protocol::http1::{HEAD_BYTES_CAP, HeadLimits, REQUEST_FIELDS_CAP};
 
+use crate::quarantine::Quarantine;
 use crate::sticky::Sticky;
 
 /// An address the proxy listens on, as apps and headers see it.
@@ -76,6 +77,8 @@ pub struct Settings {
     pub requests_per_connection_max: Option<u64>,
     /// Requests that belong together go to one worker. Shared by all shards.
     pub sticky: Option<Arc<Sticky>>,
+    /// Requests that have ended two workers are refused. Shared by all shards.
+    pub quarantine: Option<Arc<Quarantine>>,
     /// Which values the operator chose; the app changes only others ([`with_app`](crate::app_settings::with_app)).
     pub typed: Typed,
     /// Limits of request heads.
@@ -143,6 +146,7 @@ impl Settings {
                 let clients = setup.conns_max.saturating_mul(setup.shards);
                 Arc::new(Sticky::new(sticky, clients))
             }),
+            quarantine: setup.quarantine_ms.map(|ms| Arc::new(Quarantine::new(ms))),
             typed: setup.typed,
             head_limits,
             response_limits: HeadLimits::RESPONSE,
@@ -184,6 +188,7 @@ impl Settings {
             client_error: false,
             requests_per_connection_max: None,
             sticky: None,
+            quarantine: None,
             typed: Typed::default(),
             head_limits,
             response_limits: HeadLimits::RESPONSE,

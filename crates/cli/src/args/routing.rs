@@ -20,6 +20,12 @@ pub(crate) struct RoutingArgs {
     /// Cookies do not tell ports apart: two instances on one host need two names.
     #[arg(long, value_name = "NAME")]
     pub(crate) sticky_cookie: Option<String>,
+
+    /// How long a request that has killed or hung two workers is refused with 503. off, or 1s to 24h. Default: 5m.
+    ///
+    /// The same request: method, target and length of the body. It is logged once.
+    #[arg(long, value_name = "TIME|off")]
+    pub(crate) quarantine: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

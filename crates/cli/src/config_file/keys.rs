@@ -94,5 +94,6 @@ pub(crate) struct AppKeys {
     pub(crate) worker_requests: Option<Typed<CountOrAuto<1, COUNT_MOST>>>,
     pub(crate) request_timeout: Option<Typed<DurationOrNone>>,
     pub(crate) hang_after: Option<Typed<DurationOrOff>>,
+    pub(crate) quarantine: Option<Typed<DurationOrOff>>,
     pub(crate) hang_stack: Option<Typed<OnOff>>,
 }

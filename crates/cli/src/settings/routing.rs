@@ -2,10 +2,13 @@
 //!
 //! Owns: the defaults. Must never know: how it is chosen. Used by `settings`.
 
+use super::times::DAY_MS;
 use super::typed::AsTyped;
 use super::value::{Named, Setting, SettingsError};
 use crate::args::StickyArg;
 
+const QUARANTINE_MS: u32 = 300_000;
+const QUARANTINE_MS_LEAST: u32 = 1_000;
 const COOKIE_NAME: &str = "hostler_route";
 const COOKIE_LETTERS_MAX: usize = 32;
 
@@ -14,6 +17,8 @@ const COOKIE_LETTERS_MAX: usize = 32;
 pub(crate) struct Routing {
     pub(crate) sticky: Setting<StickyArg>,
     pub(crate) sticky_cookie: Setting<String>,
+    /// None is never.
+    pub(crate) quarantine_ms: Setting<Option<u32>>,
 }
 
 impl Routing {
@@ -23,7 +28,14 @@ impl Routing {
         let cookie = typed.sticky_cookie.as_deref();
         let cookie =
             all.read("--sticky-cookie", cookie, app.sticky_cookie.as_ref(), cookie_name)?;
+        let quarantine = |text: Named<'_>| match text.text.trim() {
+            "off" => Ok(None),
+            _ => text.duration_ms(&(QUARANTINE_MS_LEAST..=DAY_MS)).map(Some),
+        };
+        let typed = typed.quarantine.as_deref();
+        let quarantine = all.read("--quarantine", typed, app.quarantine.as_ref(), quarantine)?;
         Ok(Self {
+            quarantine_ms: Setting::chosen_or(quarantine, Some(QUARANTINE_MS)),
             sticky: Setting::chosen_or(sticky, StickyArg::Off),
             sticky_cookie: Setting::chosen_or(cookie, COOKIE_NAME.to_owned()),
         })

@@ -199,6 +199,7 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
         worker_requests,
         row("request_timeout", or_none(times.answer_ms_max.value.map(Value::ms)), &times.answer_ms_max.source),
         row("hang_after", times.hang_ms_max.value.map_or_else(|| Value::Text("off".to_owned()), Value::ms), &times.hang_ms_max.source),
+        row("quarantine", routing.quarantine_ms.value.map_or_else(|| Value::Text("off".to_owned()), Value::ms), &routing.quarantine_ms.source),
         row("hang_stack", Value::Switch(settings.hang_stack.value), &settings.hang_stack.source),
     ]);
     rows

@@ -114,6 +114,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("[[app]]\nrequest_timeout = 5", "app[0].request_timeout: `5` is not usable: a duration"),
     ("[[app]]\nhang_after = \"1s\"", "app[0].hang_after: `1s` is not usable: a duration"),
+    ("[[app]]\nquarantine = \"5\"", "app[0].quarantine: `5` is not usable: a duration"),
     ("[[app]]\nhang_stack = \"yes\"", "app[0].hang_stack: `yes` is not usable: true or false"),
     ("[[app]]\nworker_requests = 0", "app[0].worker_requests: `0` is not usable"),
 ];

@@ -49,6 +49,9 @@ pub struct ProxySetup {
     /// Which requests go to the worker that had others of theirs; `None`: none.
     #[serde(default)]
     pub sticky: Option<Sticky>,
+    /// For how long a request that has ended two workers is refused, milliseconds; `None`: never.
+    #[serde(default)]
+    pub quarantine_ms: Option<u32>,
     /// Request head size, bytes.
     pub head_bytes_max: u32,
     /// Request body size, bytes; `None` = no limit.

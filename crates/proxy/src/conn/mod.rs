@@ -63,6 +63,7 @@ pub use self::state::{BodyAsk, BodyLeft, Phase, Reading, Request, TunnelFlow, Wr
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::dispatch::limit::Began;
+use crate::quarantine::RequestKey;
 use crate::request_id::RequestIds;
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -141,6 +142,10 @@ pub struct Conn {
     pub tunnel: TunnelFlow,
     /// When its request was given to a worker; the shard's.
     pub began: Began,
+    /// Its request was in the hands of a worker that died or hung; the shard's.
+    pub suspect: Option<RequestKey>,
+    /// It is counted among its worker's suspects; the shard's.
+    pub trial: bool,
     /// It is counted among its worker's upgraded connections; the shard's.
     pub upgraded: bool,
     /// What it has asked of the large buffers; the shard's.
@@ -239,6 +244,8 @@ impl Conn {
             outbox: Outbox::default(),
             tunnel: TunnelFlow::default(),
             began: Began::LONG_AGO,
+            suspect: None,
+            trial: false,
             upgraded: false,
             body_ask: BodyAsk::None,
             worker_idle_ms: None,

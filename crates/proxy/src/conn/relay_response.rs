@@ -296,6 +296,9 @@ impl Conn {
 
     /// Request and response are complete.
     pub(super) fn exchange_complete(&mut self, cx: &mut Context<'_>) {
+        if self.suspect.is_some() {
+            cx.actions.push_back(Action::Acquit);
+        }
         // With the client's FIN passed on, the worker's connection can carry no further request.
         let ends = self.link.is_bytes() && (!self.worker_keeps || self.receive_ended);
         self.release(if ends { Keep::Cancel } else { Keep::Reuse }, cx);

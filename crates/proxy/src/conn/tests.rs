@@ -48,6 +48,7 @@ fn settings() -> Settings {
         answer_ms_max: None,
         hang_ms_max: Some(10_000),
         sticky: None,
+        quarantine_ms: None,
         head_bytes_max: 16_384,
         body_bytes_max: Some(1_000_000),
         access_log: None,
@@ -142,6 +143,7 @@ impl World {
             Action::Receive(ReceiveMode::Once(PoolClass::Body)) => "once body".into(),
             Action::Receive(ReceiveMode::Once(class)) => format!("once {class:?}"),
             Action::TimedOut(_) => "timed out".into(),
+            Action::Acquit => "acquit".into(),
             Action::LearnSession(sid) => format!("learn {}", text(&sid)),
             Action::ShutdownWrite => {
                 assert!(self.in_flight.is_empty() && self.conn.outbox.is_empty());

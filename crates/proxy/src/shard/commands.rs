@@ -167,7 +167,7 @@ impl<D: Driver> Shard<D> {
         };
         // First out of the table of choices, or its requests would be retried on it.
         if let Some(worker) = self.dispatch.get_mut(index) {
-            worker.phase = WorkerPhase::Gone;
+            worker.phase = WorkerPhase::Gone { drained: worker.phase.drain().is_some() };
         }
         // Two, if it has connected again and the old one's end has not been seen.
         while let Some(channel) = self.channel_of(number) {

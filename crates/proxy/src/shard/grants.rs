@@ -35,6 +35,13 @@ impl<D: Driver> Shard<D> {
             }
             return;
         }
+        if fresh && let Some(conn) = self.conns.get_mut(slot) {
+            conn.suspect = None;
+        }
+        if let Some(answer) = self.is_poison(slot) {
+            self.step_only(slot, Event::Refused(answer));
+            return;
+        }
         let mut own_is_busy = false;
         if self.dispatch.queue.is_empty() || self.only_own_wait {
             match self.grant(slot, fresh) {
@@ -107,7 +114,11 @@ impl<D: Driver> Shard<D> {
         // The worker that has counted the requests so far; if it is gone or full, another one counts anew.
         let counts = self.settings.requests_per_connection_max.is_some();
         let wanted = conn.and_then(|conn| conn.last_worker).filter(|_| counts);
+        let apart = conn.is_some_and(|conn| self.keeps_apart(conn));
         let open = |worker: &Worker| {
+            if apart && worker.gauge.trials() > 0 {
+                return false;
+            }
             if refused {
                 // Only the loader keeps a request that we refused from its app.
                 return worker.address.transport == Transport::Frames;
@@ -128,7 +139,8 @@ impl<D: Driver> Shard<D> {
                 Belongs::ToNobody => {}
             }
         }
-        self.dispatch.choose(self.now.ms, wanted, upgrade, open)
+        let chosen = self.dispatch.choose(self.now.ms, wanted, upgrade, open);
+        if apart && chosen == Err(Busy::AllFull) { Err(Busy::Own) } else { chosen }
     }
 
     /// Gives the request of `slot` to a worker.
@@ -150,6 +162,10 @@ impl<D: Driver> Shard<D> {
         worker.in_flight += 1;
         worker.gauge.begin();
         conn.began = worker.limit.begin(self.now.ms);
+        if conn.suspect.is_some() {
+            conn.trial = true;
+            worker.gauge.trial_begin();
+        }
         conn.request.worker = Some(worker.address.worker.0);
         conn.last_worker = conn.request.worker;
         let refused = conn.request.refusal.is_with_app();
@@ -183,6 +199,9 @@ impl<D: Driver> Shard<D> {
         while let Some(slot) = self.dispatch.queue.get(at) {
             if self.conns.get(slot).is_none_or(|conn| conn.phase() != Phase::Queued) {
                 self.dispatch.queue.leave(slot);
+                continue;
+            }
+            if self.refuse_queued_poison(slot) {
                 continue;
             }
             match self.grant(slot, false) {
@@ -227,8 +246,14 @@ impl<D: Driver> Shard<D> {
 
     /// The request of `slot` is no longer at the worker.
     pub(super) fn unload(&mut self, index: u16, slot: u32) {
-        let began = self.conns.get(slot).map_or(Began::LONG_AGO, |conn| conn.began);
+        let (began, trial) = self
+            .conns
+            .get_mut(slot)
+            .map_or((Began::LONG_AGO, false), |conn| (conn.began, std::mem::take(&mut conn.trial)));
         if let Some(worker) = self.dispatch.get_mut(index) {
+            if trial {
+                worker.gauge.trial_end();
+            }
             worker.limit.end(began, self.now.ms);
             worker.in_flight -= 1;
             worker.gauge.end();

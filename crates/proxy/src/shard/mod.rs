@@ -19,6 +19,7 @@ mod owner;
 mod plains;
 mod silence;
 mod slab;
+mod suspects;
 mod tunnels;
 
 use std::collections::VecDeque;
@@ -41,6 +42,7 @@ use crate::clock::Now;
 use crate::conn::{Action, Conn};
 use crate::dispatch::queue::Queue;
 use crate::dispatch::{Dispatch, Home};
+use crate::quarantine::View;
 use crate::request_id::RequestIds;
 use crate::settings::{PLAIN_CONNS_PER_CLIENT, Settings};
 use crate::stats::Stats;
@@ -80,6 +82,8 @@ pub struct Shard<D: Driver> {
     accept_paused: Vec<(ListenerId, u64)>,
     /// When to look for workers that hang.
     look_ms: u64,
+    /// Requests that ended workers, as far as this shard knows.
+    suspects: View,
     /// When to look for requests that have waited long enough for their own worker.
     own_look_ms: u64,
     /// All that wait in the queue do so for a worker of their own: others pass them.
@@ -162,6 +166,7 @@ impl<D: Driver> Shard<D> {
             listeners,
             accept_paused: Vec::new(),
             look_ms: u64::MAX,
+            suspects: View::default(),
             own_look_ms: 0,
             only_own_wait: false,
             accept_full: false,

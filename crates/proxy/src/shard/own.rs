@@ -55,7 +55,8 @@ impl<D: Driver> Shard<D> {
 
     /// Milliseconds until it is looked again who has waited long enough.
     pub(super) fn own_wait_ms(&self) -> Option<u64> {
-        let waits = self.settings.sticky.is_some() && !self.dispatch.queue.is_empty();
+        let may_wait = self.settings.sticky.is_some() || !self.suspects.is_empty();
+        let waits = may_wait && !self.dispatch.queue.is_empty();
         waits.then(|| self.own_look_ms.saturating_sub(self.now.ms))
     }
 

@@ -10,6 +10,7 @@ mod offers_end;
 mod ordered;
 mod overload;
 mod plain;
+mod poison;
 mod reload;
 mod reuse;
 mod settings;
