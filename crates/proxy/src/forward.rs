@@ -185,10 +185,20 @@ fn write_field(out: &mut Outbox, pool: &Pool, name: &[u8], value: &[u8]) {
     out.write_all(pool, [name, b": ", value, b"\r\n"]);
 }
 
+#[inline]
 fn write_cookie(out: &mut Outbox, pool: &Pool, cookie: Option<SetCookie<'_>>) {
-    let Some(cookie) = cookie else { return };
-    out.write_all(pool, [b"Set-Cookie: ", cookie.name.as_bytes(), b"=", &cookie.digits()]);
-    out.write(pool, SetCookie::ATTRIBUTES);
+    if let Some(cookie) = cookie {
+        write_set_cookie(out, pool, cookie);
+    }
+}
+
+/// Piece by piece: `write_all` is compiled into the one place that writes a field, and stays there.
+#[cold]
+fn write_set_cookie(out: &mut Outbox, pool: &Pool, cookie: SetCookie<'_>) {
+    let digits = cookie.digits();
+    for piece in [b"Set-Cookie: ", cookie.name.as_bytes(), b"=", &digits, SetCookie::ATTRIBUTES] {
+        out.write(pool, piece);
+    }
 }
 
 /// What the response says about the client's connection.
