@@ -41,6 +41,8 @@ pub(super) fn settings() -> Settings {
         worker_silence_ms_max: 60_000,
         answer_ms_max: None,
         hang_ms_max: Some(10_000),
+        sticky: None,
+        quarantine_ms: Some(300_000),
         head_bytes_max: 16_384,
         body_bytes_max: None,
         access_log: None,

@@ -13,6 +13,7 @@ mod config;
 mod exec;
 mod processes;
 mod recycle;
+mod routing;
 mod times;
 
 pub(crate) use change::{ChangeArgs, EventsArgs, ReloadArgs, ScaleArgs, UpgradeArgs};
@@ -21,6 +22,7 @@ pub(crate) use config::{ConfigArgs, ConfigVerb, ConfigVerbArgs};
 pub(crate) use exec::ExecArgs;
 pub(crate) use processes::ProcessArgs;
 pub(crate) use recycle::RecycleArgs;
+pub(crate) use routing::{RoutingArgs, StickyArg};
 pub(crate) use times::TimeArgs;
 
 /// Exit codes, at the end of every `--help`.
@@ -176,6 +178,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    #[command(flatten)]
+    pub(crate) routing: RoutingArgs,
 
     #[command(flatten)]
     pub(crate) recycle: RecycleArgs,

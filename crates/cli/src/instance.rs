@@ -4,9 +4,10 @@
 //! instance to read its app anew, and by `check` to ask the proxy for its sizes.
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 
-use hostler_protocol::control::{ProxySetup, Typed};
+use hostler_protocol::control::{ProxySetup, Sticky, Typed};
 use hostler_spawner::{AppSpec, HangSpec, RecycleSpec, ReloadSpec, SleepSpec, SupervisorConfig};
 
 use crate::app_entry::Start;
@@ -31,6 +32,8 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         worker_silence_ms_max: settings.times.worker_silence_ms_max.value,
         answer_ms_max: settings.times.answer_ms_max.value,
         hang_ms_max: settings.times.hang_ms_max.value,
+        sticky: sticky(settings),
+        quarantine_ms: settings.routing.quarantine_ms.value,
         head_bytes_max: settings.limits.head_bytes_max.value,
         body_bytes_max: settings.limits.body_bytes_max.value,
         access_log: settings.access_log.value.clone(),
@@ -42,6 +45,23 @@ pub(crate) fn proxy_setup(settings: &Settings) -> ProxySetup {
         },
         keeps: false,
     }
+}
+
+/// None if requests are balanced one by one.
+fn sticky(settings: &Settings) -> Option<Sticky> {
+    let cookie = settings.routing.cookie().map(str::to_owned);
+    let sessions = settings.routing.sessions();
+    (cookie.is_some() || sessions).then_some(Sticky { cookie, sessions, key: [0; 2] })
+}
+
+/// Draws the secrets of an instance that is about to start.
+pub(crate) fn with_secrets(mut config: SupervisorConfig) -> SupervisorConfig {
+    // Every RandomState has other keys.
+    let random = || RandomState::new().build_hasher().finish();
+    if let Some(sticky) = &mut config.proxy.sticky {
+        sticky.key = [random(), random()];
+    }
+    config
 }
 
 /// What the supervisor is given; `own_binary` is started again as the proxy.

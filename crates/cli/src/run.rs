@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::args::{LogFormat, RunArgs};
 use crate::console::{BAD_CONFIG, FAILED, OK, complain, end_with, print, start_logging};
-use crate::instance::{app_spec, supervisor_config};
+use crate::instance::{app_spec, supervisor_config, with_secrets};
 use crate::settings::{OPEN_FILES_MOST, Settings};
 
 /// Runs the verb, or goes on with what this process has run as another program.
@@ -40,7 +40,7 @@ fn begin(args: &RunArgs) -> ExitCode {
         Err(error) => return end_with(FAILED, format!("its own binary is not found: {error}")),
     };
     raise_open_files();
-    let config = supervisor_config(&settings, &own_binary);
+    let config = with_secrets(supervisor_config(&settings, &own_binary));
     let shown = shown_app(settings.typed_path.as_deref(), &settings.app.name.value);
     let mut read_app = || read_again(args);
     let mut out = |notice| tell(notice, &shown, format);

@@ -9,6 +9,7 @@
 //! event loop there is not ticking.
 
 pub mod limit;
+pub mod own;
 pub mod pulse;
 pub mod queue;
 
@@ -20,6 +21,7 @@ use self::limit::{Beat, Limit};
 use self::pulse::Pulse;
 use self::queue::Queue;
 use crate::stats::WorkerGauge;
+use crate::sticky::Token;
 use crate::worker::drain::Drain;
 
 /// How much longer a request may wait at home than elsewhere. Less would tear batches apart for nothing; more would be
@@ -60,7 +62,10 @@ pub enum WorkerPhase {
     /// Takes no new requests.
     Draining(Drain),
     /// Its process has ended; what it had is being given to others.
-    Gone,
+    Gone {
+        /// It was to end.
+        drained: bool,
+    },
 }
 
 impl WorkerPhase {
@@ -85,6 +90,8 @@ pub struct Worker {
     pub in_flight: u32,
     /// Those of them that are upgraded connections: they hold a place for hours, and none among the requests.
     pub upgraded: u32,
+    /// Its slot's name in cookies, in a sticky app.
+    pub token: Option<Token>,
     /// Shared by all shards.
     pub gauge: Arc<WorkerGauge>,
     /// Idle plain connections, most recently used last.
@@ -108,6 +115,15 @@ impl Worker {
         self.phase == WorkerPhase::Ready
             && !self.silent
             && (self.address.transport == Transport::Http || self.channel.is_some())
+    }
+
+    /// Has it room for a request?
+    #[inline]
+    fn can_take(&self, now_ms: u64, open: impl Fn(&Self) -> bool) -> bool {
+        let has_room = self.limit.has_room(self.in_flight - self.upgraded, now_ms)
+            && !(self.limit.adapts() && self.pulse.is_saturated(now_ms));
+        // What a stuck loop is given it cannot take, and in the queue it may still go elsewhere.
+        has_room && !self.pulse.is_stuck(now_ms) && open(self)
     }
 
     /// Its loop was busy for that share (in 1/1000) of the time since the last heartbeat, and that much late with this one.
@@ -135,6 +151,8 @@ pub enum Busy {
     NoWorker,
     /// All are at their limit.
     AllFull,
+    /// The one that the request belongs to is; others may have room.
+    Own,
 }
 
 /// The workers of one shard and the requests that wait for them.
@@ -192,6 +210,7 @@ impl Dispatch {
             silent: false,
             in_flight: 0,
             upgraded: 0,
+            token: None,
             gauge,
             plain_idle: Vec::new(),
             limit: Limit::new(self.requests_max),
@@ -261,10 +280,7 @@ impl Dispatch {
                 continue;
             }
             busy = Busy::AllFull;
-            let has_room = worker.limit.has_room(worker.in_flight - worker.upgraded, now_ms)
-                && !(worker.limit.adapts() && worker.pulse.is_saturated(now_ms));
-            // What a stuck loop is given it cannot take, and in the queue it may still go elsewhere.
-            if !has_room || worker.pulse.is_stuck(now_ms) || !open(worker) {
+            if !worker.can_take(now_ms, &open) {
                 continue;
             }
             if Some(worker.address.worker.0) == wanted {

@@ -16,6 +16,7 @@ use hostler_protocol::worker::{FrameWriter, HeadFlags, HeadParts, NoRoom, Stream
 use crate::conn::outbox::Outbox;
 use crate::conn::{ClientAddress, Request};
 use crate::settings::ListenerInfo;
+use crate::sticky::SetCookie;
 
 /// Our name in `Via` (RFC 9110 section 7.6.3: a pseudonym instead of a host).
 const VIA: &[u8] = b"1.1 hostler";
@@ -184,6 +185,22 @@ fn write_field(out: &mut Outbox, pool: &Pool, name: &[u8], value: &[u8]) {
     out.write_all(pool, [name, b": ", value, b"\r\n"]);
 }
 
+#[inline]
+fn write_cookie(out: &mut Outbox, pool: &Pool, cookie: Option<SetCookie<'_>>) {
+    if let Some(cookie) = cookie {
+        write_set_cookie(out, pool, cookie);
+    }
+}
+
+/// Piece by piece: `write_all` is compiled into the one place that writes a field, and stays there.
+#[cold]
+fn write_set_cookie(out: &mut Outbox, pool: &Pool, cookie: SetCookie<'_>) {
+    let digits = cookie.digits();
+    for piece in [b"Set-Cookie: ", cookie.name.as_bytes(), b"=", &digits, SetCookie::ATTRIBUTES] {
+        out.write(pool, piece);
+    }
+}
+
 /// What the response says about the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announce {
@@ -205,6 +222,7 @@ pub fn write_response_head(
     head: &ResponseHead,
     request: &Request,
     announce: Announce,
+    cookie: Option<SetCookie<'_>>,
 ) {
     let coding = request.version == Version::Http11;
     let idle_time = announce == Announce::IdleTime;
@@ -212,6 +230,7 @@ pub fn write_response_head(
     if !has_id {
         write_field(out, pool, b"X-Request-Id", request.id.as_bytes());
     }
+    write_cookie(out, pool, cookie);
     match announce {
         Announce::Nothing => out.write(pool, b"\r\n"),
         Announce::KeepAlive | Announce::IdleTime => {
@@ -228,8 +247,10 @@ pub fn write_tunnel_head(
     bytes: &[u8],
     head: &ResponseHead,
     request: &Request,
+    cookie: Option<SetCookie<'_>>,
 ) {
     write_kept(out, pool, bytes, head, Kept { coding: true, upgrade: true, idle_time: false });
+    write_cookie(out, pool, cookie);
     if request.method == Method::Connect {
         out.write(pool, b"\r\n");
     } else {

@@ -17,7 +17,8 @@
 //! 8. [`access_log`]: one line per request
 //! 9. [`process`], [`control`], [`news`], [`agreement`], [`keeper`]: the process around the shards and its conversation with the supervisor
 //! 10. [`settings`], [`app_settings`]: limits and time-outs, the operator's and the app's
-//! 11. [`exec_proxy`]: the one shard inside `hostler exec`
+//! 11. [`sticky`]: requests that belong to a worker; [`quarantine`]: requests that end workers
+//! 12. [`exec_proxy`]: the one shard inside `hostler exec`
 #![forbid(unsafe_code)]
 
 pub mod accept;
@@ -34,11 +35,13 @@ pub mod keeper;
 pub mod log_file;
 pub mod news;
 pub mod process;
+pub mod quarantine;
 pub mod request_id;
 pub mod respond;
 pub mod settings;
 pub mod shard;
 pub mod stats;
+pub mod sticky;
 pub mod timers;
 pub mod worker;
 

@@ -92,8 +92,12 @@ fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
         setup.access_log.as_deref().map(open_log).transpose().map_err(StartError::AccessLog)?;
     let (news_sender, news) = news();
     let mut handles = Vec::new();
+    let first = Settings::from_setup(&setup, 0);
     for shard in 0..setup.shards {
-        let settings = Settings { is_ending, ..Settings::from_setup(&setup, shard) };
+        // What the shards share they have from the first.
+        let (sticky, quarantine) = (first.sticky.clone(), first.quarantine.clone());
+        let own = Settings::from_setup(&setup, shard);
+        let settings = Settings { is_ending, sticky, quarantine, ..own };
         let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
         let start = ShardStart {
             io,

@@ -39,6 +39,11 @@ pub enum OwnAnswer {
     StartFailed,
     /// The same, but they were not ready in time.
     StartTimeout,
+    /// The request has ended two workers.
+    Poison {
+        /// For how long it is refused, seconds.
+        retry_after_s: u32,
+    },
     /// The server is stopping.
     Draining,
 }
@@ -60,6 +65,7 @@ impl OwnAnswer {
             | Self::NoWorker
             | Self::StartFailed
             | Self::StartTimeout
+            | Self::Poison { .. }
             | Self::Draining => 503,
         }
     }
@@ -79,6 +85,7 @@ impl OwnAnswer {
             Self::NoWorker => "no-worker",
             Self::StartFailed => "start-failed",
             Self::StartTimeout => "start-timeout",
+            Self::Poison { .. } => "poison",
             Self::Draining => "draining",
         }
     }
@@ -97,12 +104,16 @@ impl OwnAnswer {
             Self::NoWorker => "The app is not running at the moment. Please try again.",
             Self::StartFailed => "The app does not start. Please try again later.",
             Self::StartTimeout => "The app takes too long to start. Please try again later.",
+            Self::Poison { .. } => "Requests like this one have made the app fail.",
             Self::Draining => "The server is stopping. Please try again.",
         }
     }
 
     /// Seconds for `Retry-After`, where a retry makes sense.
     fn retry_after_s(self, random: u64) -> Option<u64> {
+        if let Self::Poison { retry_after_s } = self {
+            return Some(retry_after_s.into());
+        }
         // Spread over a few seconds, or all refused clients come back at the same moment.
         (self.status() == 503).then_some(1 + random % 4)
     }

@@ -2,9 +2,14 @@
 //!
 //! Owns: limits and time-outs as the stages use them. Must never know: where they were typed.
 
+use std::sync::Arc;
+
 use hostler_driver::{DriverConfig, PoolSize, PoolSizes};
 use hostler_protocol::control::{ProxySetup, Typed};
 use hostler_protocol::http1::{HEAD_BYTES_CAP, HeadLimits, REQUEST_FIELDS_CAP};
+
+use crate::quarantine::Quarantine;
+use crate::sticky::Sticky;
 
 /// An address the proxy listens on, as apps and headers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +77,10 @@ pub struct Settings {
     pub client_error: bool,
     /// Requests of one client connection, counted by the worker: all of them go to the same one.
     pub requests_per_connection_max: Option<u64>,
+    /// Requests that belong together go to one worker. Shared by all shards.
+    pub sticky: Option<Arc<Sticky>>,
+    /// Requests that have ended two workers are refused. Shared by all shards.
+    pub quarantine: Option<Arc<Quarantine>>,
     /// Which values the operator chose; the app changes only others ([`with_app`](crate::app_settings::with_app)).
     pub typed: Typed,
     /// Limits of request heads.
@@ -138,6 +147,11 @@ impl Settings {
             announces_idle: false,
             client_error: false,
             requests_per_connection_max: None,
+            sticky: setup.sticky.as_ref().map(|sticky| {
+                let clients = setup.conns_max.saturating_mul(setup.shards);
+                Arc::new(Sticky::new(sticky, clients))
+            }),
+            quarantine: setup.quarantine_ms.map(|ms| Arc::new(Quarantine::new(ms))),
             typed: setup.typed,
             head_limits,
             response_limits: HeadLimits::RESPONSE,
@@ -179,6 +193,8 @@ impl Settings {
             announces_idle: false,
             client_error: false,
             requests_per_connection_max: None,
+            sticky: None,
+            quarantine: None,
             typed: Typed::default(),
             head_limits,
             response_limits: HeadLimits::RESPONSE,

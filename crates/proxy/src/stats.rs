@@ -32,6 +32,7 @@ pub struct Stats {
 pub struct WorkerGauge {
     in_flight: AtomicU32,
     upgraded: AtomicU32,
+    trials: AtomicU32,
     loop_delay_us: AtomicU32,
     loop_utilisation: AtomicU32,
     heap_kib: AtomicU32,
@@ -59,6 +60,21 @@ impl WorkerGauge {
     /// An upgraded connection is about to end, as a request in flight.
     pub fn upgrade_end(&self) {
         self.upgraded.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests in flight that are suspected of having ended a worker.
+    pub fn trials(&self) -> u32 {
+        self.trials.load(Ordering::Relaxed)
+    }
+
+    /// One of them begins.
+    pub fn trial_begin(&self) {
+        self.trials.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of them has ended.
+    pub fn trial_end(&self) {
+        self.trials.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A request was given to the worker.

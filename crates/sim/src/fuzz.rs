@@ -141,6 +141,8 @@ impl Fuzz {
             worker_silence_ms_max: 3_000,
             answer_ms_max: None,
             hang_ms_max: Some(10_000),
+            sticky: None,
+            quarantine_ms: Some(300_000),
             head_bytes_max: 4_096,
             body_bytes_max: Some(200_000),
             log_json: false,

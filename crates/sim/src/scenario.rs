@@ -251,6 +251,8 @@ fn setup(rng: &mut Rng) -> ProxySetup {
         worker_silence_ms_max: 7_000,
         answer_ms_max: None,
         hang_ms_max: Some(2_000),
+        sticky: None,
+        quarantine_ms: Some(300_000),
         head_bytes_max: 16_384,
         body_bytes_max: rng.chance(15).then_some(30_000),
         log_json: false,

@@ -18,7 +18,7 @@ pub(crate) use super::kinds::{
     Word, names,
 };
 use super::typed::{Many, OneOrMany, Typed};
-use crate::args::{IoArg, LogFormat, TransportArg};
+use crate::args::{IoArg, LogFormat, StickyArg, TransportArg};
 use crate::settings::{
     CONNS_MAX_LEAST, CONNS_MAX_MOST, COUNT_MOST, REQUESTS_MOST, SHARDS_MAX, WORKERS_MAX,
 };
@@ -78,6 +78,8 @@ pub(crate) struct AppKeys {
     pub(crate) idle_stop: Option<Typed<DurationOrOff>>,
     pub(crate) transport: Option<Typed<Choice<TransportArg>>>,
     pub(crate) ready: Option<Typed<ListenOrPath>>,
+    pub(crate) sticky: Option<Typed<Choice<StickyArg>>>,
+    pub(crate) sticky_cookie: Option<Typed<Name>>,
     pub(crate) max_surge: Option<Typed<CountOrAll<1, WORKERS_MAX>>>,
     pub(crate) probation: Option<Typed<Duration>>,
     pub(crate) drain_timeout: Option<Typed<Duration>>,
@@ -94,5 +96,6 @@ pub(crate) struct AppKeys {
     pub(crate) worker_requests: Option<Typed<CountOrAuto<1, COUNT_MOST>>>,
     pub(crate) request_timeout: Option<Typed<DurationOrNone>>,
     pub(crate) hang_after: Option<Typed<DurationOrOff>>,
+    pub(crate) quarantine: Option<Typed<DurationOrOff>>,
     pub(crate) hang_stack: Option<Typed<OnOff>>,
 }

@@ -117,6 +117,8 @@ lazy = true
 idle_stop = "16s"
 transport = "http"
 ready = "/health"
+sticky = "both"
+sticky_cookie = "way"
 max_surge = 2
 probation = "9s"
 drain_timeout = "10s"
@@ -133,6 +135,7 @@ queue_timeout = "8s"
 worker_requests = 9
 request_timeout = "14s"
 hang_after = "15s"
+quarantine = "16s"
 hang_stack = false
 "#;
 
@@ -176,6 +179,9 @@ fn every_key_has_its_effect() {
     assert_eq!((setup.queue_requests_max, setup.queue_ms_max), (7, 8_000));
     assert_eq!(setup.worker_requests_max, Some(9));
     assert_eq!((setup.answer_ms_max, setup.hang_ms_max), (Some(14_000), Some(15_000)));
+    assert_eq!(setup.quarantine_ms, Some(16_000));
+    let sticky = setup.sticky.expect("sticky");
+    assert_eq!((sticky.cookie.as_deref(), sticky.sessions), (Some("way"), true));
     assert_eq!(config.app.hang, Some(HangSpec { after_ms: 15_000, stack: false }));
     // Nothing was left at its default by accident.
     for row in rows(&settings) {

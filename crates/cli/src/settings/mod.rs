@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod processes;
 mod recycle;
+mod routing;
 mod runtime_dir;
 mod shown;
 mod surroundings;
@@ -37,6 +38,7 @@ pub(crate) use app::App;
 pub(crate) use limits::{CONNS_MAX_LEAST, CONNS_MAX_MOST, COUNT_MOST, Limits};
 pub(crate) use processes::{SHARDS_MAX, WORKERS_MAX};
 pub(crate) use recycle::{REQUESTS_MOST, Recycling};
+pub(crate) use routing::Routing;
 pub(crate) use runtime_dir::runtime_dir;
 pub(crate) use shown::{Row, Section, Value, rows};
 pub(crate) use surroundings::{OPEN_FILES_MOST, Surroundings, with_surroundings};
@@ -82,6 +84,7 @@ pub(crate) struct Settings {
     pub(crate) times: Times,
     pub(crate) limits: Limits,
     pub(crate) recycling: Recycling,
+    pub(crate) routing: Routing,
 }
 
 impl Settings {
@@ -135,6 +138,7 @@ impl Settings {
             times: Times::read(&all)?,
             limits: Limits::read(&all, &descriptors)?,
             recycling: Recycling::read(&all)?,
+            routing: Routing::read(&all)?,
             placement: place(around.cores.cores(), shards.value, workers.value),
             cores: around.cores.clone(),
             app_env: launch::read_env(&all, &launch)?,

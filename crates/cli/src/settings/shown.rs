@@ -9,7 +9,7 @@ use hostler_protocol::control::IoChoice;
 use hostler_spawner::ReadySpec;
 
 use super::{Settings, Source};
-use crate::args::LogFormat;
+use crate::args::{LogFormat, StickyArg};
 use crate::run::transport_name;
 use crate::units::{show_duration_ms, show_size_bytes};
 
@@ -153,7 +153,7 @@ fn server_rows(settings: &Settings) -> Vec<Row> {
 #[rustfmt::skip]
 fn app_rows(settings: &Settings) -> Vec<Row> {
     let row = |key: &str, value, source: &Source| Row::new(Section::App, key, value, source);
-    let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, sleep, .. } = settings;
+    let Settings { app, app_args, app_env, node, workers, transport, times, limits, ready, surge_max, recycling, sleep, routing, .. } = settings;
     let ready_text = match &ready.value { ReadySpec::Listen => "listen", ReadySpec::Message => "message", ReadySpec::Answers(path) => path };
     let or_none = |value: Option<Value>| value.unwrap_or_else(|| Value::Text("none".to_owned()));
     let or_off = |ms: Option<u32>| ms.map_or_else(|| Value::Text("off".to_owned()), Value::ms);
@@ -184,6 +184,8 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
         row("idle_stop", or_off(sleep.idle_ms_max.value), &sleep.idle_ms_max.source),
         row("transport", Value::Text(transport_name(transport.value).to_owned()), &transport.source),
         row("ready", Value::Text(ready_text.to_owned()), &ready.source),
+        row("sticky", Value::Text(sticky_word(routing.sticky.value).to_owned()), &routing.sticky.source),
+        row("sticky_cookie", Value::Text(routing.sticky_cookie.value.clone()), &routing.sticky_cookie.source),
         row("max_surge", surge, &surge_max.source),
         row("probation", Value::ms(times.probation_ms.value), &times.probation_ms.source),
         row("drain_timeout", Value::ms(times.drain_ms_max.value), &times.drain_ms_max.source),
@@ -200,6 +202,7 @@ fn app_rows(settings: &Settings) -> Vec<Row> {
         worker_requests,
         row("request_timeout", or_none(times.answer_ms_max.value.map(Value::ms)), &times.answer_ms_max.source),
         row("hang_after", or_off(times.hang_ms_max.value), &times.hang_ms_max.source),
+        row("quarantine", or_off(routing.quarantine_ms.value), &routing.quarantine_ms.source),
         row("hang_stack", Value::Switch(settings.hang_stack.value), &settings.hang_stack.source),
     ]);
     rows
@@ -211,6 +214,16 @@ fn io_word(io: IoChoice) -> &'static str {
         IoChoice::Auto => "auto",
         IoChoice::Uring => "uring",
         IoChoice::Epoll => "epoll",
+    }
+}
+
+/// Stickiness as it is typed.
+fn sticky_word(sticky: StickyArg) -> &'static str {
+    match sticky {
+        StickyArg::Off => "off",
+        StickyArg::Cookie => "cookie",
+        StickyArg::SocketIo => "socket.io",
+        StickyArg::Both => "both",
     }
 }
 

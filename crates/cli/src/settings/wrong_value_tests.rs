@@ -119,6 +119,14 @@ const WRONG: &[(&str, &str)] = &[
         "[[app]]\nready = \"health\"",
         "app[0].ready: `health` is not usable: listen, message, or a path",
     ),
+    (
+        "[[app]]\nsticky = \"ip\"",
+        "app[0].sticky: `ip` is not usable: off, cookie, socket.io or both",
+    ),
+    (
+        "[[app]]\nsticky_cookie = \"a;b\"",
+        "app[0].sticky_cookie: `a;b` is not usable: a name of 1 to 32",
+    ),
     ("[[app]]\nmax_surge = 0", "app[0].max_surge: `0` is not usable: all or a whole number"),
     ("[[app]]\nprobation = 3", "app[0].probation: `3` is not usable: a duration with a unit"),
     ("[[app]]\ndrain_timeout = \"2h\"", "app[0].drain_timeout: `2h` is not usable"),
@@ -143,6 +151,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("[[app]]\nrequest_timeout = 5", "app[0].request_timeout: `5` is not usable: a duration"),
     ("[[app]]\nhang_after = \"1s\"", "app[0].hang_after: `1s` is not usable: a duration"),
+    ("[[app]]\nquarantine = \"5\"", "app[0].quarantine: `5` is not usable: a duration"),
     ("[[app]]\nhang_stack = \"yes\"", "app[0].hang_stack: `yes` is not usable: true or false"),
     ("[[app]]\nworker_requests = 0", "app[0].worker_requests: `0` is not usable"),
 ];

@@ -14,8 +14,8 @@ pub use command::{CommandAnswer, CommandRequest, EventLevel, EventLine};
 pub use keeper::{FromKeeper, KEEPER_BYTES_MAX, KEEPER_FDS_MAX, KeptFd, KeptKind, ToKeeper};
 pub use lines::{LineBuffer, LineError, encode_line};
 pub use proxy::{
-    FromProxy, PlainAddress, ProgramFacts, ProxySetup, STATE_FORMAT, StartProblem, ToProxy, Typed,
-    WorkerAddress,
+    FromProxy, PlainAddress, ProgramFacts, ProxySetup, STATE_FORMAT, StartProblem, Sticky, ToProxy,
+    Typed, WorkerAddress,
 };
 pub use status::{
     AppLimits, InstanceState, InstanceStatus, ProxyStatus, ShardStatus, SupervisorStatus,

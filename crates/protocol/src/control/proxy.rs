@@ -49,6 +49,12 @@ pub struct ProxySetup {
     /// Silence of a worker's event loop after which it hangs, milliseconds; `None` = never.
     #[serde(default)]
     pub hang_ms_max: Option<u32>,
+    /// Which requests go to the worker that had others of theirs; `None`: none.
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
+    /// For how long a request that has ended two workers is refused, milliseconds; `None`: never.
+    #[serde(default)]
+    pub quarantine_ms: Option<u32>,
     /// Request head size, bytes.
     pub head_bytes_max: u32,
     /// Request body size, bytes; `None` = no limit.
@@ -76,6 +82,17 @@ pub struct Typed {
     pub idle_ms_max: bool,
     /// [`ProxySetup::head_bytes_max`].
     pub head_bytes_max: bool,
+}
+
+/// How requests that belong together find the same worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sticky {
+    /// Name of the cookie that names a client's worker; `None`: there is none.
+    pub cookie: Option<String>,
+    /// Sessions of Engine.IO, which Socket.IO builds on, are followed by the `sid` in their targets.
+    pub sessions: bool,
+    /// Random, the same for every proxy of an instance: what a cookie says means nothing to anybody else.
+    pub key: [u64; 2],
 }
 
 /// What another process of this product has to know of the program of one before it relies on it.

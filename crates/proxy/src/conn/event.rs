@@ -177,6 +177,10 @@ pub enum Action {
     },
     /// The worker has had its time for this request, which has waited for so many milliseconds.
     TimedOut(u64),
+    /// A request that was suspected of having ended a worker has been answered.
+    Acquit,
+    /// Its worker has opened a session with this id.
+    LearnSession(Vec<u8>),
     /// Response bytes were consumed: let the worker send on.
     WorkerCredit(u32),
     /// The request left the worker; `Keep` says whether the link is sound.

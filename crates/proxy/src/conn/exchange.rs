@@ -98,6 +98,7 @@ impl Conn {
         cx.stats.requests += 1;
         self.head = None;
         self.response_gather = None;
+        self.handshake = None;
         self.trailers = None;
         if self.close_after || cx.ending == Ending::Stopping {
             self.begin_close(cx);

@@ -36,6 +36,7 @@ mod relay_request;
 mod relay_response;
 mod sent;
 mod state;
+mod sticky;
 mod tunnel;
 mod unchunk;
 mod worker_end;
@@ -62,9 +63,11 @@ pub use self::state::{BodyAsk, BodyLeft, Phase, Reading, Request, TunnelFlow, Wr
 use crate::access_log::AccessLog;
 use crate::clock::Now;
 use crate::dispatch::limit::Began;
+use crate::quarantine::RequestKey;
 use crate::request_id::RequestIds;
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::sticky::Route;
 
 /// What a step may look at and write to besides the connection itself.
 pub struct Context<'a> {
@@ -143,12 +146,18 @@ pub struct Conn {
     pub requests: u64,
     /// The worker that had the last of them, by the supervisor's number.
     pub last_worker: Option<u32>,
+    /// What its request says about its worker, in a sticky app; stale in others.
+    pub route: Route,
     /// Output to the client.
     pub outbox: Outbox,
     /// How the two directions of its tunnel stand; the shard's.
     pub tunnel: TunnelFlow,
     /// When its request was given to a worker; the shard's.
     pub began: Began,
+    /// Its request was in the hands of a worker that died or hung; the shard's.
+    pub suspect: Option<RequestKey>,
+    /// It is counted among its worker's suspects; the shard's.
+    pub trial: bool,
     /// It is counted among its worker's upgraded connections; the shard's.
     pub upgraded: bool,
     /// What it has asked of the large buffers; the shard's.
@@ -162,6 +171,8 @@ pub struct Conn {
     gather: Option<Box<Gather>>,
     /// A response head that came in pieces.
     response_gather: Option<Vec<u8>>,
+    /// The beginning of an answer that may name a session.
+    handshake: sticky::Handshake,
     trailers: Option<Vec<u8>>,
     /// Start of the phase or last progress within it, milliseconds.
     mark_ms: u64,
@@ -241,9 +252,12 @@ impl Conn {
             broken: "",
             requests: 0,
             last_worker: None,
+            route: Route::default(),
             outbox: Outbox::default(),
             tunnel: TunnelFlow::default(),
             began: Began::LONG_AGO,
+            suspect: None,
+            trial: false,
             upgraded: false,
             body_ask: BodyAsk::None,
             worker_idle_ms: None,
@@ -253,6 +267,7 @@ impl Conn {
             inbox: Inbox::default(),
             gather: None,
             response_gather: None,
+            handshake: None,
             trailers: None,
             mark_ms: now.ms,
             began_ms: now.ms,

@@ -114,6 +114,9 @@ impl Conn {
             started_ms: cx.now.ms,
             ..Request::NONE
         };
+        if let Some(sticky) = &cx.settings.sticky {
+            self.route = sticky.read(bytes, head);
+        }
         self.close_after = !head.keep_alive && self.offered.is_none();
         self.body_bytes = 0;
         let head_len = head.head_len as usize;

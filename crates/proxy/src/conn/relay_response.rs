@@ -100,12 +100,15 @@ impl Conn {
             if status == 101 || connected {
                 self.websocket = (status == 101 && begins_websocket(bytes, cx.response_head))
                     .then(FrameBounds::default);
+                let sticky = cx.settings.sticky.as_deref();
+                let cookie = self.cookie_to_set(sticky, bytes, cx.response_head);
                 forward::write_tunnel_head(
                     &mut self.outbox,
                     cx.pool,
                     bytes,
                     cx.response_head,
                     &self.request,
+                    cookie,
                 );
                 self.begin_tunnel(buffer, range.start + head_len..range.end, scarce, cx);
                 return;
@@ -166,6 +169,7 @@ impl Conn {
         } else {
             forward::Announce::Nothing
         };
+        let cookie = self.cookie_to_set(cx.settings.sticky.as_deref(), bytes, head);
         forward::write_response_head(
             &mut self.outbox,
             cx.pool,
@@ -173,8 +177,12 @@ impl Conn {
             head,
             &self.request,
             announce,
+            cookie,
         );
         self.request.status = head.status;
+        if cx.settings.sticky.is_some() {
+            self.expect_session();
+        }
         if self.request.refusal.is_with_app() {
             self.request.refusal = Refusal::Answered;
         }
@@ -216,6 +224,10 @@ impl Conn {
                 return;
             }
         };
+        if self.handshake.is_some() {
+            self.learn_session(&buffer[range.start..range.start + take], cx);
+        }
+        let Writing::Body(left) = &mut self.writing else { return };
         if take > 0 {
             self.request.body_bytes_out += take as u64;
             self.outbox.push(cx.pool, buffer, range.start..range.start + take, scarce);
@@ -286,6 +298,9 @@ impl Conn {
 
     /// Request and response are complete.
     pub(super) fn exchange_complete(&mut self, cx: &mut Context<'_>) {
+        if self.suspect.is_some() {
+            cx.actions.push_back(Action::Acquit);
+        }
         // With the client's FIN passed on, the worker's connection can carry no further request.
         let ends = self.link.is_bytes() && (!self.worker_keeps || self.receive_ended);
         self.release(if ends { Keep::Cancel } else { Keep::Reuse }, cx);

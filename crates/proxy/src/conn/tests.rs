@@ -50,6 +50,8 @@ fn settings() -> Settings {
         worker_silence_ms_max: 60_000,
         answer_ms_max: None,
         hang_ms_max: Some(10_000),
+        sticky: None,
+        quarantine_ms: None,
         head_bytes_max: 16_384,
         body_bytes_max: Some(1_000_000),
         access_log: None,
@@ -145,6 +147,8 @@ impl World {
             Action::Receive(ReceiveMode::Once(PoolClass::Body)) => "once body".into(),
             Action::Receive(ReceiveMode::Once(class)) => format!("once {class:?}"),
             Action::TimedOut(_) => "timed out".into(),
+            Action::Acquit => "acquit".into(),
+            Action::LearnSession(sid) => format!("learn {}", text(&sid)),
             Action::ShutdownWrite => {
                 assert!(self.in_flight.is_empty() && self.conn.outbox.is_empty());
                 "fin".into()

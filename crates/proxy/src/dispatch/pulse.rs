@@ -96,6 +96,11 @@ impl Pulse {
         now_ms > self.speaks_by_ms
     }
 
+    /// Was it said to hang?
+    pub fn hangs(&self) -> bool {
+        self.silence == Silence::Told
+    }
+
     /// How long nothing has been heard.
     pub fn silent_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.heard_ms)

@@ -250,7 +250,7 @@ fn respond(bytes: &str, announce: Announce) -> String {
     assert_eq!(parsed, Ok(Parsed::Complete), "{bytes:?}");
     let mut out = Outbox::default();
     let request = request(Method::Get);
-    write_response_head(&mut out, &pool(), bytes.as_bytes(), &head, &request, announce);
+    write_response_head(&mut out, &pool(), bytes.as_bytes(), &head, &request, announce, None);
     text_of(&mut out)
 }
 
@@ -327,7 +327,7 @@ fn tunnel_heads_keep_the_upgrade() {
     head.parse(bytes.as_bytes(), false, &HeadLimits::RESPONSE).expect("valid");
     let text = |method| {
         let mut out = Outbox::default();
-        write_tunnel_head(&mut out, &pool(), bytes.as_bytes(), &head, &request(method));
+        write_tunnel_head(&mut out, &pool(), bytes.as_bytes(), &head, &request(method), None);
         text_of(&mut out)
     };
     let kept = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nA: 1\r\n";

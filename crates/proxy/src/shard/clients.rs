@@ -156,6 +156,8 @@ impl<D: Driver> Shard<D> {
             Action::WorkerCredit(bytes) => self.worker_credit(slot, bytes),
             Action::Release(keep) => self.release_link(slot, keep),
             Action::WorkerBroken { lead, read } => self.worker_broken(slot, &lead, &read),
+            Action::Acquit => self.acquit(slot),
+            Action::LearnSession(sid) => self.learn_session(slot, &sid),
             Action::TimedOut(waited_ms) => self.timed_out(slot, waited_ms),
             Action::Upgraded => self.upgraded(slot),
             Action::WorkerHold => self.worker_hold(slot),

@@ -177,12 +177,14 @@ impl<D: Driver> Shard<D> {
             return;
         }
         let plain = address.transport == Transport::Http;
+        let token = self.token_of(&address);
         let index = self.dispatch.add(address, gauge, self.now.ms);
         if plain {
             (self.events)(ShardEvent::WorkerServing { worker: number });
         }
         if let Some(worker) = self.dispatch.get_mut(index) {
             worker.phase = WorkerPhase::Ready;
+            worker.token = token;
         }
         if let Some(channel) = self.channel_of(number) {
             self.attach(channel);
@@ -197,7 +199,7 @@ impl<D: Driver> Shard<D> {
         };
         // First out of the table of choices, or its requests would be retried on it.
         if let Some(worker) = self.dispatch.get_mut(index) {
-            worker.phase = WorkerPhase::Gone;
+            worker.phase = WorkerPhase::Gone { drained: worker.phase.drain().is_some() };
         }
         // Two, if it has connected again and the old one's end has not been seen.
         while let Some(channel) = self.channel_of(number) {

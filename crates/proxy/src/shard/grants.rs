@@ -10,10 +10,14 @@ use hostler_protocol::http1::Parsed;
 use super::Shard;
 use super::links::HEAD_FRAME_EXTRA;
 use crate::conn::{Event, Link, Phase, Refusal};
-use crate::dispatch::Busy;
 use crate::dispatch::limit::Began;
+use crate::dispatch::own::Belongs;
 use crate::dispatch::queue::Place;
+use crate::dispatch::{Busy, Worker};
 use crate::respond::OwnAnswer;
+
+/// Requests in the queue that are passed at one time because they wait for their own worker: each look costs a little.
+const OWN_LOOKS_MAX: usize = 64;
 
 impl<D: Driver> Shard<D> {
     /// Finds a worker for the request of `slot`, or a place in the queue, or refuses it. `fresh`: the head was
@@ -31,8 +35,19 @@ impl<D: Driver> Shard<D> {
             }
             return;
         }
-        if self.dispatch.queue.is_empty() && self.grant(slot, fresh).is_ok() {
+        if fresh && let Some(conn) = self.conns.get_mut(slot) {
+            conn.suspect = None;
+        }
+        if let Some(answer) = self.is_poison(slot) {
+            self.step_only(slot, Event::Refused(answer));
             return;
+        }
+        let mut own_is_busy = false;
+        if self.dispatch.queue.is_empty() || self.only_own_wait {
+            match self.grant(slot, fresh) {
+                Ok(()) => return,
+                Err(busy) => own_is_busy = busy == Busy::Own,
+            }
         }
         if self.waits_in_vain() {
             let answer = self.refusal();
@@ -45,7 +60,14 @@ impl<D: Driver> Shard<D> {
             return;
         }
         match self.dispatch.queue.enqueue(slot, self.now.ms) {
-            Place::Waiting => self.pump = true,
+            Place::Waiting => {
+                self.pump = true;
+                self.only_own_wait &= own_is_busy;
+            }
+            // Others may have room.
+            Place::Shed | Place::Full if own_is_busy && self.grant_elsewhere(slot, fresh) => {
+                self.dispatch.queue.leave(slot);
+            }
             // It hears of it in a moment.
             Place::Shed => {}
             Place::Full => {
@@ -99,7 +121,11 @@ impl<D: Driver> Shard<D> {
         // The worker that has counted the requests so far; if it is gone or full, another one counts anew.
         let counts = self.settings.requests_per_connection_max.is_some();
         let wanted = conn.and_then(|conn| conn.last_worker).filter(|_| counts);
-        self.dispatch.choose(self.now.ms, wanted, upgrade, |worker| {
+        let apart = conn.is_some_and(|conn| self.keeps_apart(conn));
+        let open = |worker: &Worker| {
+            if apart && worker.gauge.trials() > 0 {
+                return false;
+            }
             if refused {
                 // Only the loader keeps a request that we refused from its app.
                 return worker.address.transport == Transport::Frames;
@@ -112,12 +138,22 @@ impl<D: Driver> Shard<D> {
             channel.is_some_and(|channel| {
                 channel.has_room(self.driver.pool(), head_bytes + HEAD_FRAME_EXTRA)
             })
-        })
+        };
+        if let Some(own) = conn.filter(|_| !refused).and_then(|conn| self.own_of(conn)) {
+            match self.dispatch.own(own, self.now.ms, open) {
+                Belongs::To(index) => return Ok(index),
+                Belongs::Waits => return Err(Busy::Own),
+                Belongs::ToNobody => {}
+            }
+        }
+        let chosen = self.dispatch.choose(self.now.ms, wanted, upgrade, open);
+        if apart && chosen == Err(Busy::AllFull) { Err(Busy::Own) } else { chosen }
     }
 
     /// Gives the request of `slot` to a worker.
-    fn grant(&mut self, slot: u32, fresh: bool) -> Result<(), Busy> {
+    pub(super) fn grant(&mut self, slot: u32, fresh: bool) -> Result<(), Busy> {
         let index = self.choose(slot)?;
+        self.assign(slot, index);
         let Some(conn) = self.conns.get_mut(slot) else {
             return Ok(());
         };
@@ -133,6 +169,10 @@ impl<D: Driver> Shard<D> {
         worker.in_flight += 1;
         worker.gauge.begin();
         conn.began = worker.limit.begin(self.now.ms);
+        if conn.suspect.is_some() {
+            conn.trial = true;
+            worker.gauge.trial_begin();
+        }
         conn.request.worker = Some(worker.address.worker.0);
         conn.last_worker = conn.request.worker;
         let refused = conn.request.refusal.is_with_app();
@@ -160,17 +200,27 @@ impl<D: Driver> Shard<D> {
     /// Serves waiting requests while workers have room.
     pub(super) fn serve_queue(&mut self) {
         self.pump = false;
-        while let Some(slot) = self.dispatch.queue.get(0) {
+        self.only_own_wait = false;
+        // Those in front wait for a worker of their own, and keep nobody from theirs.
+        let mut at = 0;
+        while let Some(slot) = self.dispatch.queue.get(at) {
             if self.conns.get(slot).is_none_or(|conn| conn.phase() != Phase::Queued) {
                 self.dispatch.queue.leave(slot);
                 continue;
             }
-            if self.grant(slot, false).is_err() {
-                return;
+            if self.refuse_queued_poison(slot) {
+                continue;
             }
-            self.dispatch.queue.serve(0, self.now.ms);
-            self.settle(slot);
+            match self.grant(slot, false) {
+                Ok(()) => {
+                    self.dispatch.queue.serve(at, self.now.ms);
+                    self.settle(slot);
+                }
+                Err(Busy::Own) if at < OWN_LOOKS_MAX => at += 1,
+                Err(_) => return,
+            }
         }
+        self.only_own_wait = at > 0;
     }
 
     /// The connection in `slot` has become a tunnel: it no longer takes a request's place.
@@ -203,8 +253,14 @@ impl<D: Driver> Shard<D> {
 
     /// The request of `slot` is no longer at the worker.
     pub(super) fn unload(&mut self, index: u16, slot: u32) {
-        let began = self.conns.get(slot).map_or(Began::LONG_AGO, |conn| conn.began);
+        let (began, trial) = self
+            .conns
+            .get_mut(slot)
+            .map_or((Began::LONG_AGO, false), |conn| (conn.began, std::mem::take(&mut conn.trial)));
         if let Some(worker) = self.dispatch.get_mut(index) {
+            if trial {
+                worker.gauge.trial_end();
+            }
             worker.limit.end(began, self.now.ms);
             worker.in_flight -= 1;
             worker.gauge.end();

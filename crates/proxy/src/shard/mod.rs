@@ -14,11 +14,13 @@ mod drains;
 mod grants;
 mod links;
 mod offers;
+mod own;
 mod owner;
 mod plains;
 mod silence;
 mod slab;
 mod succession;
+mod suspects;
 mod tunnels;
 mod wanted;
 
@@ -44,6 +46,7 @@ use crate::clock::Now;
 use crate::conn::{Action, Conn, Ending};
 use crate::dispatch::queue::Queue;
 use crate::dispatch::{Dispatch, Home};
+use crate::quarantine::View;
 use crate::request_id::RequestIds;
 use crate::settings::{PLAIN_CONNS_PER_CLIENT, Settings};
 use crate::stats::Stats;
@@ -83,6 +86,12 @@ pub struct Shard<D: Driver> {
     accept_paused: Vec<(ListenerId, u64)>,
     /// When to look for workers that hang.
     look_ms: u64,
+    /// Requests that ended workers, as far as this shard knows.
+    suspects: View,
+    /// When to look for requests that have waited long enough for their own worker.
+    own_look_ms: u64,
+    /// All that wait in the queue do so for a worker of their own: others pass them.
+    only_own_wait: bool,
     /// Client listeners are off because all connection slots are taken.
     accept_full: bool,
     /// Connections that were accepted in the same turn as the last free slot was taken; the next free slots are
@@ -172,6 +181,9 @@ impl<D: Driver> Shard<D> {
             listeners,
             accept_paused: Vec::new(),
             look_ms: u64::MAX,
+            suspects: View::default(),
+            own_look_ms: 0,
+            only_own_wait: false,
             accept_full: false,
             bodies_asked: 0,
             accepted: VecDeque::new(),
@@ -239,6 +251,7 @@ impl<D: Driver> Shard<D> {
         self.end_leaving();
         // A wait for a suspected worker may be over; looking is cheap and happens only while requests wait.
         self.pump |= waited_for_suspect;
+        self.look_for_own();
         if self.pump {
             self.serve_queue();
         }
@@ -280,7 +293,8 @@ impl<D: Driver> Shard<D> {
         let queue = self.dispatch.queue.expires_in_ms(self.now.ms);
         let head = self.head_wait_ms();
         let look = (self.look_ms < u64::MAX).then(|| self.look_ms.saturating_sub(self.now.ms));
-        [timers, accept, drain, log, suspect, queue, head, look]
+        let own = self.own_wait_ms();
+        [timers, accept, drain, log, suspect, queue, head, look, own]
             .into_iter()
             .flatten()
             .min()

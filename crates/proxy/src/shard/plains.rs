@@ -198,6 +198,7 @@ impl<D: Driver> Shard<D> {
         }
         if self.conns.get(conn).is_some_and(Conn::is_unanswered) {
             self.dispatch.suspect(worker, Suspicion::Unanswered, self.now.ms);
+            self.suspect_if_dead(conn, worker);
         }
         let cut_short =
             self.conns.get(conn).is_some_and(Conn::ends_with_worker) && self.is_ending(worker);
@@ -238,6 +239,9 @@ impl<D: Driver> Shard<D> {
                 self.dispatch.suspect(worker, Suspicion::Unanswered, self.now.ms);
             }
             _ => {}
+        }
+        if let Some(conn) = conn.filter(|_| !unsent) {
+            self.suspect_if_dead(conn, worker);
         }
         match conn {
             Some(conn) => self.step(conn, Event::WorkerLost { unsent }),
@@ -325,6 +329,9 @@ impl<D: Driver> Shard<D> {
             }
             if let Some(conn) = plain.conn() {
                 let unsent = matches!(plain.phase, PlainPhase::Connecting { .. });
+                if !unsent {
+                    self.suspect_if_dead(conn, index);
+                }
                 self.step(conn, Event::WorkerLost { unsent });
             }
             // The step gave this connection back; a retry on another worker may have taken the slot since.

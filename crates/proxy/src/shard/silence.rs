@@ -78,6 +78,7 @@ impl<D: Driver> Shard<D> {
                 | Link::Plain { worker, .. } = conn.link
                 && worker == index
             {
+                self.suspect_request(slot, index);
                 self.step(slot, Event::WorkerHangs);
             }
         }

@@ -68,6 +68,8 @@ impl World {
             worker_silence_ms_max: 60_000,
             answer_ms_max: None,
             hang_ms_max: Some(10_000),
+            sticky: None,
+            quarantine_ms: Some(300_000),
             head_bytes_max: 16_384,
             body_bytes_max: None,
             access_log: None,
@@ -159,10 +161,14 @@ impl World {
     }
 
     fn announce_at(&mut self, number: u32, transport: Transport, plain: PlainAddress) {
+        self.announce_in(number, number, transport, plain);
+    }
+
+    fn announce_in(&mut self, number: u32, slot: u32, transport: Transport, plain: PlainAddress) {
         let address = WorkerAddress {
             worker: WorkerId(number),
             app: "web".into(),
-            slot: number,
+            slot,
             pid: number,
             core: None,
             transport,
@@ -175,7 +181,13 @@ impl World {
 
     /// A worker with an open channel.
     pub(crate) fn framed(&mut self, number: u32) -> Framed {
-        self.announce(number, Transport::Frames);
+        self.framed_in(number, number)
+    }
+
+    /// The same in a slot that another process may have, too.
+    pub(crate) fn framed_in(&mut self, number: u32, slot: u32) -> Framed {
+        let plain = PlainAddress::Unix(plain_path(number).into());
+        self.announce_in(number, slot, Transport::Frames, plain);
         let worker = self.channel(number);
         worker.listen();
         self.settle();

@@ -105,6 +105,8 @@ fn proxy_setup(shards: u32) -> ProxySetup {
         worker_silence_ms_max: 1_000,
         answer_ms_max: None,
         hang_ms_max: Some(10_000),
+        sticky: None,
+        quarantine_ms: None,
         head_bytes_max: 16_384,
         body_bytes_max: None,
         access_log: None,
