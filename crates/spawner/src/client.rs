@@ -117,7 +117,7 @@ fn ask(
 
 fn connect_error(runtime_dir: &Path, error: std::io::Error) -> CommandError {
     match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused => {
             CommandError::NoInstance(runtime_dir.to_owned())
         }
         ErrorKind::PermissionDenied => CommandError::Forbidden(runtime_dir.to_owned()),

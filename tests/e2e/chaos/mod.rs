@@ -6,6 +6,9 @@
 //! there alone, because they mean something on a quiet machine only.
 
 mod clients;
+mod crash_loop;
+mod leaks;
+mod pace;
 
 use std::time::Duration;
 

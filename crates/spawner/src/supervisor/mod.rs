@@ -36,6 +36,7 @@ mod release;
 mod reload;
 mod report;
 mod scale;
+mod service;
 mod slot;
 mod start;
 mod stop;
@@ -51,6 +52,7 @@ pub(crate) use recycle::Figures;
 pub(crate) use release::Release;
 pub(crate) use report::Report;
 pub(crate) use scale::Scale;
+pub(crate) use service::ServiceState;
 
 use std::path::PathBuf;
 use std::rc::Rc;

@@ -16,6 +16,7 @@ mod recycle;
 mod reload;
 mod rig;
 mod scale;
+mod service;
 
 use rig::{Bench, first_release, settings, signals, spawned, spec, worker};
 
