@@ -96,7 +96,7 @@ fn round(instance: &Instance) {
 }
 
 fn workers(variant: Variant) {
-    let setup = Setup::new(variant, "chaos.js").options("--workers 2 --probation 20ms");
+    let setup = Setup::new(variant, "chaos.js").options("--workers 2 --probation 100ms");
     let instance = setup.start();
     // Pools, log buffers and histories find their size.
     let (first, rounds) = if is_full() { (50, 200) } else { (2, 4) };
