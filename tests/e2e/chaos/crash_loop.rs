@@ -30,12 +30,16 @@ fn a_crash_loop(variant: Variant) {
         // The other worker does not care.
         instance.assert_serves();
         seen = deaths();
-        // The first start is at once, then they pause for 0.1 s, 0.2 s, 0.4 s and so on.
-        let pauses = Duration::from_millis(100) * (1 << seen.saturating_sub(1)).max(1);
-        let pauses = pauses.saturating_sub(Duration::from_millis(100));
+        // The first start is at once, then they pause for 0.2 s, 0.4 s, 0.8 s and so on.
+        let pauses = Duration::from_millis(200) * ((1 << seen.saturating_sub(1)) - 1);
         assert!(begun.elapsed() >= pauses, "{seen} starts within {:?}", begun.elapsed());
         assert!(begun.elapsed() < Duration::from_secs(60), "{seen} starts");
         std::thread::sleep(Duration::from_millis(5));
+    }
+    // The same as it is told, which does not depend on how long each start takes here.
+    for pause in ["200 ms", "400 ms", "800 ms", "1.6 s", "3.2 s"] {
+        let text = format!("; starting it again in {pause} (failure ");
+        assert_eq!(instance.printed().matches(&text).count(), 1, "{pause}");
     }
     let status = instance.status();
     assert_eq!(status.supervisor.state, InstanceState::Degraded);
