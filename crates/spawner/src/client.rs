@@ -127,7 +127,7 @@ fn connect_error(runtime_dir: &Path, error: std::io::Error) -> CommandError {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused if is_orphaned(runtime_dir) => {
             CommandError::Orphaned(runtime_dir.to_owned())
         }
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused => {
             CommandError::NoInstance(runtime_dir.to_owned())
         }
         ErrorKind::PermissionDenied => CommandError::Forbidden(runtime_dir.to_owned()),

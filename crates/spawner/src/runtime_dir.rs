@@ -72,6 +72,14 @@ pub enum RuntimeDirError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file is where the directory, or one above it, should be.
+    #[error("the runtime directory {} cannot be used: {} is a file; give another --runtime-dir", dir.display(), file.display())]
+    File {
+        /// The directory.
+        dir: PathBuf,
+        /// What is in its way.
+        file: PathBuf,
+    },
     /// Cannot be created, opened or written.
     #[error("the runtime directory {} cannot be used: {what}: {source}; give another --runtime-dir", dir.display())]
     Io {
@@ -316,6 +324,10 @@ fn check_length(dir: &Path, app: &str) -> Result<(), RuntimeDirError> {
 
 /// Whether the directory had to be made.
 fn create(dir: &Path) -> Result<bool, RuntimeDirError> {
+    // What the system says to a file on the way (`File exists`) helps nobody.
+    if let Some(file) = dir.ancestors().find(|path| path.is_file()) {
+        return Err(RuntimeDirError::File { dir: dir.to_owned(), file: file.to_owned() });
+    }
     if let Some(parent) = dir.parent() {
         fs::create_dir_all(parent).map_err(io(dir, "creating it"))?;
     }

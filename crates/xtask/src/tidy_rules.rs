@@ -45,6 +45,15 @@ const WORLD: &[&str] = &[
 ];
 const CLOCK: &[&str] = &["Instant::now", "SystemTime::now", "std::thread", "libc::"];
 
+/// Where the time of day is asked, to be shown or to be compared with that of a file. It jumps, so nothing else may depend on it.
+const TIME_OF_DAY: [&str; 5] = [
+    "crates/proxy/src/clock.rs",
+    "crates/proxy/src/respond.rs",
+    "crates/proxy/src/access_log.rs",
+    "crates/spawner/src/event_loop/restart_file.rs",
+    "crates/spawner/src/output/timestamp.rs",
+];
+
 /// Which of our crates each crate may name.
 const DIRECTION: [(&str, &[&str]); 6] = [
     ("crates/protocol/Cargo.toml", &[]),
@@ -90,6 +99,7 @@ pub(crate) fn check_file(source: &Source<'_>) -> Vec<Complaint> {
     }
     if source.ends_with(".rs") || source.is_script() {
         check_size(source, &mut found);
+        check_time_of_day(source, &mut found);
     }
     // The rules name what they look for.
     if !source.ends_with("tidy_rules.rs") {
@@ -122,6 +132,22 @@ fn check_opening(source: &Source<'_>, found: &mut Vec<Complaint>) {
     let is_part = source.name.ends_with("tests.rs") || source.name.starts_with("fuzz/");
     if !source.text.starts_with("//!") && !is_part {
         found.push(error(1, "a file opens with `//!`: what it owns, what it must never know"));
+    }
+}
+
+fn check_time_of_day(source: &Source<'_>, found: &mut Vec<Complaint>) {
+    let is_crate = source.name.starts_with("crates/") && source.name.contains("/src/");
+    let is_shipped = is_crate || source.name.starts_with("crates/loader/js/");
+    let is_tool = ["crates/xtask/", "crates/sim/"].iter().any(|tool| source.name.starts_with(tool));
+    let is_test = source.name.ends_with("tests.rs");
+    if !is_shipped || is_tool || is_test || TIME_OF_DAY.contains(&source.name) {
+        return;
+    }
+    for (number, line) in source.lines_before_tests() {
+        let code = line.split("//").next().unwrap_or_default();
+        if ["SystemTime", "Date.now", "new Date"].iter().any(|clock| code.contains(clock)) {
+            found.push(error(number, "the time of day jumps: wait by a monotonic clock"));
+        }
     }
 }
 
@@ -240,6 +266,14 @@ mod tests {
         assert!(complaints("crates/proxy/src/clock.rs", text).is_empty());
         let text = "//! x\n#[cfg(test)]\nmod tests { fn a() { Instant::now(); } }\n";
         assert!(complaints("crates/proxy/src/conn/mod.rs", text).is_empty());
+    }
+
+    #[test]
+    fn the_time_of_day_is_for_people() {
+        let text = "//! x\nfn a() { SystemTime::now(); }\n";
+        assert_eq!(complaints("crates/spawner/src/event_loop/health.rs", text).len(), 1);
+        assert!(complaints("crates/proxy/src/clock.rs", text).is_empty());
+        assert_eq!(complaints("crates/loader/js/hang.cjs", "Date.now();").len(), 1);
     }
 
     #[test]

@@ -25,6 +25,13 @@ pub(super) struct Failure {
     pub(super) text: String,
 }
 
+impl Failure {
+    /// Some of the answer was there.
+    pub(super) fn had_begun(&self) -> bool {
+        self.text.starts_with("closed after") && !self.text.starts_with("closed after \"\"")
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Nobody accepts connections.

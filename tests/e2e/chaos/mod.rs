@@ -6,6 +6,9 @@
 //! there alone, because they mean something on a quiet machine only.
 
 mod clients;
+mod crash_loop;
+mod leaks;
+mod pace;
 
 use std::time::Duration;
 
@@ -74,7 +77,7 @@ fn kills_of_workers(variant: Variant) {
         // What was in the killed worker and may not be repeated.
         Kind::Status(502) => !failure.idempotent && time_is_right(failure),
         // The same, if its answer had begun: all that is left is to cut it.
-        Kind::Lost => !failure.idempotent && failure.text.contains("\\x08\\x10"),
+        Kind::Lost => !failure.idempotent && failure.had_begun(),
         // Its WebSockets had no chance to say farewell.
         Kind::Closed(None) => true,
         Kind::Closed(Some(1012)) => true,

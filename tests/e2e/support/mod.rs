@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Response, Target};
 pub(crate) use instance::Instance;
-pub(crate) use process::{memory_kib, processes_with_tag, signal};
+pub(crate) use process::{
+    cpu_ticks, fd_count, memory_kib, processes_with_tag, signal, thread_count,
+};
 pub(crate) use python::python_or_skip;
 pub(crate) use setup::Setup;
 pub(crate) use variant::{Io, Transport, Variant, matrix, uring_or_skip};
@@ -52,4 +54,10 @@ pub(crate) fn app(name: &str) -> PathBuf {
 /// The folder of the fixtures.
 pub(crate) fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Figures for people. Straight to fd 2: the test runner swallows what `eprintln!` writes in a passing test.
+pub(crate) fn report(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "\nMEASURED {text}\n");
 }

@@ -40,11 +40,22 @@ struct Waiting {
     until_ms: u64,
 }
 
-/// Requests that left for a worker, and the time in which they did.
+/// Requests that left for a worker, or that workers have done, and the time in which they did.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     served: u64,
     ms: u64,
+}
+
+/// The interval under way.
+#[derive(Clone, Copy, Debug)]
+struct Counting {
+    since_ms: u64,
+    /// Requests that left the queue.
+    served: u64,
+    /// Requests that workers have done meanwhile: at first all of them are such that never waited here. A flood fills Node before
+    /// its loop is known to be late, and then nothing leaves the queue until that is worked off.
+    done: u64,
 }
 
 /// The queue.
@@ -57,9 +68,7 @@ pub struct Queue {
     wait_ms_max: u64,
     /// The last whole interval in which some waited all the time.
     pace: Option<Pace>,
-    /// The interval under way.
-    counting: Pace,
-    counting_since_ms: u64,
+    counting: Counting,
     /// Since when newcomers face a wait above the target.
     above_since_ms: Option<u64>,
     /// Workers start: until then nobody has waited long enough.
@@ -75,8 +84,7 @@ impl Queue {
             len_max: len_max as usize,
             wait_ms_max,
             pace: None,
-            counting: Pace { served: 0, ms: 0 },
-            counting_since_ms: 0,
+            counting: Counting { since_ms: 0, served: 0, done: 0 },
             above_since_ms: None,
             held_until_ms: 0,
         }
@@ -117,8 +125,7 @@ impl Queue {
             // What was long ago says nothing about this time.
             self.pace = None;
             self.above_since_ms = None;
-            self.counting = Pace { served: 0, ms: 0 };
-            self.counting_since_ms = now_ms;
+            self.counting = Counting { since_ms: now_ms, served: 0, done: 0 };
         }
         if self.sheds(now_ms) {
             if self.shed.len() >= self.len_max {
@@ -164,11 +171,24 @@ impl Queue {
             return;
         }
         self.counting.served += 1;
-        self.counting.ms = now_ms.saturating_sub(self.counting_since_ms);
-        if self.counting.ms >= INTERVAL_MS {
-            self.pace = Some(self.counting);
-            self.counting = Pace { served: 0, ms: 0 };
-            self.counting_since_ms = now_ms;
+        self.count(now_ms);
+    }
+
+    /// A worker has done a request, whether that had waited here or not.
+    pub fn done(&mut self, now_ms: u64) {
+        if !self.waiting.is_empty() {
+            self.counting.done += 1;
+            self.count(now_ms);
+        }
+    }
+
+    fn count(&mut self, now_ms: u64) {
+        let Counting { since_ms, served, done } = self.counting;
+        let ms = now_ms.saturating_sub(since_ms);
+        if ms >= INTERVAL_MS {
+            // Streams are given away and not done for hours; at a worker that shall have less, more is done than given.
+            self.pace = Some(Pace { served: served.max(done), ms });
+            self.counting = Counting { since_ms: now_ms, served: 0, done: 0 };
         }
     }
 

@@ -278,6 +278,9 @@ impl<D: Driver> Shard<D> {
                 self.unload(worker, slot);
             }
         }
+        if keep != Keep::Cancel {
+            self.dispatch.queue.done(self.now.ms);
+        }
         self.pump |= !self.dispatch.queue.is_empty();
     }
 }

@@ -23,6 +23,7 @@ use super::oom::OomWatch;
 use super::orphans::Orphans;
 use super::proxy_link::ProxyLink;
 use super::restart_file::RestartFile;
+use super::service_manager::ServiceManager;
 use super::status::StatusDesk;
 use super::streams::Streams;
 use super::{EventLoop, Kept};
@@ -264,6 +265,7 @@ impl<'a> EventLoop<'a> {
             control,
             keeper: rest.keeper,
             has_changed: true,
+            service: ServiceManager::new(std::env::var_os("NOTIFY_SOCKET").as_deref()),
             status: StatusDesk::default(),
             oom: OomWatch::new(),
             restart_file: rest.restart_file,

@@ -24,6 +24,7 @@ mod orphans;
 mod probe;
 mod proxy_link;
 mod restart_file;
+mod service_manager;
 mod signals;
 mod status;
 mod streams;
@@ -58,6 +59,7 @@ use oom::OomWatch;
 use orphans::Orphans;
 use proxy_link::ProxyLink;
 use restart_file::RestartFile;
+use service_manager::ServiceManager;
 use status::StatusDesk;
 use streams::Streams;
 
@@ -130,6 +132,7 @@ pub(crate) struct EventLoop<'a> {
     figures: FigureClock,
     health: HealthChecks,
     history: History,
+    service: ServiceManager,
     stdout: Sink,
     read_app: &'a mut ReadApp<'a>,
     out: &'a mut dyn FnMut(Notice),
@@ -182,6 +185,7 @@ impl<'a> EventLoop<'a> {
             figures: FigureClock::new(),
             health: HealthChecks::default(),
             history: History::default(),
+            service: ServiceManager::new(std::env::var_os("NOTIFY_SOCKET").as_deref()),
             stdout: Sink::new(io::stdout().as_fd())?,
             read_app,
             out,
@@ -232,7 +236,11 @@ impl<'a> EventLoop<'a> {
             for action in actions.drain(..) {
                 self.act(action);
             }
+            if self.service.is_there() {
+                self.service.tell(self.machine.service_state(), self.machine.service_text());
+            }
         }
+        self.service.flush();
     }
 
     fn timeout(&self) -> Option<Timespec> {

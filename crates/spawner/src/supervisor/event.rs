@@ -183,6 +183,16 @@ pub(crate) struct SpawnFailure {
     pub(crate) retry: bool,
 }
 
+impl SpawnFailure {
+    /// Both in one line.
+    pub(super) fn text(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} ({hint})", self.why),
+            None => self.why.clone(),
+        }
+    }
+}
+
 /// Something is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {

@@ -39,6 +39,7 @@ mod reload;
 mod report;
 mod retired;
 mod scale;
+mod service;
 mod sleep;
 mod slot;
 mod start;
@@ -56,6 +57,7 @@ pub(crate) use recycle::Figures;
 pub(crate) use release::Release;
 pub(crate) use report::Report;
 pub(crate) use scale::Scale;
+pub(crate) use service::ServiceState;
 
 use std::path::PathBuf;
 use std::rc::Rc;

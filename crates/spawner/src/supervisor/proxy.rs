@@ -159,7 +159,7 @@ impl Machine {
             self.proxy.state = ProxyState::Gone;
             return;
         }
-        let why = format!("the proxy could not be started: {}", failure.why);
+        let why = format!("the proxy could not be started: {}", failure.text());
         if failure.retry {
             self.restart_proxy(why, now_ms, actions);
         } else {

@@ -112,6 +112,7 @@ impl Machine {
             process.journey.done(Step::Fork, now_ms);
         }
         process.journey.fail(now_ms);
+        let text = failure.text();
         let why = (failure.why, failure.hint);
         match place {
             Place::Leaving => {}
@@ -119,42 +120,42 @@ impl Machine {
                 let failed = self.start_failure(index, *process, why, Vec::new());
                 self.next_failed(index, failed, now_ms, actions);
             }
+            Place::Current if self.gives_up(true) => {
+                let problem = self.problem_of(&process, now_ms);
+                let failure = self.start_failure(index, *process, why, Vec::new());
+                self.wake_failed(index, failure, problem, now_ms, actions);
+            }
             Place::Current => {
-                self.first_try_failed(index, *process, why, failure.retry, now_ms, actions);
+                let text = format!("{} could not be started: {text}", self.worker_name(index));
+                if !self.tries_again(index, &text, failure.retry, now_ms, actions) {
+                    self.fail_start(index, *process, why, Vec::new(), now_ms, actions);
+                }
             }
         }
     }
 
-    fn first_try_failed(
+    /// The process of a slot could not be made. False if that is the end of the start.
+    fn tries_again(
         &mut self,
         index: usize,
-        process: Process,
-        why: (String, Option<String>),
+        text: &str,
         retry: bool,
         now_ms: u64,
         actions: &mut Vec<Action>,
-    ) {
-        let name = self.worker_name(index);
-        let text = format!("{name} could not be started: {}", why.0);
-        self.slots[index].last_death = Some(text.clone());
+    ) -> bool {
+        self.slots[index].last_death = Some(text.to_owned());
         if self.ending.is_some() {
-            return;
-        }
-        if self.gives_up(true) {
-            let problem = self.problem_of(&process, now_ms);
-            let failure = self.start_failure(index, process, why, Vec::new());
-            self.wake_failed(index, failure, problem, now_ms, actions);
-            return;
+            return true;
         }
         let waited_ms = now_ms.saturating_sub(self.started_ms);
         let in_time = waited_ms < u64::from(self.settings.start_ms_max);
         if self.phase == Phase::Starting && !(retry && in_time) {
-            self.fail_start(index, process, why, Vec::new(), now_ms, actions);
-            return;
+            return false;
         }
         let delay = self.schedule_restart(index, false, now_ms);
         self.scaling_failed(&format!("{text}; {delay}"), actions);
         actions.push(Action::Log(Level::Error, format!("{text}; {delay}")));
+        true
     }
 
     /// The app never worked: no use in trying on.

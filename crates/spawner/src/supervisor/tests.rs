@@ -18,6 +18,7 @@ mod recycle;
 mod reload;
 mod rig;
 mod scale;
+mod service;
 mod sleep;
 mod sleep_changes;
 mod upgrade;

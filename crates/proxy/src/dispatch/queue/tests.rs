@@ -172,3 +172,37 @@ fn without_a_worker_all_wait_and_few_are_never_too_many() {
     queue.leave(9);
     assert_eq!(queue.expire(1_999), Some(9), "the other one with this number is refused");
 }
+
+/// A flood reaches Node before anybody knows that its loop is late, and nothing leaves the queue until Node has worked it off.
+#[test]
+fn the_pace_is_known_before_the_first_has_left() {
+    let mut queue = queue(100_000);
+    let (mut waiting, mut shed) = (0, 0);
+    // Each takes 20 ms, and five times as many come.
+    for now in 0..2_000 {
+        if now % 4 == 0 {
+            match queue.enqueue(now as u32, now) {
+                Place::Waiting => waiting += 1,
+                Place::Shed => shed += 1,
+                Place::Full => panic!("there is room"),
+            }
+        }
+        if now % 20 == 19 {
+            queue.done(now);
+        }
+        while queue.expire(now).is_some() {}
+    }
+    // Half a second's work, and what comes until that is noticed.
+    assert!((25..100).contains(&waiting) && shed > 400, "{waiting} {shed}");
+}
+
+#[test]
+fn who_waits_for_the_first_answers_of_a_burst_is_not_refused() {
+    let mut queue = queue(1_000);
+    for now in 0..900 {
+        assert_eq!(queue.enqueue(now as u32, now), Place::Waiting, "its database takes a second");
+    }
+    // Then all places are free at once, and again.
+    (0..300).for_each(|_| queue.done(1_000));
+    assert_eq!(queue.enqueue(900, 1_000), Place::Waiting);
+}
