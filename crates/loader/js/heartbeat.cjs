@@ -11,7 +11,7 @@ const { clearTimeout, now, setTimeout } = require('./natives.cjs');
 
 const BUSY_MS = 100;
 const IDLE_MS = 1000;
-const PREFIX = prefix(20, C.FRAMES_TO_PROXY.HEARTBEAT, u24(0), 0);
+const PREFIX = prefix(16, C.FRAMES_TO_PROXY.HEARTBEAT, u24(0), 0);
 
 class Heartbeat {
   /** @param {import('./channel.cjs').Channel[]} channels @param {import('./hang.cjs').HangWatch | null} watch */
@@ -60,8 +60,7 @@ class Heartbeat {
     this.utilization = performance.eventLoopUtilization();
     const frame = PREFIX + u32(Math.max(0, Math.round(late * 1000)) >>> 0) +
       u32(Math.round((utilization || 0) * 1000)) + u32(inFlight) +
-      u32(Math.round(v8.getHeapStatistics().used_heap_size / 1024)) +
-      u32(Math.round(process.memoryUsage.rss() / 1024));
+      u32(Math.round(v8.getHeapStatistics().used_heap_size / 1024));
     for (const channel of this.channels) if (channel.ready) channel.send(frame);
     this.busy = inFlight > 0;
     this.arm(this.busy ? BUSY_MS : IDLE_MS);

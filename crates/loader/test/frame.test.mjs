@@ -157,8 +157,8 @@ for (const vector of toProxy) {
       } else if (one.type === 'OFFER') {
         text += F.offerFrame(one.offer, one.server, one.fd, one.header_bytes_max);
       } else if (one.type === 'HEARTBEAT') {
-        const numbers = Object.values(one).filter((value) => typeof value === 'number').slice(-5);
-        text += F.prefix(20, type, F.u24(0), 0) + numbers.map(F.u32).join('');
+        const numbers = Object.values(one).filter((value) => typeof value === 'number').slice(-4);
+        text += F.prefix(16, type, F.u24(0), 0) + numbers.map(F.u32).join('');
       } else {
         text += F.prefix(0, type, F.u24(one.stream), one.generation);
       }

@@ -261,21 +261,18 @@ test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () 
   await worker.line('holding');
   await run(channel, 'const until = Date.now() + 150; while (Date.now() < until); 1');
   const beat = await channel.until((one) => one.type === 'HEARTBEAT' && one.payload.readUInt32LE(8) === 1 && one.payload.readUInt32LE(0) > 20000);
-  assert.equal(beat.payload.length, 20);
+  assert.equal(beat.payload.length, 16);
   assert.ok(beat.payload.readUInt32LE(4) > 300 && beat.payload.readUInt32LE(4) <= 1000);
-  assert.ok(beat.payload.readUInt32LE(16) > beat.payload.readUInt32LE(12));
 });
 
-test('HEARTBEAT tells heap and memory as they are', async () => {
+test('HEARTBEAT tells the heap as it is', async () => {
   const proxy = await start();
-  const { worker, channel } = await proxy.ready(fixture('control.cjs'));
+  const { channel } = await proxy.ready(fixture('control.cjs'));
   await run(channel, 'globalThis.kept = Array.from({ length: 500_000 }, (_, i) => ({ i })), 1');
   const beat = await channel.until((one) => one.type === 'HEARTBEAT', channel.frames.length);
   const heap = JSON.parse(await run(channel, 'process.memoryUsage().heapUsed')) / 1024;
-  const rss = Number(/^VmRSS:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${worker.child.pid}/status`, 'latin1'))[1]);
-  for (const [told, is] of [[beat.payload.readUInt32LE(12), heap], [beat.payload.readUInt32LE(16), rss]]) {
-    assert.ok(told > 0.8 * is && told < 1.25 * is, `${told} KiB for ${is} KiB`);
-  }
+  const told = beat.payload.readUInt32LE(12);
+  assert.ok(told > 0.8 * heap && told < 1.25 * heap, `${told} KiB for ${heap} KiB`);
 });
 
 for (const name of ['state.mjs', 'state.cjs']) {

@@ -146,7 +146,7 @@ fn frames() {
     peer::put(&mut a, FromWorker::EndClose, tag, b"bye");
     let mut b = Vec::new();
     peer::put_json(&mut b, FromWorker::Settings, &Settings::default());
-    peer::put_heartbeat(&mut b, &Heartbeat { rss_kib: 5, ..Heartbeat::default() });
+    peer::put_heartbeat(&mut b, &Heartbeat { heap_kib: 5, ..Heartbeat::default() });
     peer::put_reset(&mut b, tag);
     peer::put(&mut b, FromWorker::Hello, StreamTag::CHANNEL, b"{\"protocol\":1}");
     run(4, &[&a, &b], fuzzing::frames);

@@ -307,8 +307,8 @@ proptest! {
 }
 
 fn beat(numbers: &[u32; 5]) -> Heartbeat {
-    let [loop_delay_us, utilisation_permille, in_flight, heap_kib, rss_kib] = *numbers;
-    Heartbeat { loop_delay_us, utilisation_permille, in_flight, heap_kib, rss_kib }
+    let [loop_delay_us, utilisation_permille, in_flight, heap_kib, _] = *numbers;
+    Heartbeat { loop_delay_us, utilisation_permille, in_flight, heap_kib }
 }
 
 fn write_head(

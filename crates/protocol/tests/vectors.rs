@@ -248,7 +248,6 @@ fn encode_to_proxy(frame: &Value, out: &mut Vec<u8>) {
                 utilisation_permille: number(&frame["utilisation_permille"]),
                 in_flight: number(&frame["in_flight"]),
                 heap_kib: number(&frame["heap_kib"]),
-                rss_kib: number(&frame["rss_kib"]),
             },
         ),
         "OFFER" => peer::put_offer(
@@ -309,7 +308,6 @@ fn decode_to_proxy(bytes: &[u8]) -> Result<Vec<Value>, String> {
                     "utilisation_permille": beat.utilisation_permille,
                     "in_flight": beat.in_flight,
                     "heap_kib": beat.heap_kib,
-                    "rss_kib": beat.rss_kib,
                 }),
             ),
             Incoming::Offer(offer) => merge(

@@ -180,23 +180,15 @@ pub struct Heartbeat {
     pub in_flight: u32,
     /// V8 heap used, KiB.
     pub heap_kib: u32,
-    /// Resident set, KiB.
-    pub rss_kib: u32,
 }
 
 impl Heartbeat {
     /// Bytes of the payload.
-    pub const BYTES: usize = 20;
+    pub const BYTES: usize = 16;
 
     /// The payload.
     pub fn encode(&self) -> [u8; Self::BYTES] {
-        let fields = [
-            self.loop_delay_us,
-            self.utilisation_permille,
-            self.in_flight,
-            self.heap_kib,
-            self.rss_kib,
-        ];
+        let fields = [self.loop_delay_us, self.utilisation_permille, self.in_flight, self.heap_kib];
         let mut bytes = [0; Self::BYTES];
         for (at, field) in bytes.chunks_exact_mut(4).zip(fields) {
             at.copy_from_slice(&field.to_le_bytes());
@@ -206,12 +198,12 @@ impl Heartbeat {
 
     /// The beat of a payload.
     pub fn decode(bytes: [u8; Self::BYTES]) -> Self {
-        let mut fields = [0; 5];
+        let mut fields = [0; 4];
         for (field, at) in fields.iter_mut().zip(bytes.chunks_exact(4)) {
             *field = u32::from_le_bytes([at[0], at[1], at[2], at[3]]);
         }
-        let [loop_delay_us, utilisation_permille, in_flight, heap_kib, rss_kib] = fields;
-        Self { loop_delay_us, utilisation_permille, in_flight, heap_kib, rss_kib }
+        let [loop_delay_us, utilisation_permille, in_flight, heap_kib] = fields;
+        Self { loop_delay_us, utilisation_permille, in_flight, heap_kib }
     }
 }
 

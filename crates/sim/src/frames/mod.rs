@@ -243,7 +243,6 @@ impl FramesSide {
                 utilisation_permille: self.rng.pick(&[1, 500, 1_000]),
                 in_flight: 0,
                 heap_kib: 1,
-                rss_kib: 1,
             },
         );
         self.put(&bytes);
