@@ -130,10 +130,15 @@ fn programs_that_are_no_use(variant: Variant) {
     let half = format!(
         "#!/bin/sh\ncase $1 in proxy) exec {own} \"$@\";; esac\necho no licence >&2\nexit 3\n"
     );
+    // It stands all tests, and fails when it counts: the old program is called back.
+    let returns = format!(
+        "#!/bin/sh\nif [ \"$1\" = run ] && [ \"$HOSTLER_HAND_OVER\" != 3 ]; then exec {own} run --nonsense; fi\nexec {own} \"$@\"\n"
+    );
     let table = [
         ("garbage", "no program at all", "its proxy"),
         ("dies", "#!/bin/sh\necho no such library >&2\nexit 127\n", "no such library"),
         ("half", half.as_str(), "it cannot go on with our state: no licence"),
+        ("returns", returns.as_str(), "unexpected argument '--nonsense'"),
     ];
     for (name, script, part) in table {
         let program = Program::new(&instance, name, script);

@@ -55,13 +55,18 @@ impl Inheritance {
         Some(Self { state: File::from(state), before, returned })
     }
 
-    /// Reads the state.
-    pub(crate) fn open(&mut self) -> Result<Opened, String> {
+    fn text(&mut self) -> Result<Vec<u8>, String> {
         let mut text = Vec::new();
         self.state
             .rewind()
             .and_then(|()| self.state.read_to_end(&mut text))
             .map_err(|error| format!("the state cannot be read: {error}"))?;
+        Ok(text)
+    }
+
+    /// Reads the state.
+    pub(crate) fn open(&mut self) -> Result<Opened, String> {
+        let text = self.text()?;
         Ok(Opened { estate: read_estate(&text)?, returned: self.returned.clone() })
     }
 
@@ -74,7 +79,11 @@ impl Inheritance {
     }
 
     /// Becomes the program before again, which goes on as if nothing had happened and says why. Comes back only if even that is impossible.
-    pub fn give_back(self, why: &str) -> String {
+    pub fn give_back(mut self, why: &str) -> String {
+        // Ours may be others: this program has perhaps been started by something in between.
+        let header = self.text().and_then(|text| read_header(&text));
+        let args =
+            header.map_or_else(|_| std::env::args_os().skip(1).collect(), |header| header.args);
         if let Some(first) = self.returned {
             return format!("{first}; and the program before cannot go on either: {why}");
         }
@@ -83,15 +92,14 @@ impl Inheritance {
         let fds = [self.state.as_raw_fd(), before.as_raw_fd()];
         let (state, before) = (fds[0], fds[1]);
         exec::set_inheritable(&fds, true);
-        let error = become_program(&program, &format!("{state}:{before}:{why}"));
+        let error = become_program(&program, args, &format!("{state}:{before}:{why}"));
         format!("{why}; and the program before cannot be started: {error}")
     }
 }
 
 /// Reads a state whose form is known.
 pub(crate) fn read_estate(text: &[u8]) -> Result<Box<Estate<'static>>, String> {
-    let header: Header = serde_json::from_slice(text)
-        .map_err(|error| format!("the state is not understood: {error}"))?;
+    let header = read_header(text)?;
     if header.format != STATE_FORMAT {
         return Err(format!(
             "version {} has written its state in form {}, this one reads form {STATE_FORMAT}",
@@ -100,6 +108,10 @@ pub(crate) fn read_estate(text: &[u8]) -> Result<Box<Estate<'static>>, String> {
     }
     serde_json::from_slice(text)
         .map_err(|error| format!("the state of version {}: {error}", header.version))
+}
+
+fn read_header(text: &[u8]) -> Result<Header, String> {
+    serde_json::from_slice(text).map_err(|error| format!("the state is not understood: {error}"))
 }
 
 /// Becomes `program`, which goes on with `state` and gets the descriptors in it. Comes back only with the reason why not.
@@ -112,7 +124,9 @@ pub(crate) fn hand_over(program: &Path, state: &[u8], fds: &[RawFd]) -> String {
     let all: Vec<RawFd> =
         fds.iter().copied().chain([state.as_raw_fd(), before.as_raw_fd()]).collect();
     exec::set_inheritable(&all, true);
-    let error = become_program(program, &format!("{}:{}", state.as_raw_fd(), before.as_raw_fd()));
+    let args = std::env::args_os().skip(1).collect();
+    let fds = format!("{}:{}", state.as_raw_fd(), before.as_raw_fd());
+    let error = become_program(program, args, &fds);
     exec::set_inheritable(&all, false);
     format!("{} cannot be executed: {error}", program.display())
 }
@@ -125,9 +139,8 @@ pub(crate) fn carry(state: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// With the words that were typed when it all began; the first is the program, for who looks at the list of processes.
-fn become_program(program: &Path, variable: &str) -> std::io::Error {
-    let typed = std::env::args_os().skip(1);
+/// The first word is the program, for who looks at the list of processes.
+fn become_program(program: &Path, typed: Vec<OsString>, variable: &str) -> std::io::Error {
     let args: Vec<OsString> = std::iter::once(program.into()).chain(typed).collect();
     let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE);
     let env: Vec<_> = others.chain([(VARIABLE.into(), variable.into())]).collect();

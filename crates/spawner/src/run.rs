@@ -92,6 +92,8 @@ pub fn resume(
         Ok(opened) => opened,
         Err(why) => return ExitReason::System { why: inheritance.give_back(&why) },
     };
+    // There is no way back from here.
+    drop(inheritance);
     let parts = opened.estate.into_parts();
     started(&parts.config);
     let origin = match opened.returned {
@@ -139,11 +141,13 @@ fn resume_with(
     out: &mut dyn FnMut(Notice),
 ) -> ExitReason {
     let Parts { mut config, mut dir, mut listeners, rest, .. } = parts;
-    // What it starts from now on is this program.
-    if let (Some(program), Ok(own)) = (config.proxy_command.first_mut(), std::env::current_exe()) {
+    let is_new = !matches!(origin, Origin::Returned { .. });
+    if let (Some(program), Ok(own), true) =
+        (config.proxy_command.first_mut(), std::env::current_exe(), is_new)
+    {
+        // What it starts from now on is this program.
         *program = own.into();
     }
-    let is_new = !matches!(origin, Origin::Returned { .. });
     let loader_dir = is_new.then(|| dir.write_loader(hostler_loader::FILES));
     if let Err(error) = dir.sign_lock() {
         tracing::debug!(%error, "the lock still names the supervisor before");

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub(crate) struct Header {
     pub(crate) format: u32,
     /// The writer's version, for people.
     pub(crate) version: String,
+    /// What was typed behind the program's name when it all began.
+    pub(crate) args: Vec<OsString>,
 }
 
 /// What is handed on.
@@ -120,7 +123,11 @@ impl<'a> EventLoop<'a> {
 
     fn kept_estate(&self) -> Estate<'_> {
         Estate {
-            header: Header { format: STATE_FORMAT, version: env!("CARGO_PKG_VERSION").to_owned() },
+            header: Header {
+                format: STATE_FORMAT,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                args: std::env::args_os().skip(1).collect(),
+            },
             begun_boot_ms: boot_ms().saturating_sub(self.now_ms()),
             config: Cow::Borrowed(self.config),
             dir: Held::Lent(self.dir),

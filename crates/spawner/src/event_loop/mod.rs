@@ -208,11 +208,16 @@ impl<'a> EventLoop<'a> {
             self.check_deadlines();
         };
         self.orphans.sweep(self.signals.as_fd());
+        self.finish_output();
+        (reason, Farewell { _clients: self.control })
+    }
+
+    /// What waits for a slow reader gets a moment: it lies in this program's memory.
+    fn finish_output(&mut self) {
         self.stdout.finish(LAST_WRITE_MS_MAX);
         if let Some(mut stderr) = stderr_sink() {
             stderr.finish(LAST_WRITE_MS_MAX);
         }
-        (reason, Farewell { _clients: self.control })
     }
 
     fn flush_output(&mut self) {

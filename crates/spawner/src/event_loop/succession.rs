@@ -140,7 +140,7 @@ impl EventLoop<'_> {
         for client in self.status.abandoned() {
             self.answer_status(client, None);
         }
-        self.flush_output();
+        self.finish_output();
         let why = match self.estate() {
             (Ok(state), fds) => hand_over(program, &state, &fds),
             (Err(error), _) => format!("the state cannot be written: {error}"),
