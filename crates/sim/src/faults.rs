@@ -43,6 +43,8 @@ pub struct FaultWishes {
     pub standbys: u64,
     /// The server is stopped at this time.
     pub drain_ms: Option<u64>,
+    /// Another proxy takes over at this time.
+    pub retire_ms: Option<u64>,
 }
 
 impl FaultWishes {
@@ -70,6 +72,7 @@ impl FaultWishes {
         wishes.deliver_late = rng.chance(50);
         wishes.accept_aborts = wishes.accepts > 0 && rng.chance(30);
         wishes.drain_ms = rng.chance(15).then(|| rng.ms(0, 3_000));
+        wishes.retire_ms = rng.chance(15).then(|| rng.ms(0, 3_000));
         wishes
     }
 }
@@ -83,6 +86,8 @@ pub enum Order {
     Standby(usize),
     /// Stop the server.
     Drain,
+    /// Another proxy takes over from this one.
+    Retire,
     /// Move the clock by so many milliseconds.
     Jump(u64),
 }
@@ -129,12 +134,14 @@ impl Faults {
             .unwrap_or(u64::MAX)
             .min(ends)
             .min(self.wishes.drain_ms.unwrap_or(u64::MAX))
+            .min(self.wishes.retire_ms.unwrap_or(u64::MAX))
     }
 
     /// No new faults; the present ones end now.
     pub fn stop(&mut self, net: &FakeNet, workers: &mut [Worker], ledger: &mut Ledger) {
         self.next_ms = [u64::MAX; 11];
         self.wishes.drain_ms = None;
+        self.wishes.retire_ms = None;
         for (_, undo) in std::mem::take(&mut self.active) {
             end(undo, net, workers, ledger);
         }
@@ -167,6 +174,10 @@ impl Faults {
         if self.wishes.drain_ms.is_some_and(|at| at <= now_ms) {
             self.wishes.drain_ms = None;
             return Some(Order::Drain);
+        }
+        if self.wishes.retire_ms.is_some_and(|at| at <= now_ms) {
+            self.wishes.retire_ms = None;
+            return Some(Order::Retire);
         }
         let rates = rates(&self.wishes);
         for (kind, rate) in rates.iter().enumerate() {

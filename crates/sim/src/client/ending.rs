@@ -60,6 +60,9 @@ impl Client {
         if ledger.accept_aborts && self.read == 0 {
             self.excuse("lost before it was accepted");
         }
+        if ledger.retired_ms.is_some() && self.read == 0 {
+            self.excuse("another proxy would have accepted it");
+        }
         let mut began = self.current.is_some();
         if let Some((id, echoed)) = self.tunnel {
             // A worker that hangs takes its tunnels with it.

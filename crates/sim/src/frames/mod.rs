@@ -176,7 +176,7 @@ impl FramesSide {
                 }
             }
             FakeRead::End | FakeRead::Reset => {
-                if !self.nonsense && ledger.drained_ms.is_none() {
+                if !self.nonsense && ledger.drained_ms.is_none() && ledger.retired_ms.is_none() {
                     ledger.violation(format!(
                         "the proxy closed the channel of worker {}",
                         self.worker

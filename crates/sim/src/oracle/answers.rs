@@ -81,7 +81,7 @@ impl Ledger {
             (504, "worker-timeout") => jumped || last.is_some_and(|delivery| delivery.too_slow),
             (504, "worker-hangs") => jumped || since(self.frozen_ms),
             (503, "overload" | "no-worker") => jumped || lost || since(self.short_ms),
-            (503, "draining") => self.drained_ms.is_some(),
+            (503, "draining") => self.drained_ms.or(self.retired_ms).is_some(),
             _ => false,
         };
         let robbed =

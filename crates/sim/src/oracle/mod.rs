@@ -50,6 +50,8 @@ pub struct Ledger {
     pub jumped_ms: Option<u64>,
     /// When the server began to stop.
     pub drained_ms: Option<u64>,
+    /// When another proxy took over: what is here is finished, new connections are no business of this one.
+    pub retired_ms: Option<u64>,
     /// Some connections vanish before they are accepted.
     pub accept_aborts: bool,
     /// Promises broken on purpose.
@@ -83,6 +85,7 @@ impl Ledger {
             short_ms: None,
             jumped_ms: None,
             drained_ms: None,
+            retired_ms: None,
             accept_aborts: false,
             canary: Canary::default(),
             trace,

@@ -61,6 +61,13 @@ impl World {
                 let deadline_ms = self.rng.ms(0, 10_000) as u32;
                 self.shard.command(ShardCommand::Drain { deadline_ms });
             }
+            Order::Retire => {
+                self.ledger.note(|| "another proxy takes over".to_owned());
+                self.ledger.retired_ms = Some(self.ledger.now_ms);
+                // Longer than any client's patience: nothing that is here may be lost.
+                let (idle_ms, deadline_ms) = (120_000, 600_000);
+                self.shard.command(ShardCommand::Retire { idle_ms, deadline_ms });
+            }
             Order::Reload(index) => {
                 let serves = matches!(self.plans[index], Plan::Running | Plan::Standby(_));
                 if !serves || self.restarts >= RESTARTS_MAX {

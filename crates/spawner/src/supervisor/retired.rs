@@ -5,7 +5,7 @@
 use hostler_protocol::control::{FromProxy, ToProxy, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::death::Death;
+use super::death::{Death, HowDied};
 use super::event::{Action, Level, StopSignal, Target};
 use super::leave::{CLOSE_GRACE_MS, CLOSE_MS};
 use super::process::{Process, ProcessPhase};
@@ -95,7 +95,8 @@ impl Machine {
             return;
         };
         let retired = self.retired.remove(index);
-        let orderly = retired.killed || death.is_orderly();
+        // Of one that ended while there was no supervisor nothing more is known.
+        let orderly = retired.killed || death.is_orderly() || death.how == HowDied::Unknown;
         let (level, text) = if orderly {
             (Level::Info, format!("the retired proxy {death}"))
         } else {
