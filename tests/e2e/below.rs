@@ -10,7 +10,7 @@ use crate::support::{
 
 matrix!(all: npm_start);
 matrix!(frames:
-    an_es_module, one_of_several, the_app_s_own_children, the_command_goes_on_alone, the_supervisor_is_killed,
+    an_es_module, one_of_several, the_app_s_own_children, the_command_goes_on_alone, supervisor_and_proxy_are_killed,
 );
 
 fn way(instance: &Instance) -> Way {
@@ -120,11 +120,13 @@ fn the_command_goes_on_alone(variant: Variant) {
     instance.assert_gone();
 }
 
-/// As for a worker that was started with a script: it does not outlive the supervisor, however that ends.
-fn the_supervisor_is_killed(variant: Variant) {
+/// As for a worker that was started with a script: it does not outlive supervisor and proxy, however they end.
+fn supervisor_and_proxy_are_killed(variant: Variant) {
     let setup = Setup::path(variant, fixtures().join("npm-start"));
-    let instance = setup.start();
+    let mut instance = setup.start();
+    let proxy = instance.proxy_pid();
+    instance.kill_supervisor();
     instance.assert_serves();
-    instance.signal(Signal::KILL);
+    signal(proxy, Signal::KILL);
     eventually("nothing is left", || processes_with_tag(instance.tag()).is_empty().then_some(()));
 }

@@ -44,7 +44,9 @@ fn client_errors(variant: Variant) {
     let error = &facts["errors"][0];
     assert_eq!(error["code"], "HPE_INVALID_HEADER_TOKEN");
     assert_eq!((&error["address"], &error["real"]), (&"127.0.0.1".into(), &"Socket".into()));
-    assert_eq!(facts["errors"].as_array().map(Vec::len), Some(1), "{facts}");
+    // The second piece may reach Node before the app has closed, and is an error of its own then, as under Node alone.
+    let errors = facts["errors"].as_array().map(Vec::len);
+    assert!(matches!(errors, Some(1 | 2)), "{facts}");
     assert!(!facts["seen"].to_string().contains("evil"), "{facts}");
     let status = instance.shards();
     assert_eq!((status.refused, status.failed), (0, 0));

@@ -59,7 +59,8 @@ fn aborts(variant: Variant) {
     let refused = ask(&instance, "GET", "/abort", "");
     assert!(is_poison(&refused), "{refused:?}");
     let seconds: u32 = refused.field("retry-after").expect("a time").parse().expect("seconds");
-    assert!((1..=8).contains(&seconds));
+    // The clocks of two shards may be a moment apart.
+    assert!((1..=9).contains(&seconds), "{seconds}");
     assert_eq!(ask(&instance, "GET", "/", "").text(), "alive");
     instance.wait_output("a warning", |line| {
         line.contains("--quarantine") && line.contains("/abort") && line.contains("GET")

@@ -54,7 +54,8 @@ fn in_flight_requests_finish(variant: Variant) {
 
 /// A stop while no worker is there: the kept connection's request waits for one that will not come.
 fn who_waits_in_vain_is_told(variant: Variant) {
-    let instance = start(variant);
+    // The same request kills again and again.
+    let instance = Setup::new(variant, "basic.js").options("--quarantine off").start();
     let mut client = instance.client();
     // Its deaths in a row make the pauses longer than the rest of this test.
     for _ in 0..6 {
@@ -137,13 +138,15 @@ fn an_app_that_ignores_sigterm_is_killed_with_its_children() {
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
+/// A proxy lives without a supervisor, and workers without one of the two (`adoption`).
 #[test]
-fn nothing_outlives_a_killed_supervisor() {
+fn nothing_outlives_a_killed_supervisor_and_its_proxy() {
     let mut instance = Setup::new(Variant::PLAIN, "basic.js").options("--workers 2").start();
     let tag = instance.tag().to_owned();
     assert_eq!(processes_with_tag(&tag).len(), 4, "supervisor, proxy, two workers");
-    instance.signal(Signal::KILL);
-    instance.wait_exit(PATIENCE);
+    let proxy = instance.proxy_pid();
+    instance.kill_supervisor();
+    signal(proxy, Signal::KILL);
     within(Duration::from_secs(5), "all processes are gone", || {
         processes_with_tag(&tag).is_empty().then_some(())
     });
