@@ -22,7 +22,7 @@ use crate::log_file::open_log;
 use crate::news::{News, NewsSender, news};
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardParts};
-use crate::worker::ending::is_ending;
+use crate::worker::ending::{is_ending, was_killed};
 
 /// The control socket; listeners follow it, see [`ProxySetup`].
 const CONTROL_FD: i32 = 3;
@@ -97,7 +97,7 @@ fn start(stream: &mut UnixStream) -> Result<Started, StartError> {
         // What the shards share they have from the first.
         let (sticky, quarantine) = (first.sticky.clone(), first.quarantine.clone());
         let own = Settings::from_setup(&setup, shard);
-        let settings = Settings { is_ending, sticky, quarantine, ..own };
+        let settings = Settings { is_ending, was_killed, sticky, quarantine, ..own };
         let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
         let start = ShardStart {
             io,

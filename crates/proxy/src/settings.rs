@@ -99,6 +99,8 @@ pub struct Settings {
     pub spill_bytes_max: u64,
     /// Is the process with this id on its way out? A shard does not look by itself: in tests there are no processes.
     pub is_ending: fn(u32) -> bool,
+    /// Whether that is because somebody else has killed it.
+    pub was_killed: fn(u32) -> bool,
 }
 
 /// Plain connections to workers that a shard may hold beside its clients (the `http` transport, and refused requests).
@@ -161,6 +163,7 @@ impl Settings {
             takes_offers: false,
             spill_bytes_max: SPILL_BYTES_MAX,
             is_ending: |_| false,
+            was_killed: |_| false,
         }
     }
 
@@ -203,6 +206,7 @@ impl Settings {
             log_json: false,
             takes_offers: true,
             is_ending: |_| false,
+            was_killed: |_| false,
             spill_bytes_max: EXEC_SPILL_BYTES_MAX,
         }
     }

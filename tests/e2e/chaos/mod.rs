@@ -137,9 +137,11 @@ fn a_worker_that_hangs(variant: Variant) {
     instance.wait_all_workers();
     let crowd = Crowd::on(&instance, times(64, 16) as usize, 0);
     wait_for_answers(&crowd, 100);
-    for _ in 0..times(5, 1) {
+    for round in 0..times(5, 1) {
         let mut blocker = instance.client();
-        blocker.send("GET /work/60000 HTTP/1.1\r\nHost: test\r\n\r\n");
+        // A target of its own: the same one would be refused as the one that hangs workers.
+        let target = format!("/work/{}", 60_000 + round);
+        blocker.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
         let response = blocker.response();
         assert_eq!(response.field("x-hostler-error"), Some("worker-hangs"), "{response:?}");
         wait_for_answers(&crowd, 50);

@@ -5,7 +5,7 @@
 //!
 //! A suspect is repeated, if it may be, at a worker that has no other suspect: with the guilty one alone there, the others
 //! are answered elsewhere and acquitted. Only what was unanswered is suspected. A worker that drains is killed at a deadline by
-//! those who watch it; that says nothing about its requests.
+//! those who watch it, and what SIGKILL ends somebody has killed; neither says anything about their requests.
 
 use hostler_driver::Driver;
 use hostler_protocol::http1::Parsed;
@@ -27,7 +27,8 @@ impl<D: Driver> Shard<D> {
         let judged = self.dispatch.get(index).is_some_and(|worker| {
             let serves =
                 matches!(worker.phase, WorkerPhase::Ready | WorkerPhase::Gone { drained: false });
-            serves && (self.settings.is_ending)(worker.address.pid)
+            let pid = worker.address.pid;
+            serves && (self.settings.is_ending)(pid) && !(self.settings.was_killed)(pid)
         });
         judged && self.settings.quarantine.is_some() && self.draining.is_none()
     }

@@ -13,6 +13,9 @@ use rustix::process::{Pid, test_kill_process};
 /// `exit_signals` sets it, `exit_files` follows).
 const PF_EXITING: u64 = 0x4;
 
+/// Its number on every Linux.
+const SIGKILL: u32 = 9;
+
 /// Children that are looked at: servers that fork have a handful.
 const CHILDREN_MAX: usize = 64;
 
@@ -25,6 +28,13 @@ pub fn is_ending(pid: u32) -> bool {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.unwrap_or_default();
     children.split_whitespace().take(CHILDREN_MAX).filter_map(|pid| pid.parse().ok()).any(ends)
+}
+
+/// The process with this id is dying of SIGKILL, which somebody else has sent: a person, a supervisor, the kernel for want of memory.
+/// False if it is gone altogether.
+pub fn was_killed(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    is_exiting(&stat) && signal_of(&stat) == Some(SIGKILL)
 }
 
 fn ends(pid: u32) -> bool {
@@ -47,6 +57,13 @@ fn is_exiting(stat: &str) -> bool {
     flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
+/// The signal that ends the process, from the same text: `exit_code`, the last field, in the form that waitpid(2) knows. The kernel
+/// (`do_exit`) sets it before it closes descriptors.
+fn signal_of(stat: &str) -> Option<u32> {
+    let exit_code: u32 = stat.split_whitespace().next_back()?.parse().ok()?;
+    Some(exit_code & 0x7f)
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -58,6 +75,24 @@ mod tests {
         assert!(!is_exiting("7 (a) b) S 1 7 7 0 -1 4194560 0"));
         assert!(is_exiting("7 (a) b) Z 1 7 7 0 -1 4194564 0"));
         assert!(!is_exiting(""));
+    }
+
+    #[test]
+    fn who_was_killed_and_who_ended() {
+        assert!(!was_killed(std::process::id()));
+        for (script, killed) in
+            [("kill -KILL $$", true), ("kill -ABRT $$", false), ("exit 9", false)]
+        {
+            let mut child = Command::new("/bin/sh").args(["-c", script]).spawn().expect("a shell");
+            let start = std::time::Instant::now();
+            while !is_ending(child.id()) {
+                assert!(start.elapsed().as_secs() < 20, "its end is never seen");
+                std::thread::yield_now();
+            }
+            assert_eq!(was_killed(child.id()), killed, "{script}");
+            child.wait().expect("reaped");
+            assert!(!was_killed(child.id()), "{script}: nobody knows");
+        }
     }
 
     #[test]
