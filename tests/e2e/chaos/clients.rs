@@ -21,6 +21,8 @@ pub(super) struct Failure {
     pub(super) idempotent: bool,
     /// From the request to that moment.
     pub(super) after: Duration,
+    /// That moment.
+    pub(super) at: Instant,
     /// For people.
     pub(super) text: String,
 }
@@ -123,7 +125,8 @@ struct One {
 
 impl One {
     fn fail(&mut self, kind: Kind, idempotent: bool, since: Instant, text: impl Into<String>) {
-        let failure = Failure { kind, idempotent, after: since.elapsed(), text: text.into() };
+        let (after, at) = (since.elapsed(), Instant::now());
+        let failure = Failure { kind, idempotent, after, at, text: text.into() };
         self.seen.failures.push(failure);
     }
 

@@ -99,6 +99,8 @@ pub struct Request {
     pub id: RequestId,
     /// Workers it was given to before this one.
     pub retries: u8,
+    /// The worker that had it was killed by somebody.
+    pub blameless: bool,
     /// When its head was whole, milliseconds.
     pub started_ms: u64,
     /// Status of the answer, 0 before there is one.
@@ -119,6 +121,7 @@ impl Request {
         framing: BodyFraming::None,
         id: RequestId::NONE,
         retries: 0,
+        blameless: false,
         started_ms: 0,
         status: 0,
         worker: None,

@@ -11,6 +11,9 @@ use crate::respond::OwnAnswer;
 /// How often a request that never left may be given out again: each time a worker refused the connection.
 const UNSENT_RETRIES_MAX: u8 = 4;
 
+/// How often one is repeated in all whose last worker was killed by somebody: that may happen to a whole row of workers.
+const BLAMELESS_RETRIES_MAX: u8 = 3;
+
 impl Conn {
     /// The worker's plain connection ended.
     pub(super) fn worker_ended(&mut self, cx: &mut Context<'_>) {
@@ -56,7 +59,12 @@ impl Conn {
                     matches!(self.request.framing, BodyFraming::None | BodyFraming::Length(0))
                         && !self.interim_sent;
                 let repeatable = unsent || self.request.method.is_idempotent();
-                let retries_max = if unsent { UNSENT_RETRIES_MAX } else { 1 };
+                let blameless = std::mem::take(&mut self.request.blameless);
+                let retries_max = match (unsent, blameless) {
+                    (true, _) => UNSENT_RETRIES_MAX,
+                    (false, true) => BLAMELESS_RETRIES_MAX,
+                    (false, false) => 1,
+                };
                 let again = self.request.retries < retries_max;
                 if untouched && repeatable && self.head.is_some() && again {
                     self.request.retries += 1;

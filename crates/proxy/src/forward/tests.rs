@@ -237,6 +237,7 @@ fn request(method: Method) -> Request {
         framing: BodyFraming::None,
         id: RequestId::from_client(b"id-1").expect("sane"),
         retries: 0,
+        blameless: false,
         started_ms: 0,
         status: 0,
         worker: None,

@@ -315,7 +315,7 @@ impl<D: Driver> Shard<D> {
             // The supervisor makes a worker's channels; a worker that serves over http never says a word on them.
             tracing::debug!(why, "a channel ended before it said who it was");
         }
-        let judged = worker.filter(|worker| self.judges_death(*worker));
+        let judged = worker.map(|worker| (self.judge(worker), worker));
         for slot in 0..self.conns.end() {
             let Some(conn) = self.conns.get(slot) else {
                 continue;
@@ -325,8 +325,8 @@ impl<D: Driver> Shard<D> {
                 && of == index
             {
                 let unsent = !channel.has_sent(batch);
-                if let Some(worker) = judged.filter(|_| !unsent) {
-                    self.suspect_request(slot, worker);
+                if let Some((verdict, worker)) = judged.filter(|_| !unsent) {
+                    self.apply(verdict, slot, worker);
                 }
                 self.step(slot, Event::WorkerLost { unsent });
             }

@@ -198,7 +198,7 @@ impl<D: Driver> Shard<D> {
         }
         if self.conns.get(conn).is_some_and(Conn::is_unanswered) {
             self.dispatch.suspect(worker, Suspicion::Unanswered, self.now.ms);
-            self.suspect_if_dead(conn, worker);
+            self.judge_request(conn, worker);
         }
         let cut_short =
             self.conns.get(conn).is_some_and(Conn::ends_with_worker) && self.is_ending(worker);
@@ -241,7 +241,7 @@ impl<D: Driver> Shard<D> {
             _ => {}
         }
         if let Some(conn) = conn.filter(|_| !unsent) {
-            self.suspect_if_dead(conn, worker);
+            self.judge_request(conn, worker);
         }
         match conn {
             Some(conn) => self.step(conn, Event::WorkerLost { unsent }),
@@ -330,7 +330,7 @@ impl<D: Driver> Shard<D> {
             if let Some(conn) = plain.conn() {
                 let unsent = matches!(plain.phase, PlainPhase::Connecting { .. });
                 if !unsent {
-                    self.suspect_if_dead(conn, index);
+                    self.judge_request(conn, index);
                 }
                 self.step(conn, Event::WorkerLost { unsent });
             }

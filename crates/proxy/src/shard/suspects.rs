@@ -21,22 +21,48 @@ const APART_PART: u64 = 5;
 /// What is logged of a target.
 const TARGET_BYTES_MAX: usize = 200;
 
+/// What the end of a worker's connection says about the requests that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its process lives, or was to end.
+    Nothing,
+    /// One of them may have done it.
+    Suspects,
+    /// Somebody has killed it.
+    Blameless,
+}
+
 impl<D: Driver> Shard<D> {
-    /// Is the death of this worker, if it is one, something that a request did?
-    pub(super) fn judges_death(&self, index: u16) -> bool {
-        let judged = self.dispatch.get(index).is_some_and(|worker| {
-            let serves =
-                matches!(worker.phase, WorkerPhase::Ready | WorkerPhase::Gone { drained: false });
-            let pid = worker.address.pid;
-            serves && (self.settings.is_ending)(pid) && !(self.settings.was_killed)(pid)
-        });
-        judged && self.settings.quarantine.is_some() && self.draining.is_none()
+    /// What it says about a worker's requests that its connection has ended.
+    pub(super) fn judge(&self, index: u16) -> Verdict {
+        let Some(worker) = self.dispatch.get(index) else { return Verdict::Nothing };
+        let pid = worker.address.pid;
+        let serves =
+            matches!(worker.phase, WorkerPhase::Ready | WorkerPhase::Gone { drained: false });
+        if !serves || self.draining.is_some() || !(self.settings.is_ending)(pid) {
+            Verdict::Nothing
+        } else if (self.settings.was_killed)(pid) {
+            Verdict::Blameless
+        } else {
+            Verdict::Suspects
+        }
     }
 
     /// A connection to the worker ended without an answer, perhaps because its process did.
-    pub(super) fn suspect_if_dead(&mut self, slot: u32, worker: u16) {
-        if self.judges_death(worker) {
-            self.suspect_request(slot, worker);
+    pub(super) fn judge_request(&mut self, slot: u32, worker: u16) {
+        let verdict = self.judge(worker);
+        self.apply(verdict, slot, worker);
+    }
+
+    pub(super) fn apply(&mut self, verdict: Verdict, slot: u32, worker: u16) {
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Suspects => self.suspect_request(slot, worker),
+            Verdict::Blameless => {
+                if let Some(conn) = self.conns.get_mut(slot) {
+                    conn.request.blameless = true;
+                }
+            }
         }
     }
 

@@ -40,6 +40,26 @@ fn a_lost_request_is_repeated_once_if_nobody_can_have_seen_it() {
 }
 
 #[test]
+fn who_was_in_killed_workers_is_repeated_more_than_once() {
+    let mut world = World::in_exchange(GET, STREAM);
+    for _ in 0..3 {
+        world.conn.request.blameless = true;
+        assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel", "dispatch"]);
+        assert_eq!(world.grant(STREAM), ["head"]);
+    }
+    world.conn.request.blameless = true;
+    assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"], "there is an end");
+    assert_eq!(status(&world.output()), 502);
+
+    let mut world = World::in_exchange(GET, STREAM);
+    world.conn.request.blameless = true;
+    world.step(Event::WorkerLost { unsent: false });
+    world.grant(STREAM);
+    // This worker ended by itself.
+    assert_eq!(world.step(Event::WorkerLost { unsent: false }), ["cancel"]);
+}
+
+#[test]
 fn a_request_with_a_body_is_not_repeated() {
     let request = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
     for unsent in [false, true] {
