@@ -50,7 +50,7 @@ pub(super) const UPGRADE_NOTES: &str = "\
 What happens: the new program's proxy is started beside the old one and takes the listeners
 over, the workers connect to it, then the supervisor becomes the new program, in the same
 process: the pid stays, and systemd and Docker notice nothing. The workers run on, untouched.
-The old proxy finishes its requests and WebSockets (run --drain, --websocket-drain). If
+The old proxy finishes its requests and WebSockets (run --drain-timeout, --websocket-drain). If
 anything fails on the way, the old program serves on, and upgrade prints why and exits with 1.
 
 Typed with the new program (`/opt/hostler-2/hostler upgrade`, or `hostler upgrade` after the

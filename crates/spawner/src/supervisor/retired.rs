@@ -96,8 +96,10 @@ impl Machine {
         };
         let retired = self.retired.remove(index);
         // Of one that ended while there was no supervisor nothing more is known.
-        let orderly = retired.killed || death.is_orderly() || death.how == HowDied::Unknown;
-        let (level, text) = if orderly {
+        let orderly = retired.killed || death.is_orderly();
+        let (level, text) = if death.how == HowDied::Unknown {
+            (Level::Info, "the retired proxy has ended".to_owned())
+        } else if orderly {
             (Level::Info, format!("the retired proxy {death}"))
         } else {
             (Level::Warn, format!("the retired proxy {}", death.explained()))

@@ -5,7 +5,7 @@
 
 use hostler_protocol::control::{ToProxy, WorkerId};
 
-use super::death::{Death, REMARK_CHARS_MAX};
+use super::death::{Death, HowDied, REMARK_CHARS_MAX};
 use super::event::{Action, Level, StopSignal, Target};
 use super::explain::{explain_slow_start, explain_start};
 use super::process::{Process, ProcessPhase};
@@ -249,7 +249,12 @@ impl Machine {
         let pid = process.pid.unwrap_or(0);
         let age = duration_text(now_ms.saturating_sub(process.spawned_ms));
         let death_text = match process.phase {
-            ProcessPhase::Stopping { .. } if death.is_orderly() => "has ended".to_owned(),
+            // Nor is it news how one of a supervisor before us has ended, if we have asked for it.
+            ProcessPhase::Stopping { .. }
+                if death.is_orderly() || death.how == HowDied::Unknown =>
+            {
+                "has ended".to_owned()
+            }
             // We know the cause of what we killed ourselves.
             ProcessPhase::Killed => death.to_string(),
             _ => death.explained(),
