@@ -19,7 +19,7 @@ use crate::reload::{code, told, verb};
 use crate::support::{Instance, Setup, Variant, eventually, matrix, signal, within};
 use clients::{Crowd, Failure, Kind};
 
-matrix!(all: kills_of_workers, reloads, scaling, upgrades);
+matrix!(all: kills_of_workers, reloads, broken_reloads, scaling, upgrades);
 matrix!(frames: a_worker_that_hangs, kills_of_the_proxy, kills_of_the_supervisor, a_stop_under_load);
 
 fn is_full() -> bool {
@@ -101,6 +101,31 @@ fn reloads(variant: Variant) {
     let seen = crowd.finish();
     assert!(seen.echoes > 0);
     seen.assert_only(is_service_restart);
+    instance.finish();
+}
+
+/// To a release that does not start: each is taken back.
+fn broken_reloads(variant: Variant) {
+    let file = std::env::temp_dir()
+        .join(format!("hostler-broken-{variant}-{}", std::process::id()).replace('/', "-"));
+    let setup = Setup::new(variant, "chaos.js").options("--workers 3 --websocket-drain 300ms");
+    let instance = setup.env("CHAOS_BROKEN", file.to_str().expect("text")).start();
+    let (http, websocket) = if is_full() { (64, 16) } else { (16, 4) };
+    let crowd = Crowd::on(&instance, http, websocket);
+    wait_for_answers(&crowd, 100);
+    let workers = [0, 1, 2].map(|slot| instance.worker_pid(slot));
+    std::fs::write(&file, "").expect("written");
+    for _ in 0..times(20, 2) {
+        let output = verb(&instance, &["reload"]);
+        assert_eq!(code(&output), Some(1), "{}", told(&output));
+        assert!(told(&output).contains("no database"), "{}", told(&output));
+        wait_for_answers(&crowd, 50);
+        assert_eq!(workers, [0, 1, 2].map(|slot| instance.worker_pid(slot)), "untouched");
+    }
+    std::fs::remove_file(&file).expect("removed");
+    let seen = crowd.finish();
+    assert!(seen.echoes > 0);
+    seen.assert_only(|_| false);
     instance.finish();
 }
 
