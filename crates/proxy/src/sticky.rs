@@ -75,6 +75,11 @@ impl Sticky {
         not_zero(hasher.finish())
     }
 
+    /// Whether clients are bound by a cookie.
+    pub fn sets_cookies(&self) -> bool {
+        self.cookie.is_some()
+    }
+
     /// What a request head says.
     pub fn read(&self, bytes: &[u8], head: &RequestHead) -> Route {
         let name = self.cookie.as_deref();

@@ -46,4 +46,12 @@ impl Dispatch {
             Some(_) => Belongs::Waits,
         }
     }
+
+    /// The process whose turn it is, by the supervisor's number, if requests are dealt out one by one.
+    pub fn in_turn(&self, turn: u32) -> Option<u32> {
+        let serving = || self.iter().filter(|(_, worker)| worker.takes_requests());
+        let count = serving().count();
+        let nth = (turn as usize).checked_rem(count)?;
+        serving().nth(nth).map(|(_, worker)| worker.address.worker.0)
+    }
 }

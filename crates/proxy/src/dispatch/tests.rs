@@ -139,3 +139,21 @@ fn a_loop_that_does_not_come_to_beat_gets_no_more_where_it_decides() {
         assert_eq!(chosen.is_ok(), fixed.is_some());
     }
 }
+
+#[test]
+fn sessions_are_dealt_out_in_turn_to_those_who_take_requests() {
+    let mut dispatch = Dispatch::new(home(None), Some(100), Queue::new(10, 1_000));
+    assert_eq!(dispatch.in_turn(7), None);
+    let first = worker(&mut dispatch, 1, None);
+    worker(&mut dispatch, 2, None);
+    worker(&mut dispatch, 3, None);
+    load(&dispatch, first, 5);
+    let turns = |dispatch: &Dispatch| {
+        let mut dealt: Vec<_> = (0..6).filter_map(|turn| dispatch.in_turn(turn)).collect();
+        dealt.sort_unstable();
+        dealt
+    };
+    assert_eq!(turns(&dispatch), [1, 1, 2, 2, 3, 3]);
+    dispatch.get_mut(first).expect("added").phase = WorkerPhase::Draining(Drain::new(1));
+    assert_eq!(turns(&dispatch), [2, 2, 2, 3, 3, 3]);
+}

@@ -120,7 +120,8 @@ impl<D: Driver> Shard<D> {
         let head_bytes = conn.and_then(|conn| conn.head.as_ref()).map_or(0, Part::len);
         // The worker that has counted the requests so far; if it is gone or full, another one counts anew.
         let counts = self.settings.requests_per_connection_max.is_some();
-        let wanted = conn.and_then(|conn| conn.last_worker).filter(|_| counts);
+        let counting = conn.and_then(|conn| conn.last_worker).filter(|_| counts);
+        let wanted = counting.or_else(|| self.next_for_session(conn?));
         let apart = conn.is_some_and(|conn| self.keeps_apart(conn));
         let open = |worker: &Worker| {
             if apart && worker.gauge.trials() > 0 {

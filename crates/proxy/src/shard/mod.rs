@@ -90,6 +90,8 @@ pub struct Shard<D: Driver> {
     suspects: View,
     /// When to look for requests that have waited long enough for their own worker.
     own_look_ms: u64,
+    /// Clients that were given a worker of their own: whose turn is next.
+    sessions_begun: u32,
     /// All that wait in the queue do so for a worker of their own: others pass them.
     only_own_wait: bool,
     /// Client listeners are off because all connection slots are taken.
@@ -183,6 +185,7 @@ impl<D: Driver> Shard<D> {
             look_ms: u64::MAX,
             suspects: View::default(),
             own_look_ms: 0,
+            sessions_begun: 0,
             only_own_wait: false,
             accept_full: false,
             bodies_asked: 0,

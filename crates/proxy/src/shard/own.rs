@@ -28,6 +28,18 @@ impl<D: Driver> Shard<D> {
         session.map(Own::Process).or(conn.route.cookie.map(Own::Slot))
     }
 
+    /// Who gets the next session. They are dealt out in turn: whoever is least busy at this moment, or at home in this shard, would
+    /// keep all of them for hours.
+    pub(super) fn next_for_session(&self, conn: &Conn) -> Option<u32> {
+        if self.begins_session(conn) { self.dispatch.in_turn(self.sessions_begun) } else { None }
+    }
+
+    /// Whether a request that no worker of its own takes binds what comes later to whoever takes it.
+    fn begins_session(&self, conn: &Conn) -> bool {
+        let sticky = self.settings.sticky.as_ref();
+        sticky.is_some_and(|sticky| conn.route.handshake || sticky.sets_cookies())
+    }
+
     /// The request of `slot` is given to this worker: does its client get a cookie?
     pub(super) fn assign(&mut self, slot: u32, index: u16) {
         if self.settings.sticky.is_none() {
@@ -36,10 +48,15 @@ impl<D: Driver> Shard<D> {
         let Some(conn) = self.conns.get(slot) else { return };
         let Some(worker) = self.dispatch.get(index) else { return };
         // Who comes by its session keeps the cookie that it has.
-        let by_session = self.own_of(conn) == Some(Own::Process(worker.address.worker.0));
+        let own = self.own_of(conn);
+        let by_session = own == Some(Own::Process(worker.address.worker.0));
         let keeps =
             conn.route.cookie.is_some_and(|cookie| by_session || Some(cookie) == worker.token);
         let assigned = worker.token.filter(|_| !keeps);
+        let is_own = by_session || worker.token.is_some_and(|token| own == Some(Own::Slot(token)));
+        if !is_own && self.begins_session(conn) {
+            self.sessions_begun = self.sessions_begun.wrapping_add(1);
+        }
         if let Some(conn) = self.conns.get_mut(slot) {
             conn.route.assigned = assigned;
         }

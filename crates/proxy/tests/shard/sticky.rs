@@ -269,6 +269,22 @@ fn a_session_stays_with_its_process() {
 }
 
 #[test]
+fn new_sessions_are_dealt_out_in_turn() {
+    let mut world = world(false, true);
+    let mut workers = [world.framed(1), world.framed(2), world.framed(3)];
+    let owners: Vec<_> = (0..6)
+        .map(|_| {
+            let (own, sid) = open_session(&mut world, &mut workers);
+            // What belongs to somebody takes no turn.
+            assert_eq!(ask(&mut world, &mut workers, &of_session(&sid)), (own, None));
+            own
+        })
+        .collect();
+    let shares: Vec<_> = (0..3).map(|at| owners.iter().filter(|own| **own == at).count()).collect();
+    assert_eq!(shares, [2, 2, 2], "{owners:?}");
+}
+
+#[test]
 fn a_session_is_learnt_from_an_answer_in_pieces() {
     let mut world = world(false, true);
     let mut worker = world.framed(1);
