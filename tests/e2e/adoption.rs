@@ -9,7 +9,7 @@ use crate::reload::{code, told, verb};
 use crate::support::{Instance, Setup, Variant, eventually, matrix, processes_with_tag, signal};
 
 matrix!(all: the_next_start_takes_over, what_died_meanwhile_is_started_again);
-matrix!(frames: a_stop_ends_what_is_left, nobody_is_left_behind, another_number_of_workers, below_a_command);
+matrix!(frames: a_stop_ends_what_is_left, nobody_is_left_behind, another_number_of_workers, below_a_command, who_cannot_take_over_changes_nothing);
 
 fn setup(variant: Variant) -> Setup {
     Setup::new(variant, "basic.js").options("--probation 300ms")
@@ -91,6 +91,33 @@ fn nobody_is_left_behind(variant: Variant) {
     eventually("their end", || processes_with_tag(first.tag()).is_empty().then_some(()));
     let second = again(setup(variant), &first);
     assert_ne!(second.worker_pid(0), worker);
+    second.assert_serves();
+    finish(first, second);
+}
+
+/// A supervisor of another version does not understand what this one has written.
+fn who_cannot_take_over_changes_nothing(variant: Variant) {
+    let mut first = setup(variant).start();
+    let worker = first.worker_pid(0);
+    first.kill_supervisor();
+    let state = first.runtime_dir().join("state.json");
+    let understood = std::fs::read(&state).expect("a state");
+    std::fs::write(&state, r#"{"format":4000000000,"version":"99.0.0","args":[]}"#)
+        .expect("written");
+    let dir = first.runtime_dir().to_str().expect("text").to_owned();
+    for _ in 0..2 {
+        let failure = setup(variant).runtime_dir(&dir).spawn_and_fail();
+        assert_ne!(failure.code, Some(0));
+        failure.expect(failure.code.expect("a code"), &["version 99.0.0"]);
+        first.assert_serves();
+    }
+    let output = verb(&first, &["stop"]);
+    assert_ne!(code(&output), Some(0));
+    assert!(told(&output).contains("version 99.0.0"), "{}", told(&output));
+    first.assert_serves();
+    std::fs::write(&state, understood).expect("written");
+    let second = again(setup(variant), &first);
+    assert_eq!(second.worker_pid(0), worker);
     second.assert_serves();
     finish(first, second);
 }

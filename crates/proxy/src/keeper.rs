@@ -45,6 +45,8 @@ pub struct Keeper {
     /// Where the next one comes.
     listener: OwnedFd,
     kept: BTreeMap<i32, (KeptKind, OwnedFd)>,
+    /// A new supervisor has got copies of all of it, and has not shown yet that it can do anything with them.
+    handed_on: bool,
     /// Where the proxy's control thread hears of a new supervisor.
     adopted: UnboundedSender<UnixStream>,
 }
@@ -64,7 +66,8 @@ impl Keeper {
         listener: OwnedFd,
         adopted: UnboundedSender<UnixStream>,
     ) -> Self {
-        Self { supervisor: Some(supervisor), listener, kept: BTreeMap::new(), adopted }
+        let kept = BTreeMap::new();
+        Self { supervisor: Some(supervisor), listener, kept, handed_on: false, adopted }
     }
 
     /// Keeps until another proxy does, or the process ends.
@@ -90,6 +93,7 @@ impl Keeper {
                     "the supervisor is gone; proxy and workers serve on until `hostler run` takes them over or `hostler stop` ends them"
                 );
                 self.supervisor = None;
+                self.handed_on = false;
                 Turn::Goes
             }
         }
@@ -98,6 +102,10 @@ impl Keeper {
     fn hear(&mut self, message: ToKeeper, fds: Vec<OwnedFd>) {
         match message {
             ToKeeper::Keep { fds: names } => {
+                if std::mem::take(&mut self.handed_on) {
+                    // It speaks of its own descriptors, under their numbers there.
+                    self.kept.clear();
+                }
                 for (name, fd) in names.into_iter().zip(fds) {
                     self.kept.insert(name.number, (name.kind, fd));
                 }
@@ -165,7 +173,8 @@ impl Keeper {
         }
     }
 
-    /// Hands everything to whoever comes first. From then on it is the supervisor.
+    /// Hands everything to whoever comes first, which is the supervisor from then on. If it dies before it has said what is to be
+    /// kept (it may be of a version that cannot read the state), the next one finds everything still here.
     fn adopt(&mut self) -> io::Result<()> {
         let peer = accept_with(&self.listener, SocketFlags::CLOEXEC)?;
         for which in [Timeout::Recv, Timeout::Send] {
@@ -191,8 +200,7 @@ impl Keeper {
             send(peer.as_fd(), &FromKeeper::Kept { fds }, &borrowed)?;
         }
         send(peer.as_fd(), &FromKeeper::Done, &[])?;
-        // It speaks of its own descriptors from now on, under their numbers there.
-        self.kept.clear();
+        self.handed_on = true;
         self.supervisor = Some(link);
         // The control thread ends only with the process.
         let _ = self.adopted.send(UnixStream::from(control));
