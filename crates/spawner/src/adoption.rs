@@ -38,7 +38,8 @@ pub fn is_orphaned(runtime_dir: &Path) -> bool {
 pub(crate) fn adopt(runtime_dir: &Path) -> Result<(Parts, Adopted), String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         format!(
-            "the proxy in {} has lost its supervisor and cannot be taken over: {what}: {error}",
+            "the proxy in {} has lost its supervisor and cannot be taken over: {what}: {error}. It serves on; the version of hostler \
+             that started it can take it over, or end it (`hostler stop`)",
             runtime_dir.display()
         )
     };
