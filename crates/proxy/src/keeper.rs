@@ -7,22 +7,17 @@
 //! at its next line: it goes, as it is, where the supervisor's own output went.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use hostler_protocol::control::{
-    FromKeeper, KEEPER_BYTES_MAX, KEEPER_FDS_MAX, KeptFd, KeptKind, ToKeeper,
-};
+use hostler_packets::{Wait, receive, send};
+use hostler_protocol::control::{FromKeeper, KEEPER_FDS_MAX, KeptFd, KeptKind, ToKeeper};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, accept_with, recvmsg, sendmsg,
-};
+use rustix::net::{SocketFlags, accept_with};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// POSIX promises that a pipe which polls writable takes this much without blocking.
@@ -33,9 +28,6 @@ const ADOPTION_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// After an error of `poll` itself.
 const PAUSE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-
-/// Room for the descriptors of one packet.
-const ANCILLARY_BYTES: usize = rustix::cmsg_space!(ScmRights(KEEPER_FDS_MAX));
 
 /// The keeper of one proxy.
 #[derive(Debug)]
@@ -197,9 +189,9 @@ impl Keeper {
             };
             let fds = some.iter().map(name).collect();
             let borrowed: Vec<_> = some.iter().map(|(_, (_, fd))| fd.as_fd()).collect();
-            send(peer.as_fd(), &FromKeeper::Kept { fds }, &borrowed)?;
+            send(peer.as_fd(), &FromKeeper::Kept { fds }, &borrowed, Wait::Allowed)?;
         }
-        send(peer.as_fd(), &FromKeeper::Done, &[])?;
+        send(peer.as_fd(), &FromKeeper::Done, &[], Wait::Allowed)?;
         self.handed_on = true;
         self.supervisor = Some(link);
         // The control thread ends only with the process.
@@ -216,36 +208,4 @@ fn takes_a_piece(fd: BorrowedFd<'_>) -> bool {
     let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut watched, Some(&now)).is_ok_and(|count| count > 0)
-}
-
-/// One packet and its descriptors. The end of the other side is an error.
-fn receive<T: serde::de::DeserializeOwned>(
-    socket: BorrowedFd<'_>,
-) -> io::Result<(T, Vec<OwnedFd>)> {
-    let mut bytes = [0; KEEPER_BYTES_MAX];
-    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut into = [IoSliceMut::new(&mut bytes)];
-    let received = recvmsg(socket, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let mut fds = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    if received.bytes == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok((serde_json::from_slice(&bytes[..received.bytes])?, fds))
-}
-
-fn send(socket: BorrowedFd<'_>, message: &FromKeeper, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let text = serde_json::to_vec(message)?;
-    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    sendmsg(socket, &[IoSlice::new(&text)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
 }

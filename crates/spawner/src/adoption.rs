@@ -4,22 +4,21 @@
 //! machine makes of it. Called by `run` and by the command line's `stop`.
 
 use std::collections::HashMap;
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use hostler_protocol::control::{FromKeeper, KEEPER_BYTES_MAX, KEEPER_FDS_MAX, ToKeeper};
+use hostler_packets::{Wait, receive, send};
+use hostler_protocol::control::{FromKeeper, ToKeeper};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
-    SocketFlags, SocketType, connect, recvmsg, socket_with, socketpair,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, socketpair,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::event_loop::{Adopted, Parts, packets, send};
+use crate::event_loop::{Adopted, Parts};
 use crate::hand_over::read_estate;
 use crate::passed_fd::{Source, reading_from};
 use crate::runtime_dir::{CONTROL_SOCKET, keeper_socket, read_state};
@@ -54,8 +53,9 @@ fn take(runtime_dir: &Path) -> io::Result<(Adopted, HashMap<RawFd, OwnedFd>)> {
     let keeper = connect_keeper(runtime_dir)?;
     let flags = SocketFlags::CLOEXEC;
     let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    let (link, their_link) = packets()?;
-    send(keeper.as_fd(), &ToKeeper::Adopt {}, &[theirs.as_fd(), their_link.as_fd()])?;
+    let (link, their_link) = hostler_packets::pair()?;
+    let theirs = [theirs.as_fd(), their_link.as_fd()];
+    send(keeper.as_fd(), &ToKeeper::Adopt {}, &theirs, Wait::Allowed)?;
     let mut all = HashMap::new();
     loop {
         match receive(keeper.as_fd())? {
@@ -74,23 +74,6 @@ fn connect_keeper(runtime_dir: &Path) -> io::Result<OwnedFd> {
     set_socket_timeout(&socket, Timeout::Send, Some(KEEPER_TIME_MAX))?;
     connect(&socket, &SocketAddrUnix::new(keeper_socket(runtime_dir))?)?;
     Ok(socket)
-}
-
-fn receive(from: BorrowedFd<'_>) -> io::Result<(FromKeeper, Vec<OwnedFd>)> {
-    let mut bytes = [0; KEEPER_BYTES_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KEEPER_FDS_MAX))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut into = [IoSliceMut::new(&mut bytes)];
-    let received = recvmsg(from, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let fds = ancillary.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
-    let fds = fds.collect();
-    if received.bytes == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok((serde_json::from_slice(&bytes[..received.bytes])?, fds))
 }
 
 /// The lock is ours, so no supervisor and no proxy lives here. Their workers may: nobody can take them over, and they would hold

@@ -55,12 +55,13 @@ const TIME_OF_DAY: [&str; 5] = [
 ];
 
 /// Which of our crates each crate may name.
-const DIRECTION: [(&str, &[&str]); 6] = [
+const DIRECTION: [(&str, &[&str]); 7] = [
     ("crates/protocol/Cargo.toml", &[]),
+    ("crates/packets/Cargo.toml", &["protocol"]),
     ("crates/driver/Cargo.toml", &[]),
     ("crates/loader/Cargo.toml", &[]),
-    ("crates/proxy/Cargo.toml", &["protocol", "driver"]),
-    ("crates/spawner/Cargo.toml", &["protocol", "loader"]),
+    ("crates/proxy/Cargo.toml", &["protocol", "packets", "driver"]),
+    ("crates/spawner/Cargo.toml", &["protocol", "packets", "loader"]),
     ("crates/sim/Cargo.toml", &["protocol", "driver", "proxy", "spawner"]),
 ];
 

@@ -4,17 +4,12 @@
 //! (`crate::adoption`). Never waits: a keeper that does not read is told later.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
+use hostler_packets::{Wait, send};
 use hostler_protocol::control::{KEEPER_FDS_MAX, KeptFd, KeptKind, ToKeeper};
 use rustix::fs::fstat;
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    sendmsg, socketpair,
-};
 use serde::{Deserialize, Serialize};
 
 use super::EventLoop;
@@ -34,7 +29,7 @@ pub(super) struct Keeping {
 impl Keeping {
     /// A keeper that has nothing yet, and the end that the proxy inherits.
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = packets()?;
+        let (ours, theirs) = hostler_packets::pair()?;
         Ok((Self::adopted(ours), theirs))
     }
 
@@ -47,7 +42,7 @@ impl Keeping {
     pub(super) fn release(&mut self) {
         if let Some(link) = self.link.take() {
             // If it does not hear it, it sees the end of the socket and has nothing to keep.
-            let _ = send(link.as_fd(), &ToKeeper::Release, &[]);
+            let _ = send(link.as_fd(), &ToKeeper::Release, &[], Wait::Never);
         }
     }
 
@@ -66,7 +61,7 @@ impl Keeping {
         for some in new.chunks(KEEPER_FDS_MAX) {
             let names = some.iter().map(|(name, ..)| **name).collect();
             let fds: Vec<_> = some.iter().map(|(_, fd, _)| **fd).collect();
-            if send(link.as_fd(), &ToKeeper::Keep { fds: names }, &fds).is_err() {
+            if send(link.as_fd(), &ToKeeper::Keep { fds: names }, &fds, Wait::Never).is_err() {
                 return false;
             }
             self.kept.extend(some.iter().map(|(name, _, identity)| (name.number, *identity)));
@@ -75,7 +70,8 @@ impl Keeping {
         let gone: Vec<RawFd> =
             self.kept.keys().copied().filter(|number| !is_wanted(*number)).collect();
         for some in gone.chunks(KEEPER_FDS_MAX) {
-            if send(link.as_fd(), &ToKeeper::Drop { numbers: some.to_vec() }, &[]).is_err() {
+            let message = ToKeeper::Drop { numbers: some.to_vec() };
+            if send(link.as_fd(), &message, &[], Wait::Never).is_err() {
                 return false;
             }
             for number in some {
@@ -115,27 +111,4 @@ impl EventLoop<'_> {
         }
         self.has_changed = !updated;
     }
-}
-
-/// Both ends of a socket that keeps packets apart.
-pub(crate) fn packets() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SocketFlags::CLOEXEC;
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
-}
-
-/// One packet; never waits.
-pub(crate) fn send(
-    to: BorrowedFd<'_>,
-    message: &ToKeeper,
-    fds: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
-    let text = serde_json::to_vec(message).expect("control messages always serialize");
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KEEPER_FDS_MAX))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(Errno::INVAL);
-    }
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    sendmsg(to, &[IoSlice::new(&text)], &mut ancillary, flags)?;
-    Ok(())
 }

@@ -54,7 +54,6 @@ pub(crate) use estate::{Adopted, Estate, Header, Origin, Parts};
 use figures::FigureClock;
 use health::HealthChecks;
 use history::History;
-pub(crate) use keeping::{packets, send};
 use oom::OomWatch;
 use orphans::Orphans;
 use proxy_link::ProxyLink;
