@@ -2,18 +2,15 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { after, test } from 'node:test';
-import { FakeProxy } from './harness.mjs';
+import { test } from 'node:test';
+import { startProxy } from './proxies.mjs';
 
 const FIXTURE = path.join(import.meta.dirname, 'fixtures/born.cjs');
 const WATCHED = 16;
-const proxies = [];
-after(() => Promise.all(proxies.map((proxy) => proxy.stop())));
 
 /** An app, and how to ask it. */
 async function start(options) {
-  const proxy = await FakeProxy.start();
-  proxies.push(proxy);
+  const proxy = await startProxy();
   const { channel } = await proxy.ready(FIXTURE, options);
   const client = channel.client();
   const ask = async (target = '/') => {

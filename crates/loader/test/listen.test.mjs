@@ -6,23 +6,17 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { after, test } from 'node:test';
-import { C, FakeProxy, frame, mask, next } from './harness.mjs';
+import { test } from 'node:test';
+import { C, frame, mask, next } from './harness.mjs';
+import { startProxy } from './proxies.mjs';
 import { RawClient, plainNode } from './raw.mjs';
 
 const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
 const bodyOf = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
-const proxies = [];
-async function start(options) {
-  const proxy = await FakeProxy.start(options);
-  proxies.push(proxy);
-  return proxy;
-}
-after(() => Promise.all(proxies.map((proxy) => proxy.stop())));
 const run = (channel, code) => channel.client().request({ target: `/run?${encodeURIComponent(code)}` }).then(({ text }) => bodyOf(text));
 
 test('the reports of a start, on every shard', async () => {
-  const proxy = await start({ shards: 3 });
+  const proxy = await startProxy({ shards: 3 });
   const { worker } = await proxy.ready(fixture('hello.cjs'));
   assert.deepEqual(worker.reports.map(({ us: _us, node: _node, ...line }) => line), [
     { step: 'preload' }, { step: 'self_test', ok: true },
@@ -37,7 +31,7 @@ test('the reports of a start, on every shard', async () => {
 });
 
 test("'listening' waits for every channel; the address is the proxy's", async () => {
-  const proxy = await start({ shards: 2, auto: false });
+  const proxy = await startProxy({ shards: 2, auto: false });
   const worker = proxy.worker(fixture('control.cjs'), { env: { LISTEN: '[8080]' } });
   while (proxy.channels.length < 2) await next(proxy, 'channel');
   for (const channel of proxy.channels) await channel.until((one) => one.type === 'HELLO');
@@ -51,14 +45,14 @@ test("'listening' waits for every channel; the address is the proxy's", async ()
 });
 
 test('a unix listener of the proxy, and an app that asks for a path', async () => {
-  const proxy = await start({ hello: { listeners: [{ path: '/run/app.sock' }] } });
+  const proxy = await startProxy({ hello: { listeners: [{ path: '/run/app.sock' }] } });
   const { worker } = await proxy.ready(fixture('control.cjs'), { env: { LISTEN: '[{ path: "/nowhere/wanted.sock" }]' } });
   await worker.line('listening "/run/app.sock" true');
   assert.deepEqual((await worker.report('listen')).requested, { port: null, host: null, path: '/nowhere/wanted.sock' });
 });
 
 test('what is no text is not told as one: a path of false, as SvelteKit passes it', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'), { env: { LISTEN: '[{ path: false, host: "localhost", port: "8080" }]' } });
   assert.equal(bodyOf((await channel.client().request()).text), 'control');
   assert.deepEqual((await worker.report('listen')).requested, { port: 8080, host: 'localhost', path: null });
@@ -66,7 +60,7 @@ test('what is no text is not told as one: a path of false, as SvelteKit passes i
 
 for (const args of ['[]', '[0]', '["0"]', '[0, "localhost"]', '[0, 511]', '[0, "127.0.0.1", 511]', '[{ port: 0 }]', '[{ port: 0, host: "127.0.0.1", exclusive: true }]', '[null]']) {
   test(`listen(${args.slice(1, -1)})`, async () => {
-    const proxy = await start();
+    const proxy = await startProxy();
     const { worker, channel } = await proxy.ready(fixture('control.cjs'), { env: { LISTEN: args } });
     assert.equal(bodyOf((await channel.client().request()).text), 'control');
     await worker.line('listening {"address":"127.0.0.1","family":"IPv4","port":3000} true');
@@ -78,7 +72,7 @@ test('wrong arguments, a second listen, errors: as under Node alone', async () =
     () => server.listen(0), () => http.createServer().listen({}), () => http.createServer().listen(70000),
     () => http.createServer().listen({ port: 'x' }),
   ].map((f) => { try { f(); return 'nothing'; } catch (error) { return error.code; } })`;
-  const proxy = await start();
+  const proxy = await startProxy();
   const { channel } = await proxy.ready(fixture('control.cjs'));
   const plain = await plainNode(fixture('control.cjs'));
   const raw = await new RawClient(plain.port).request({ target: `/run?${encodeURIComponent(code)}` });
@@ -87,7 +81,7 @@ test('wrong arguments, a second listen, errors: as under Node alone', async () =
 });
 
 test('server.close: UNLISTEN first, idle connections go, the callback waits for the last response', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   const idle = channel.client();
   await idle.request();
@@ -110,7 +104,7 @@ test('server.close: UNLISTEN first, idle connections go, the callback waits for 
 });
 
 test('a response that ends after server.close ends its connection', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   const client = channel.client();
   const code = "server.close(() => note('cb')), setImmediate(() => res.end('late')), pending";
@@ -123,7 +117,7 @@ test('a response that ends after server.close ends its connection', async () => 
 
 test('an answer that is followed by process.exit gets away', async () => {
   for (const code of ["res.end('last'), process.exit(3)", "server.close(() => process.exit(3)), setImmediate(() => res.end('last')), pending"]) {
-    const proxy = await start();
+    const proxy = await startProxy();
     const { worker, channel } = await proxy.ready(fixture('control.cjs'));
     const answer = await channel.client().request({ target: `/run?${encodeURIComponent(code)}` });
     assert.equal(bodyOf(answer.text), 'last');
@@ -133,7 +127,7 @@ test('an answer that is followed by process.exit gets away', async () => {
 });
 
 test("a second server for the other loopback address of the same port listens without binding", async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   await run(channel, `const twin = http.createServer(); twin.on('close', () => note('twin closed'));
     twin.listen(3000, '127.0.0.1', () => { note('twin ' + JSON.stringify(twin.address())); twin.close(); }), 1`);
@@ -143,7 +137,7 @@ test("a second server for the other loopback address of the same port listens wi
 });
 
 test('requests with a body end too after server.close, and the off switch of the short dump', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'), { settings: { short_dump: false } });
   assert.equal(await run(channel, 'String(http.IncomingMessage.prototype._dump).includes("_bodyless")'), 'false');
   const client = channel.client();
@@ -157,14 +151,14 @@ test('requests with a body end too after server.close, and the off switch of the
 });
 
 test('SIGTERM without a handler ends the process at once', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker } = await proxy.ready(fixture('hello.cjs'));
   worker.child.kill('SIGTERM');
   assert.equal((await worker.exited).signal, 'SIGTERM');
 });
 
 test('listen again after close', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   await run(channel, "server.close(() => server.listen(0, () => note('again'))), 1");
   await worker.line('again');
@@ -175,7 +169,7 @@ test('listen again after close', async () => {
 });
 
 test('unref lets the process end; closeAllConnections ends open ones', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   const held = channel.client();
   held.send({ target: '/hold' });
@@ -188,7 +182,7 @@ test('unref lets the process end; closeAllConnections ends open ones', async () 
 });
 
 test('other servers listen for themselves and are reported', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   const code = `[http.createServer(), require('https').createServer(), require('http2').createServer(), require('net').createServer()]
     .forEach((one, i) => one.listen(0, () => { note('other ' + i + ' ' + (one.address().port > 0 && one.address().port !== 3000)); one.close(); })), 1`;
@@ -198,7 +192,7 @@ test('other servers listen for themselves and are reported', async () => {
 });
 
 test('the channel comes back after the proxy went away', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   const held = channel.client();
   held.send({ target: '/hold' });
@@ -212,7 +206,7 @@ test('the channel comes back after the proxy went away', async () => {
 });
 
 test('a proxy that speaks another protocol is refused, and the report says why', async () => {
-  const proxy = await start({ hello: { protocol: C.PROTOCOL + 1 } });
+  const proxy = await startProxy({ hello: { protocol: C.PROTOCOL + 1 } });
   const worker = proxy.worker(fixture('hello.cjs'));
   const report = await worker.report('channel');
   assert.equal(report.why, `the proxy speaks protocol ${C.PROTOCOL + 1}, this worker ${C.PROTOCOL}`);
@@ -221,7 +215,7 @@ test('a proxy that speaks another protocol is refused, and the report says why',
 const settingsOf = (channel) => channel.frames.filter((one) => one.type === 'SETTINGS').map((one) => JSON.parse(one.payload));
 
 test('SETTINGS tell what the app changed, again when it changes them, and nothing when it takes that back', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { channel } = await proxy.ready(fixture('control.cjs'));
   await channel.until((one) => one.type === 'SETTINGS');
   assert.deepEqual(settingsOf(channel), [{}]);
@@ -244,7 +238,7 @@ test('SETTINGS tell what the app changed, again when it changes them, and nothin
 });
 
 test('SETTINGS tell the limit of the command line', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   for (const [nodeArgs, env] of [[['--max_http_header_size=32768'], {}], [[], { NODE_OPTIONS: '--max-http-header-size=32768' }]]) {
     const { worker, channel } = await proxy.ready(fixture('control.cjs'), { nodeArgs, env });
     await channel.until((one) => one.type === 'SETTINGS');
@@ -255,7 +249,7 @@ test('SETTINGS tell the limit of the command line', async () => {
 });
 
 test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   channel.client().send({ target: '/hold' });
   await worker.line('holding');
@@ -266,7 +260,7 @@ test('HEARTBEAT tells loop delay, utilisation and requests in flight', async () 
 });
 
 test('HEARTBEAT tells the heap as it is', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { channel } = await proxy.ready(fixture('control.cjs'));
   await run(channel, 'globalThis.kept = Array.from({ length: 500_000 }, (_, i) => ({ i })), 1');
   const beat = await channel.until((one) => one.type === 'HEARTBEAT', channel.frames.length);
@@ -277,7 +271,7 @@ test('HEARTBEAT tells the heap as it is', async () => {
 
 for (const name of ['state.mjs', 'state.cjs']) {
   test(`what the app sees of its process: ${name}`, async () => {
-    const proxy = await start();
+    const proxy = await startProxy();
     const { worker, channel } = await proxy.ready(fixture(name), { args: ['--flag', 'value'], nodeArgs: ['--no-warnings'] });
     await worker.line('port ');
     const plain = await plainNode(fixture(name), { nodeArgs: ['--no-warnings'] });
@@ -296,7 +290,7 @@ for (const name of ['state.mjs', 'state.cjs']) {
 }
 
 test('a process that is not the child of the supervisor, or not told anything, is left alone', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const worker = proxy.worker(fixture('control.cjs'), { settings: { parent_pid: 1 } });
   await worker.line('port ');
   const port = Number(/port (\d+)/.exec(worker.stdout)[1]);
@@ -307,7 +301,7 @@ test('a process that is not the child of the supervisor, or not told anything, i
 });
 
 test('an uncaught exception: reported, and everything else as under Node', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const worker = proxy.worker(fixture('throws.cjs'));
   await worker.exited;
   assert.equal(worker.code, 1);
@@ -318,7 +312,7 @@ test('an uncaught exception: reported, and everything else as under Node', async
 });
 
 test('a handled exception is not reported', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker, channel } = await proxy.ready(fixture('control.cjs'));
   await run(channel, "process.on('uncaughtException', (error) => note(`handled ${error.message}`)), setImmediate(() => { throw new Error('later'); }), 1");
   await worker.line('handled later');
@@ -326,7 +320,7 @@ test('a handled exception is not reported', async () => {
 });
 
 test('the proxy may come later than the worker', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   proxy.servers[0].close();
   fs.rmSync(proxy.paths[0], { force: true });
   const worker = proxy.worker(fixture('hello.cjs'));

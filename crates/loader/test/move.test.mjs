@@ -2,17 +2,11 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { after, test } from 'node:test';
-import { FakeProxy, frame, next } from './harness.mjs';
+import { test } from 'node:test';
+import { frame, next } from './harness.mjs';
+import { startProxy } from './proxies.mjs';
 
 const fixture = (name) => path.join(import.meta.dirname, 'fixtures', name);
-const proxies = [];
-async function start(options) {
-  const proxy = await FakeProxy.start(options);
-  proxies.push(proxy);
-  return proxy;
-}
-after(() => Promise.all(proxies.map((proxy) => proxy.stop())));
 
 const move = (channel, to) => channel.write(frame('MOVE', 0, 0, JSON.stringify({ channel: to })));
 const isClosed = (channel) => (channel.socket.closed ? Promise.resolve() : next(channel, 'close'));
@@ -26,7 +20,7 @@ async function arrived(proxy, count) {
 }
 
 test('channels to the new proxy beside the old ones, and none to the old one again', async () => {
-  const [old, young] = [await start({ shards: 2 }), await start({ shards: 2 })];
+  const [old, young] = [await startProxy({ shards: 2 }), await startProxy({ shards: 2 })];
   const { worker } = await old.ready(fixture('hello.cjs'));
   const before = await arrived(old, 2);
   for (const channel of before) move(channel, young.paths[channel.shard]);
@@ -51,7 +45,7 @@ test('channels to the new proxy beside the old ones, and none to the old one aga
 });
 
 test('a move that is taken back', async () => {
-  const [old, young] = [await start(), await start()];
+  const [old, young] = [await startProxy(), await startProxy()];
   await old.ready(fixture('hello.cjs'));
   const [before] = await arrived(old, 1);
   move(before, young.paths[0]);
@@ -68,10 +62,10 @@ test('a move that is taken back', async () => {
 });
 
 test('a new proxy that does not answer is tried again, the old one serves', async () => {
-  const old = await start();
+  const old = await startProxy();
   const { worker } = await old.ready(fixture('hello.cjs'));
   const [before] = await arrived(old, 1);
-  const young = await start();
+  const young = await startProxy();
   const [to] = young.paths;
   await young.stop();
   move(before, to);
@@ -82,7 +76,7 @@ test('a new proxy that does not answer is tried again, the old one serves', asyn
 });
 
 test('an app that closes its server tells both', async () => {
-  const [old, young] = [await start(), await start()];
+  const [old, young] = [await startProxy(), await startProxy()];
   await old.ready(fixture('control.cjs'));
   const [before] = await arrived(old, 1);
   move(before, young.paths[0]);
@@ -92,7 +86,7 @@ test('an app that closes its server tells both', async () => {
 });
 
 test('a MOVE to nowhere is a broken rule', async () => {
-  const proxy = await start();
+  const proxy = await startProxy();
   const { worker } = await proxy.ready(fixture('hello.cjs'));
   const [channel] = await arrived(proxy, 1);
   move(channel, '');
