@@ -121,7 +121,7 @@ impl EventLoop<'_> {
             (Err(error), _) => Err(error.into()),
         };
         if let Err(error) = started {
-            self.events.push_back(Event::Tried(Err(explain(&error, program, None).why)));
+            self.events.push_back(Event::Tried(Err(explain(&error, program, None).text())));
         }
     }
 

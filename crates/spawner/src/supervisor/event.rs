@@ -185,7 +185,7 @@ pub(crate) struct SpawnFailure {
 
 impl SpawnFailure {
     /// Both in one line.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match &self.hint {
             Some(hint) => format!("{} ({hint})", self.why),
             None => self.why.clone(),

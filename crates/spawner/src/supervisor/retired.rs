@@ -117,6 +117,9 @@ impl Machine {
     }
 
     pub(super) fn check_retired_deadlines(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        if self.retired.is_empty() {
+            return;
+        }
         let announced = |process: &&Process| process.announced;
         let processes = self.slots.iter().flat_map(Slot::processes).filter(announced);
         let workers: Vec<WorkerId> = processes.map(|process| process.worker).collect();

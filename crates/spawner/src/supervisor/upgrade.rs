@@ -209,7 +209,7 @@ impl Machine {
         failure: SpawnFailure,
         actions: &mut Vec<Action>,
     ) {
-        self.give_up(failure.why, actions);
+        self.give_up(failure.text(), actions);
         self.upgrade = None;
     }
 

@@ -108,8 +108,9 @@ fn a_program_that_is_no_use_changes_nothing() {
     let mut bench = Bench::running(1);
     bench.want_upgrade(7);
     let why = "/opt/new/hostler was not found".to_owned();
-    bench.send(Event::SuccessorSpawnFailed(SpawnFailure { why, hint: None, retry: false }));
-    bench.assert_given_up(7, "was not found");
+    let hint = Some("put it there".to_owned());
+    bench.send(Event::SuccessorSpawnFailed(SpawnFailure { why, hint, retry: false }));
+    bench.assert_given_up(7, "was not found (put it there)");
 
     let mut bench = Bench::running(1);
     spawned(&mut bench);
